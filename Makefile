@@ -1,0 +1,62 @@
+# streamcap: everyday commands. `make` alone lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Further words for the program that a target runs: make demo ARGS="--seconds 20", make test ARGS="-k wire".
+ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup weights demo test lint format quality bench clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  PYTHON=python3.12 chooses another Python (3.11 or newer), ARGS="..." passes words on.'
+
+setup: $(INSTALLED)  ## Virtual environment with everything installed (quick the second time)
+
+# Anew whenever the declared dependencies change. The code itself is installed in place.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "streamcap needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1 | head -n 1)"; \
+		echo "  choose another: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "'$(PYTHON)' cannot make virtual environments"; \
+		echo "  on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (about 0.8 GB, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+weights: $(INSTALLED)  ## Fetch and check what the embedded default and the demo need
+	@$(BIN)/streamcap models pull default demo
+
+demo: weights  ## Play a real clip as a live stream, captions in the terminal and on ws://127.0.0.1:8750
+	@$(BIN)/streamcap demo $(ARGS)
+
+# Without weights the tests that need them are skipped, or fail where STREAMCAP_REQUIRE names them.
+test: $(INSTALLED)  ## Run the tests
+	@$(BIN)/streamcap models pull default || echo "going on without weights"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## Bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+quality: weights  ## Caption the reference clips and score the captions
+	$(BIN)/python benchmarks/quality.py $(ARGS)
+
+bench: weights  ## Measure speed, memory and latency
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean:  ## Remove what was built here; the weights in the user's cache stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,328 @@
+"""What the camera itself does: cut, pan, tilt, zoom, shake, and the light of the scene.
+
+The camera's motion is a similarity transform fitted by RANSAC to sparse Lucas–Kanade flow (Bouguet 2000) of corners
+(Shi and Tomasi 1994). It is known before instance motion is judged, so that a pan does not set people walking.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CameraChange", "CameraReading", "CameraWatch", "Transform", "estimate"]
+
+CORNERS = 150
+CORNER_QUALITY = 0.01
+CORNER_DISTANCE = 8.0
+MIN_POINTS = 16
+MIN_INLIERS = 0.5
+# What moves must move in all but one quarter of the picture, at least this share of it in each: one large moving
+# object must not pass for the camera.
+QUARTER_SHARE = 0.08
+MIN_QUARTERS = 3
+
+# The motion must explain the edges: of 6×4 cells with edges on this share of their pixels, so many must fit better
+# (residual less than CELL_GAIN of that without it), and most of them.
+CELLS = (6, 4)
+CELL_EDGES = 0.02
+CELL_GAIN = 0.8
+MIN_CELLS = 12
+CELL_AGREE = 0.65
+# A camera that moves changes the rim of the picture on all sides: share of the outer blocks. Less is objects.
+FLOW_RIM = 0.3
+# Cut: nearly everything changed at once and the thumbnails do not correlate. Two views of one place rarely
+# correlate less than 0.6.
+CUT_RIM = 0.6
+CUT_CORRELATION = 0.5
+# In a scene that changes all over all the time (a close-up, a drive) a cut is a change much above the usual.
+USUAL_FADE = 0.6
+CUT_ABOVE_USUAL = 0.35
+# Difference from the surroundings (of 255) that makes an edge.
+EDGE_LEVEL = 10
+# Light: the mean grey level jumps by this much (of 255) while the structure stays.
+LIGHT_STEP = 28.0
+LIGHT_CORRELATION = 0.5
+LIGHT_HOLD_S = 0.5
+LIGHT_SPAN_S = 1.2
+
+# Pan and tilt in frame sizes, zoom in natural log of scale, all summed over SPAN_S.
+SPAN_S = 1.2
+PAN_START = 0.06
+ZOOM_START = 0.06
+# Below this rate (per second) the camera rests; it has stopped after REST_S of that.
+PAN_REST = 0.012
+ZOOM_REST = 0.012
+REST_S = 0.8
+# Shake: at least this much path for little displacement, with this many turns.
+SHAKE_PATH = 0.05
+SHAKE_TURNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """Motion of the picture from one frame to the next: ``p' = scale · R(angle) · (p − centre) + centre + (dx, dy)``.
+
+    Attributes:
+        dx, dy: shift of the picture in frame widths and heights.
+        scale: growth of the picture.
+        angle: rotation in radians.
+        trusted: false where too few corners agreed; the rest is then the identity.
+    """
+
+    dx: float = 0.0
+    dy: float = 0.0
+    scale: float = 1.0
+    angle: float = 0.0
+    trusted: bool = False
+
+    @property
+    def still(self) -> bool:
+        """Less than a third of a percent of the frame: what a mast in the wind does."""
+        return math.hypot(self.dx, self.dy) < 0.003 and abs(math.log(self.scale)) < 0.003
+
+    def apply(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the earlier frame lies in the later one; coordinates in 0..1."""
+        return (x - 0.5) * self.scale + 0.5 + self.dx, (y - 0.5) * self.scale + 0.5 + self.dy
+
+
+IDENTITY = Transform()
+
+
+def estimate(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Transform:
+    """Fit the camera's motion between two grey pictures of one size, each (h, w) uint8."""
+    points = cv2.goodFeaturesToTrack(before, CORNERS, CORNER_QUALITY, CORNER_DISTANCE)
+    if points is None or len(points) < MIN_POINTS:
+        return IDENTITY
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(before, after, points, None, winSize=(15, 15), maxLevel=3)
+    good = status.reshape(-1).astype(bool)
+    source, target = points.reshape(-1, 2)[good], moved.reshape(-1, 2)[good]
+    if len(source) < MIN_POINTS:
+        return IDENTITY
+    matrix, inlier = cv2.estimateAffinePartial2D(source, target, method=cv2.RANSAC, ransacReprojThreshold=1.5)
+    if matrix is None or inlier.mean() < MIN_INLIERS:
+        return IDENTITY
+    h, w = before.shape
+    if _quarters(source[inlier.reshape(-1) > 0], (w, h)) < MIN_QUARTERS:
+        return IDENTITY
+    if not _explains(matrix, before, after):
+        return IDENTITY
+    centre = np.array([w / 2, h / 2])
+    shift = matrix[:, :2] @ centre + matrix[:, 2] - centre
+    scale = float(math.hypot(matrix[0, 0], matrix[1, 0]))
+    angle = float(math.atan2(matrix[1, 0], matrix[0, 0]))
+    return Transform(float(shift[0]) / w, float(shift[1]) / h, scale, angle, trusted=True)
+
+
+def _explains(matrix: NDArray[np.float64], before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
+    """Does the motion bring edges into line in most of the picture? Edges alone count: the exposure may change."""
+    h, w = before.shape
+    still, target = _edges(before), _edges(after)
+    moved = cv2.warpAffine(still, matrix[:2], (w, h), borderMode=cv2.BORDER_REPLICATE)
+    size = (CELLS[0], CELLS[1])
+    strong = (np.maximum(np.abs(still), np.abs(target)) > EDGE_LEVEL).astype(np.float32)
+    enough = cv2.resize(strong, size, interpolation=cv2.INTER_AREA) > CELL_EDGES
+    without, with_it = (
+        cv2.resize(np.abs(p - target) * strong, size, interpolation=cv2.INTER_AREA) for p in (still, moved)
+    )
+    better = enough & (with_it < CELL_GAIN * without)
+    return int(better.sum()) >= MIN_CELLS and int(better.sum()) >= CELL_AGREE * int(enough.sum())
+
+
+def _edges(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The picture less its surroundings, float32 grey levels."""
+    smooth = picture.astype(np.float32)
+    return np.asarray(smooth - cv2.GaussianBlur(smooth, (0, 0), 3), np.float32)
+
+
+def _rim(changed: NDArray[np.bool_]) -> float:
+    """Share of the outermost blocks that changed."""
+    rim = np.concatenate([changed[0], changed[-1], changed[1:-1, 0], changed[1:-1, -1]])
+    return float(rim.mean())
+
+
+def _quarters(points: NDArray[np.float32], size: tuple[int, int]) -> int:
+    """In how many quarters of a picture of (width, height) a fair share of the points (n, 2) lies."""
+    if len(points) == 0:
+        return 0
+    right, low = points[:, 0] >= size[0] / 2, points[:, 1] >= size[1] / 2
+    counts = np.bincount(2 * low + right, minlength=4)
+    return int((counts >= QUARTER_SHARE * len(points)).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class CameraChange:
+    """Something that the camera or the light did: ``cut``, ``pan``, ``tilt``, ``zoom``, ``shake``, ``light``.
+
+    Attributes:
+        where: left, right, up, down, in, out, on, off; empty for a cut or a shake.
+        start, end: media seconds.
+        confidence: 0..1.
+    """
+
+    what: str
+    where: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class CameraReading:
+    """What the camera did between the last frame and this one.
+
+    Attributes:
+        moving: the camera moves, so differences of pixels say nothing of instances.
+    """
+
+    transform: Transform
+    moving: bool
+    changes: tuple[CameraChange, ...]
+
+    @property
+    def cut(self) -> bool:
+        """The scene is another one from this frame on."""
+        return any(change.what == "cut" for change in self.changes)
+
+
+class CameraWatch:
+    """Follows the camera over a stream. State is a second of transforms and two pictures."""
+
+    def __init__(self) -> None:
+        self._last: NDArray[np.uint8] | None = None
+        self._steps: deque[tuple[float, float, float, float]] = deque()  # t, dx, dy, log scale
+        self._said: dict[str, tuple[str, float]] = {}  # axis -> direction, last time it moved that way
+        self._light = _LightWatch()
+        self._usual = 0.0  # how unlike each other neighbouring frames are of late, 0..1
+
+    def update(self, grey: NDArray[np.uint8], pts: float, changed: NDArray[np.bool_]) -> CameraReading:
+        """Look at one frame.
+
+        Args:
+            grey: (h, w) uint8.
+            pts: media seconds, increasing.
+            changed: (rows, columns) the blocks that the gate saw change.
+        """
+        before, self._last = self._last, grey
+        if before is None or before.shape != grey.shape:
+            self._steps.clear()
+            self._light = _LightWatch()
+            self._light.update(grey, pts)
+            return CameraReading(IDENTITY, False, ())
+        rim = _rim(changed)
+        transform = estimate(before, grey) if rim >= FLOW_RIM else IDENTITY
+        if self._is_cut(before, grey, rim, transform):
+            self._steps.clear()
+            self._said.clear()
+            self._usual = 0.0
+            self._light = _LightWatch()
+            self._light.update(grey, pts)
+            return CameraReading(IDENTITY, False, (CameraChange("cut", "", pts, pts, 0.9),))
+        self._steps.append((pts, transform.dx, transform.dy, math.log(transform.scale)))
+        while self._steps and pts - self._steps[0][0] > SPAN_S:
+            self._steps.popleft()
+        changes = [*self._motion(pts), *self._light.update(grey, pts)]
+        moving = not transform.still or any(pts - last < REST_S / 2 for _, last in self._said.values())
+        return CameraReading(transform, moving, tuple(changes))
+
+    def _is_cut(self, before: NDArray[np.uint8], after: NDArray[np.uint8], rim: float, transform: Transform) -> bool:
+        if rim < FLOW_RIM:
+            self._usual *= USUAL_FADE
+            return False
+        unlike = 1 - _correlation(before, after)
+        unusual = unlike > self._usual + CUT_ABOVE_USUAL
+        self._usual = USUAL_FADE * self._usual + (1 - USUAL_FADE) * unlike
+        return (
+            unusual and rim >= CUT_RIM and unlike > 1 - CUT_CORRELATION and not transform.trusted
+            and _changed_everywhere(before, after)
+        )  # fmt: skip
+
+    def _motion(self, pts: float) -> list[CameraChange]:
+        steps = np.asarray(self._steps)
+        span = max(steps[-1, 0] - steps[0, 0], 1e-6)
+        if _shaking(steps):
+            return self._say("shake", "", pts, steps[0, 0])
+        # The picture moves against the camera: a picture that shifts right is a pan to the left.
+        axes = (
+            ("pan", steps[:, 1], PAN_START, PAN_REST, ("left", "right")),
+            ("tilt", steps[:, 2], PAN_START, PAN_REST, ("up", "down")),
+            ("zoom", steps[:, 3], ZOOM_START, ZOOM_REST, ("in", "out")),
+        )
+        found = []
+        for what, values, start, rest, (positive, negative) in axes:
+            total = float(values.sum())
+            way = positive if total > 0 else negative
+            if abs(total) >= start:
+                found += self._say(what, way, pts, float(steps[0, 0]))
+            elif abs(total) / span > rest and self._said.get(what, ("", 0.0))[0] == way:
+                self._said[what] = (way, pts)  # goes on, slower
+        self._said = {k: v for k, v in self._said.items() if pts - v[1] <= REST_S}
+        return found
+
+    def _say(self, what: str, way: str, pts: float, start: float) -> list[CameraChange]:
+        fresh = self._said.get(what, ("?", 0.0))[0] != way
+        self._said[what] = (way, pts)
+        return [CameraChange(what, way, start, pts, 0.8)] if fresh else []
+
+
+def _shaking(steps: NDArray[np.float64]) -> bool:
+    moves = steps[:, 1:3]
+    path = float(np.hypot(moves[:, 0], moves[:, 1]).sum())
+    net = float(np.hypot(*moves.sum(axis=0)))
+    turns = max(int((np.diff(np.sign(axis[np.abs(axis) > 0.004])) != 0).sum()) for axis in moves.T)
+    return path > SHAKE_PATH and net < path / 3 and turns >= SHAKE_TURNS
+
+
+def _correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Correlation of two grey pictures as thumbnails, −1..1; flat pictures correlate with nothing but each other."""
+    x, y = (cv2.resize(p, (40, 24), interpolation=cv2.INTER_AREA).astype(np.float32).reshape(-1) for p in (a, b))
+    sx, sy = float(x.std()), float(y.std())
+    if sx < 2 or sy < 2:
+        return 1.0 if sx < 2 and sy < 2 else 0.0
+    return float(((x - x.mean()) * (y - y.mean())).mean() / (sx * sy))
+
+
+def _changed_everywhere(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
+    """The structure is another one in all parts, not only where one large object came or went."""
+    edges = [np.abs(_edges(p)) > EDGE_LEVEL for p in (before, after)]
+    rows, columns = np.nonzero(edges[0] ^ edges[1])
+    h, w = before.shape
+    return _quarters(np.column_stack([columns, rows]).astype(np.float32), (w, h)) >= MIN_QUARTERS
+
+
+class _LightWatch:
+    """Tells lights that go on or off from a passing shadow: the step is wide, quick and lasts."""
+
+    def __init__(self) -> None:
+        self._history: deque[tuple[float, float, NDArray[np.uint8]]] = deque()  # t, mean, picture
+        self._since: float | None = None
+
+    def update(self, grey: NDArray[np.uint8], pts: float) -> list[CameraChange]:
+        mean = float(grey.mean())
+        while self._history and pts - self._history[0][0] > LIGHT_SPAN_S:
+            self._history.popleft()
+        found: list[CameraChange] = []
+        if self._history:
+            then, level, picture = self._history[0]
+            step = mean - level
+            if abs(step) < LIGHT_STEP:
+                self._since = None
+            elif self._since is None:
+                self._since = pts
+            elif pts - self._since >= LIGHT_HOLD_S and _everywhere(picture, grey, step):
+                found = [CameraChange("light", "on" if step > 0 else "off", then, pts, 0.8)]
+                self._history.clear()
+                self._since = None
+        self._history.append((pts, mean, grey))
+        return found
+
+
+def _everywhere(before: NDArray[np.uint8], after: NDArray[np.uint8], step: float) -> bool:
+    """The change has one sign over most of the picture, and what had structure keeps it."""
+    small = [cv2.resize(p, (8, 6), interpolation=cv2.INTER_AREA).astype(np.float32) for p in (before, after)]
+    same_way = float(((small[1] - small[0]) * math.copysign(1, step) > LIGHT_STEP / 4).mean())
+    return same_way > 0.7 and _correlation(before, after) > LIGHT_CORRELATION

@@ -1,0 +1,1 @@
+"""Captioners: put a window into words."""

@@ -1,0 +1,40 @@
+"""The grounded captioner: says what perception holds to be true, in milliseconds, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from streamcap.language import Description, describe_change, describe_scene
+from streamcap.types import Window
+
+__all__ = ["GroundedCaptioner"]
+
+
+class GroundedCaptioner:
+    """Facts to sentences. Needs no model; also makes the draft that other captioners refine."""
+
+    name = "grounded"
+
+    def draft(self, window: Window) -> Description:
+        """What can be said of an open window; of a scene in which nothing is found yet, nothing."""
+        whole = self.whole(window)
+        return whole if whole.who or not window.scene_start else Description("")
+
+    def whole(self, window: Window) -> Description:
+        """What there is to say of a closed window."""
+        if not window.scene_start:
+            return describe_change(window.facts, window.instances)
+        scene = describe_scene(window.instances, window.facts)
+        change = describe_change([f for f in window.facts if f.what != "cut" and not f.who], window.instances)
+        if not change.text:
+            return scene
+        return Description(
+            f"{scene.text} {change.text}",
+            {**scene.skills, **change.skills},
+            tuple(dict.fromkeys(scene.who + change.who)),
+            max(scene.saliency, change.saliency),
+        )
+
+    async def describe(self, window: Window) -> AsyncIterator[Description]:
+        """See :class:`streamcap.captioners.base.Captioner`; yields once."""
+        yield self.whole(window)

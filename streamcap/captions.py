@@ -1,0 +1,158 @@
+"""Windows and captions: when to speak, what belongs together, and that nothing is said twice. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from streamcap.language import Description
+from streamcap.types import Caption, CaptionKind, CaptionStatus, Fact, Instance, Observation, Window
+
+__all__ = ["CaptionBook", "Step", "WindowBuilder"]
+
+# A window closes this long (media seconds) after its last fact, or this long after its first.
+QUIET_S = 0.6
+LONGEST_S = 1.8
+# The same words about the same instances within this time (media seconds) say nothing new.
+REPEAT_S = 30.0
+RECENT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A window that changed; ``closed`` when it is complete."""
+
+    window: Window
+    closed: bool
+
+
+class WindowBuilder:
+    """Collects facts into windows. A window opens at a scene start or a fact and closes when it grows quiet.
+
+    Args:
+        stream: id of the stream.
+        floor: facts of lower saliency (0..1) are left out.
+        prefix: what caption ids begin with; tells one run of a stream from the next.
+    """
+
+    def __init__(self, stream: str, *, floor: float, prefix: str = "c") -> None:
+        self._stream, self._floor, self._prefix = stream, floor, prefix
+        self._count = 0
+        self._window: Window | None = None
+        self._opened = self._touched = 0.0
+
+    def add(self, seen: Observation) -> list[Step]:
+        """Take in one observation; returns windows that changed or closed, in order."""
+        steps: list[Step] = []
+        facts = tuple(fact for fact in seen.facts if fact.saliency >= self._floor)
+        if seen.scene_start and self._window is not None:
+            steps.append(self._close())
+        if seen.scene_start or (facts and self._window is None):
+            self._open(seen)
+        if self._window is None:
+            return steps
+        before = self._window
+        self._window = _grown(before, facts, seen)
+        if facts:
+            self._touched = seen.pts
+        if self._is_over(seen):
+            return [*steps, self._close()]
+        if facts or (before.scene_start and before.instances != self._window.instances):
+            steps.append(Step(self._window, closed=False))
+        return steps
+
+    def flush(self) -> list[Step]:
+        """The stream is over: close what is open."""
+        return [self._close()] if self._window is not None else []
+
+    def _open(self, seen: Observation) -> None:
+        self._count += 1
+        self._opened = self._touched = seen.pts
+        self._window = Window(
+            f"{self._prefix}{self._count}", self._stream, seen.pts, seen.pts, seen.captured_at, (), (),
+            scene_start=seen.scene_start,
+        )  # fmt: skip
+
+    def _is_over(self, seen: Observation) -> bool:
+        if self._window is not None and self._window.scene_start and not seen.settled:
+            return False
+        return seen.pts - self._touched >= QUIET_S or seen.pts - self._opened >= LONGEST_S
+
+    def _close(self) -> Step:
+        assert self._window is not None
+        window, self._window = self._window, None
+        return Step(window, closed=True)
+
+
+def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation) -> Window:
+    if window.scene_start:  # a full caption speaks of all that was seen until now
+        end = seen.pts
+    else:
+        end = max([fact.end for fact in facts] + ([window.end] if window.facts else []), default=window.end)
+    start = min([window.start, *(fact.start for fact in facts)])
+    # The frame at ``end`` was captured as much earlier as its media time is.
+    captured_at = seen.captured_at - (seen.pts - end) if end != window.end else window.captured_at
+    instances = seen.instances if facts or window.scene_start else window.instances
+    return replace(
+        window, start=start, end=end, captured_at=captured_at, facts=window.facts + facts, instances=instances
+    )
+
+
+class CaptionBook:
+    """Turns descriptions of windows into revisions of captions, and remembers what was said."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Caption] = {}
+        self._said: list[Caption] = []
+
+    @property
+    def previous(self) -> str:
+        """Text of the last final caption."""
+        return self._said[-1].text if self._said else ""
+
+    def revise(self, window: Window, what: Description, *, source: str, final: bool) -> Caption | None:
+        """The next revision of a window's caption; None where it would say nothing new.
+
+        A caption of which a draft was shown always becomes final, so that no subscriber keeps a draft for ever.
+        """
+        before = self._open.get(window.id)
+        if before is None and (not what.text or self._repeats(window, what)):
+            return None
+        text = what.text or (before.text if before else "")
+        if before is not None and not final and before.text == text:
+            return None
+        status = CaptionStatus.FINAL if final else CaptionStatus.UPDATE if before else CaptionStatus.OPEN
+        caption = Caption(
+            window.id,
+            before.rev + 1 if before else 0,
+            status,
+            CaptionKind.FULL if window.scene_start else CaptionKind.DIFF,
+            window.start,
+            window.end,
+            text,
+            window.captured_at,
+            what.saliency,
+            source,
+            what.skills,
+            _named(window.instances, what.who),
+            tuple(sorted({window.end, *(fact.end for fact in window.facts)})),
+        )
+        if final:
+            self._open.pop(window.id, None)
+            self._said = [*self._said[-RECENT + 1 :], caption]
+        else:
+            self._open[window.id] = caption
+        return caption
+
+    def _repeats(self, window: Window, what: Description) -> bool:
+        return any(
+            said.text == what.text
+            and {i.id for i in said.instances} == set(what.who)
+            and window.start - said.end < REPEAT_S
+            and said.kind is (CaptionKind.FULL if window.scene_start else CaptionKind.DIFF)
+            for said in self._said[-3:]
+        )
+
+
+def _named(instances: tuple[Instance, ...], who: tuple[int, ...]) -> tuple[Instance, ...]:
+    known = {i.id: i for i in instances}
+    return tuple(known[key] for key in who if key in known)

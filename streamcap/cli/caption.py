@@ -1,0 +1,151 @@
+"""``streamcap caption``: one source in, captions out."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+from rich.console import Console
+
+from streamcap.cli.output import FileFeed, Format, writer_for
+from streamcap.cli.signals import stop_on_signals
+from streamcap.config import DEFAULT_FPS, Profile, StreamSettings
+from streamcap.errors import UsageError
+from streamcap.flow import SystemClock
+
+if TYPE_CHECKING:
+    from streamcap.pipeline import Pipeline
+
+__all__ = ["CaptionerName", "caption"]
+
+# A file shorter than this (seconds) is done before a progress bar says anything.
+WORTH_A_BAR_S = 20.0
+
+
+class CaptionerName(StrEnum):
+    """Who makes the final text."""
+
+    GROUNDED = "grounded"
+
+
+def caption(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="File, FILE?loop=1 (played live for ever), http(s)://, rtsp://, device:/dev/video0 or test:"
+        ),
+    ],
+    form: Annotated[Format, typer.Option("--format", "-f", help="How captions are written.")] = Format.TEXT,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to stdout.")] = None,
+    captioner: Annotated[CaptionerName, typer.Option(help="Who makes the final text.")] = CaptionerName.GROUNDED,
+    profile: Annotated[
+        Profile, typer.Option(help="surveillance: every salient fact; general: fewer.")
+    ] = Profile.SURVEILLANCE,
+    fps: Annotated[
+        float, typer.Option(min=0.1, max=60, help="Pictures analysed a second of video, at most.")
+    ] = DEFAULT_FPS,
+    start: Annotated[float | None, typer.Option("--from", min=0, help="Begin here, seconds.")] = None,
+    end: Annotated[float | None, typer.Option("--to", min=0, help="End here, seconds.")] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Play a file at its own speed, as if it were live.")
+    ] = False,
+    events: Annotated[bool, typer.Option("--events", help="Text format: show events beside captions.")] = False,
+    timings: Annotated[bool, typer.Option("--timings", help="Print milliseconds per stage at the end.")] = False,
+) -> None:
+    """Say what happens in one video or live stream.
+
+    Signs in the text format: = a full caption, + what changed, ! an event, Σ a summary, # the state of the stream.
+    """
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"--to {end:g} is not after --from {start:g}")
+    from streamcap.sources import SourceOptions, open_source
+
+    settings = StreamSettings(id="caption", source=source, fps=fps, profile=profile, captioner=captioner)
+    clock = SystemClock()
+    options = SourceOptions(stream=settings.id, fps=fps, start=start, end=end, realtime=realtime, clock=clock)
+    open_source(source, options)  # what cannot be a source fails before models are loaded
+
+    from streamcap.cli.models import weights_progress
+    from streamcap.models.pool import load_default
+    from streamcap.pipeline import Pipeline
+
+    with weights_progress() as progress:
+        models = load_default(progress)
+    with models, _opened(output) as out:
+        feed = FileFeed(writer := writer_for(form, out, events=events))
+
+        def make(on_progress: Callable[[float], None]) -> Pipeline:
+            return Pipeline(
+                settings,
+                lambda notify: open_source(source, replace(options, on_notice=notify)),
+                models,
+                feed,
+                clock,
+                on_progress=on_progress,
+            )
+
+        try:
+            pipeline, seconds = asyncio.run(_run(make, clock))
+        finally:
+            writer.finish()
+    _conclude(pipeline, feed, seconds, timings=timings)
+
+
+async def _run(make: Callable[[Callable[[float], None]], Pipeline], clock: SystemClock) -> tuple[Pipeline, float]:
+    began = clock.monotonic()
+    with _bar() as bar:
+        pipeline = make(lambda pts: bar(pts, pipeline.duration))
+        with stop_on_signals(pipeline.stop):
+            await pipeline.run()
+    return pipeline, clock.monotonic() - began
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[float, float | None], None]]:
+    """A progress bar on stderr, where that is a terminal and the video is long."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty()
+    ) as progress:
+        task = progress.add_task("captioning", visible=False, total=None)
+
+        def tell(done: float, total: float | None) -> None:
+            if total is not None and total >= WORTH_A_BAR_S:
+                progress.update(task, completed=done, total=total, visible=True)
+
+        yield tell
+
+
+def _conclude(pipeline: Pipeline, feed: FileFeed, seconds: float, *, timings: bool) -> None:
+    """The last line, on stderr: a person wants it, a pipe does not."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    media = pipeline.watched
+    speed = f", {media / seconds:.1f}× real time" if seconds > 0 and media > 0 else ""
+    dropped = f", {pipeline.source.drops} frames dropped" if pipeline.source.drops else ""
+    console.print(f"[dim]{media:.1f} s of video in {seconds:.1f} s{speed}, {feed.captions} captions{dropped}[/]")
+    if timings:
+        for name, time in sorted(pipeline.stages.times.items(), key=lambda item: -item[1].seconds):
+            console.print(f"[dim]{name:>12}  {time.mean_ms:7.2f} ms × {time.count}[/]")

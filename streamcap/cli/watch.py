@@ -1,0 +1,60 @@
+"""``streamcap watch``: a live subscriber in the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from streamcap.cli.output import line_of
+from streamcap.cli.signals import stop_on_signals
+from streamcap.client import Feed, subscribe
+from streamcap.wire import Message, SnapshotMessage, encode
+
+__all__ = ["follow", "watch"]
+
+
+def watch(
+    url: Annotated[str, typer.Argument(help="ws://HOST:PORT for all streams of a server, or the address of one feed.")],
+    drafts: Annotated[bool, typer.Option("--drafts", help="Show drafts (~) before they become final.")] = False,
+    events: Annotated[bool, typer.Option("--events", help="Show events (!) beside captions.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Every message of the feed as it came, one a line.")] = False,
+    after: Annotated[int | None, typer.Option(min=0, help="Resume after this sequence number (one stream).")] = None,
+    epoch: Annotated[str | None, typer.Option(help="Epoch that the number belongs to, from a hello.")] = None,
+) -> None:
+    """Follow a feed until it ends or Ctrl-C; comes back by itself after a loss, without a hole.
+
+    Signs: = a full caption, + what changed, ~ a draft, ! an event, Σ a summary, # the state of the stream.
+    """
+    asyncio.run(_watch(url, drafts=drafts, events=events, as_json=as_json, after=after, epoch=epoch))
+
+
+async def _watch(url: str, *, drafts: bool, events: bool, as_json: bool, after: int | None, epoch: str | None) -> None:
+    async with subscribe(url, after=after, epoch=epoch, interim=drafts or as_json) as feed:
+        with stop_on_signals(feed.close):
+            await follow(feed, events=events, as_json=as_json)
+
+
+async def follow(feed: Feed, *, events: bool = False, as_json: bool = False) -> None:
+    """Print a feed until it ends. A cancelled call has printed whole lines only."""
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    streams: set[str] = set()
+    async for message in feed:
+        if as_json:
+            sys.stdout.write(encode(message) + "\n")
+        else:
+            streams.add(message.stream or "")
+            for line in _lines(message, events=events):
+                prefix = Text(f"{message.stream or '':<12} ", "dim") if len(streams) > 1 else Text()
+                console.print(prefix + line)
+        sys.stdout.flush()
+
+
+def _lines(message: Message, *, events: bool) -> list[Text]:
+    """What is printed of one message; of a snapshot the newest caption, so that a late joiner knows the scene."""
+    parts = message.recent[-1:] if isinstance(message, SnapshotMessage) else (message,)
+    return [line for part in parts if (line := line_of(part, events=events)) is not None]

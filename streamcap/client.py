@@ -1,0 +1,337 @@
+"""A subscriber: connects to a feed, yields its messages, comes back after a loss and goes on where it stood.
+
+    async with subscribe("ws://127.0.0.1:8750") as feed:
+        async for message in feed:
+            print(message)
+
+Needs the base dependencies only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import random
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, Self
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
+
+from streamcap.errors import FeedClosed, FeedError, UsageError
+from streamcap.wire import (
+    FRAME_MAX_BYTES,
+    SUBPROTOCOL,
+    CaughtUpMessage,
+    CloseCode,
+    HeartbeatMessage,
+    HelloMessage,
+    Message,
+    decode,
+)
+from streamcap.wire.fold import FeedState
+
+__all__ = ["Feed", "feed_url", "subscribe"]
+
+logger = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_S: Final = 10.0
+CLOSE_TIMEOUT_S: Final = 2.0
+QUEUE_FRAMES: Final = 16  # read ahead of the caller; past it the socket is left to fill, and the server conflates
+FIRST_TRIES: Final = 5  # of the first connection, about 4 s: enough for a server that is just being started
+BACKOFF_FIRST_S: Final = 0.25
+BACKOFF_MAX_S: Final = 15.0
+SILENCE_BEATS: Final = 3  # heartbeats missed before a connection is given up
+SILENCE_MIN_S: Final = 5.0
+# Request lines past 8 KB are refused by common servers; a feed of that many streams begins with snapshots instead.
+AFTER_MAX_CHARS: Final = 6_000
+
+_FINAL_CODES: Final = frozenset(
+    {CloseCode.BAD_REQUEST, CloseCode.UNAUTHORIZED, CloseCode.FORBIDDEN, CloseCode.NO_SUCH_STREAM}
+)
+_STATUS_CODES: Final = {
+    400: CloseCode.BAD_REQUEST,
+    401: CloseCode.UNAUTHORIZED,
+    403: CloseCode.FORBIDDEN,
+    404: CloseCode.NO_SUCH_STREAM,
+}
+_HINTS: Final = {
+    CloseCode.NO_SUCH_STREAM: "the server's page at / lists its streams",
+    CloseCode.UNAUTHORIZED: "the server wants a token",
+}
+
+
+def feed_url(url: str) -> str:
+    """The address of the feed that a person means.
+
+    ``http`` and ``https`` become ``ws`` and ``wss``; a server alone means the feed of all its streams.
+
+    Raises:
+        UsageError: not such an address.
+    """
+    try:
+        parts = urlsplit(url if "://" in url else f"ws://{url}")
+        sound = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets or a port that cannot be
+        sound = False
+    scheme = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}.get(parts.scheme) if sound else None
+    if scheme is None:
+        raise UsageError(f"{url!r} is not the address of a feed", hint="such as ws://127.0.0.1:8750")
+    path, query = parts.path, parts.query
+    if path in {"", "/"}:
+        path, query = "/v1/captions", query or "streams=*"
+    return urlunsplit(SplitResult(scheme, parts.netloc, path, query, ""))
+
+
+class Feed:
+    """An async iterator over the messages of a feed. Made by ``subscribe``.
+
+    Iteration ends when the stream has ended (1000). A cancelled step loses no message: the next step goes on. Messages
+    come as the server sent them, less doubles and superseded drafts. After a loss of connection there is another
+    ``hello``, then what was missed and ``caught_up``, or a ``snapshot`` where the server no longer holds it.
+
+    Attributes:
+        states: the state of each stream as of the last message that was handed out, to read; ``states[s].seq`` and
+            ``.epoch`` are where a later ``subscribe`` can go on.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        after: int | Mapping[str, int] | None,
+        epoch: str | None,
+        interim: bool,
+        kinds: Iterable[str] | None,
+        reconnect: bool,
+    ) -> None:
+        self._url = feed_url(url)
+        self._options: dict[str, str] = {} if interim else {"interim": "false"}
+        if kinds is not None:
+            self._options["kinds"] = ",".join(sorted(kinds))
+        self._complete = "kinds" not in self._options and "kinds=" not in urlsplit(self._url).query
+        self._after, self._epoch = after, epoch
+        self._reconnect = reconnect
+        self._socket: ClientConnection | None = None
+        self._ended = False
+        self._silence_s: float | None = None
+        self._failures = 0
+        self.states: dict[str, FeedState] = {}
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        """The next message.
+
+        Raises:
+            FeedClosed: the server will not have this subscription (4400, 4401, 4403, 4404).
+            FeedError: the connection is lost, and it is not to reconnect.
+            WireError: the server speaks something else.
+        """
+        while not self._ended:
+            socket = self._socket or await self._connect_again()
+            try:
+                async with asyncio.timeout(self._silence_s):
+                    data = await socket.recv()
+            except TimeoutError:
+                await self._lost(f"nothing was heard for {self._silence_s:g} s")
+                continue
+            except ConnectionClosed as closed:
+                await self._closed(closed)
+                continue
+            message = decode(data)
+            if await self._take(message):
+                return message
+        raise StopAsyncIteration
+
+    async def connect_first(self) -> None:
+        """Connect, trying a few times where it may reconnect.
+
+        Raises:
+            FeedClosed, FeedError: as for iteration; also where nothing can be reached.
+        """
+        tries = FIRST_TRIES if self._reconnect else 1
+        while True:
+            try:
+                self._socket = await self._connect()
+            except FeedClosed:
+                raise
+            except FeedError:
+                if self._failures >= tries:
+                    raise
+                await self._back_off()
+            else:
+                return
+
+    async def close(self) -> None:
+        """Leave; the server is told, within ``CLOSE_TIMEOUT_S``. Iteration ends."""
+        self._ended = True
+        await self._drop()
+
+    async def _connect_again(self) -> ClientConnection:
+        while self._socket is None:
+            await self._back_off()
+            try:
+                self._socket = await self._connect()
+            except FeedClosed:
+                raise
+            except FeedError as error:
+                logger.info("%s; trying again", error)
+        return self._socket
+
+    async def _connect(self) -> ClientConnection:
+        self._silence_s = OPEN_TIMEOUT_S  # until a hello says what to expect
+        try:
+            return await connect(
+                self._resume_url(),
+                subprotocols=[Subprotocol(SUBPROTOCOL)],
+                compression=None,
+                proxy=None if _is_loopback(self._url) else True,
+                open_timeout=OPEN_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
+                max_size=FRAME_MAX_BYTES,
+                max_queue=QUEUE_FRAMES,
+            )
+        except InvalidStatus as refused:
+            status = refused.response.status_code
+            if status in _STATUS_CODES:
+                raise _closed_for_good(_STATUS_CODES[status], f"HTTP {status}") from None
+            self._failures += 1
+            raise FeedError(f"{self._server} answers with HTTP {status}") from None
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
+            self._failures += 1
+            raise FeedError(
+                f"cannot reach a feed at {self._server}: {_in_short(error)}", hint="is `streamcap serve` running there?"
+            ) from None
+
+    async def _back_off(self) -> None:
+        if self._failures:
+            longest = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failures, 16))
+            # Jitter, so that a thousand subscribers do not come back in one instant.
+            await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+
+    async def _closed(self, closed: ConnectionClosed) -> None:
+        await self._drop()
+        code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "the connection broke off")
+        if code == CloseCode.ENDED:
+            self._ended = True
+        elif code in _FINAL_CODES:
+            raise _closed_for_good(CloseCode(code), reason)
+        else:
+            await self._lost(f"{reason or 'closed'} ({code})")
+
+    async def _lost(self, why: str) -> None:
+        await self._drop()
+        if not self._reconnect:
+            self._ended = True
+            raise FeedError(f"the feed at {self._server} was cut off: {why}")
+        self._failures += 1
+        logger.info("lost %s: %s; coming back", self._server, why)
+
+    async def _drop(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.close()
+
+    async def _take(self, message: Message) -> bool:
+        """Fold a message in; False where the caller has had it."""
+        if isinstance(message, HelloMessage):
+            self._failures = 0
+            self._silence_s = max(SILENCE_MIN_S, SILENCE_BEATS * message.heartbeat_s)
+        if message.stream is None:
+            return True
+        state = self.states.get(message.stream)
+        if state is None:
+            state = self.states[message.stream] = self._new_state(message.stream)
+        if state.missing_before(message) is not None:
+            # The server promises that this cannot be; a proxy in between may have other ideas. Replay heals it.
+            await self._lost(f"messages of {message.stream} are missing after {state.seq}")
+            return False
+        return state.apply(message) or isinstance(message, HeartbeatMessage | CaughtUpMessage)
+
+    def _new_state(self, stream: str) -> FeedState:
+        after = self._after.get(stream) if isinstance(self._after, Mapping) else self._after
+        return FeedState(stream, epoch=self._epoch, seq=after or 0, complete=self._complete)
+
+    def _resume_url(self) -> str:
+        parts = urlsplit(self._url)
+        query = {**dict(parse_qsl(parts.query, keep_blank_values=True)), **self._options, **self._place()}
+        return urlunsplit(parts._replace(query=urlencode(query, safe="*,:")))
+
+    def _place(self) -> dict[str, str]:
+        """Where to go on: from what was taken, before that from what the caller gave."""
+        epochs = {state.epoch for state in self.states.values()} or {self._epoch}
+        epoch = epochs.pop()
+        if epoch is None or epochs:
+            return {}
+        places: dict[str, int] = {}
+        if epoch == self._epoch:
+            if isinstance(self._after, int) and not self.states:
+                return {"after": str(self._after), "epoch": epoch}
+            places |= self._after if isinstance(self._after, Mapping) else {}
+        places |= {stream: state.seq for stream, state in self.states.items()}
+        after = ",".join(f"{stream}:{seq}" for stream, seq in places.items())
+        return {"after": after, "epoch": epoch} if 0 < len(after) <= AFTER_MAX_CHARS else {}
+
+    @property
+    def _server(self) -> str:
+        parts = urlsplit(self._url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+@asynccontextmanager
+async def subscribe(
+    url: str,
+    *,
+    after: int | Mapping[str, int] | None = None,
+    epoch: str | None = None,
+    interim: bool = True,
+    kinds: Iterable[str] | None = None,
+    reconnect: bool = True,
+) -> AsyncIterator[Feed]:
+    """Subscribe for the length of the block; leaving it, also by cancellation, closes the connection.
+
+    Args:
+        url: ``ws://host:port`` for all streams of a server, or the address of a feed.
+        after, epoch: go on after this number (for several streams: by stream), from an earlier subscription.
+        interim: False for durable messages only.
+        kinds: of ``caption``, ``event``, ``status``, ``gap``, ``unchanged``; None for all.
+        reconnect: come back after a loss, with growing pauses, and resume; no durable message is missed that the
+            server still holds, and none comes twice. Otherwise a loss raises ``FeedError``.
+
+    Raises:
+        UsageError: not the address of a feed.
+        FeedError: nothing can be reached there.
+        FeedClosed: the server will not have this subscription.
+    """
+    feed = Feed(url, after=after, epoch=epoch, interim=interim, kinds=kinds, reconnect=reconnect)
+    await feed.connect_first()
+    try:
+        yield feed
+    finally:
+        await feed.close()
+
+
+def _closed_for_good(code: CloseCode, reason: str) -> FeedClosed:
+    return FeedClosed(f"the server closed the feed: {reason or code.name}", code=code, hint=_HINTS.get(code, ""))
+
+
+def _in_short(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

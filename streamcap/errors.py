@@ -1,0 +1,127 @@
+"""The exception tree.
+
+    StreamcapError
+    ├── UsageError            the caller asked for something that cannot be (exit 2)
+    │   └── ConfigError       a settings file or option that does not hold
+    ├── SourceError           a video source failed (exit 3)
+    │   ├── SourceNotFound    nothing is there: no such file, host or device
+    │   ├── SourceUnreadable  something is there, but no decoder can read it
+    │   ├── NoVideo           it can be read, and holds no video
+    │   └── SourceTimeout     it stopped answering
+    ├── ModelError            a model failed (exit 4)
+    │   ├── WeightsUnavailable  no source of a weights file can be reached
+    │   ├── WeightsCorrupt      a weights file does not match its hash
+    │   └── ModelLoadError      a runtime refuses a weights file, or is not installed
+    └── FeedError             the caption feed failed (exit 3: to a subscriber it is a source)
+        ├── WireError         bytes that are not a protocol v1 message
+        └── FeedClosed        the feed was closed for a reason that a retry does not cure
+
+Every error carries one clear line and, where there is something to do about it, a hint.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "FeedClosed",
+    "FeedError",
+    "ModelError",
+    "ModelLoadError",
+    "NoVideo",
+    "SourceError",
+    "SourceNotFound",
+    "SourceTimeout",
+    "SourceUnreadable",
+    "StreamcapError",
+    "UsageError",
+    "WeightsCorrupt",
+    "WeightsUnavailable",
+    "WireError",
+]
+
+
+class StreamcapError(Exception):
+    """Base of all errors that streamcap raises on purpose.
+
+    Args:
+        message: one line that says what failed.
+        hint: one line that says what to do about it, or empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(StreamcapError):
+    """The caller asked for something that cannot be."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A settings file or an option does not hold."""
+
+
+class SourceError(StreamcapError):
+    """A video source failed."""
+
+    exit_code = 3
+
+
+class SourceNotFound(SourceError):
+    """Nothing is there: no such file, host or device."""
+
+
+class SourceUnreadable(SourceError):
+    """Something is there, but no decoder can read it."""
+
+
+class NoVideo(SourceError):
+    """The source can be read, and holds no video."""
+
+
+class SourceTimeout(SourceError):
+    """The source stopped answering."""
+
+
+class ModelError(StreamcapError):
+    """A model failed."""
+
+    exit_code = 4
+
+
+class WeightsUnavailable(ModelError):
+    """No source of a weights file can be reached, and it is not cached."""
+
+
+class WeightsCorrupt(ModelError):
+    """A weights file does not match its hash."""
+
+
+class ModelLoadError(ModelError):
+    """A runtime refuses a weights file, or the runtime is not installed."""
+
+
+class FeedError(StreamcapError):
+    """The caption feed failed."""
+
+    exit_code = 3
+
+
+class WireError(FeedError):
+    """Bytes that are not a protocol v1 message."""
+
+
+class FeedClosed(FeedError):
+    """The feed was closed for a reason that a retry does not cure.
+
+    Args:
+        code: websocket close code, see docs/protocol.md.
+    """
+
+    def __init__(self, message: str, *, code: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code

@@ -1,0 +1,155 @@
+"""Bounded hand-over between threads and tasks, and the clock that everything reads.
+
+Every edge of the pipeline is one of these, with a stated size and a stated policy: a live source hands over
+with ``newest`` (the newest picture wins, what it replaced is counted as dropped), a file that is read for its own
+sake with ``block`` (the decoder waits, nothing is dropped).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Generic, Literal, Protocol, TypeVar
+
+__all__ = ["Channel", "ChannelClosed", "Clock", "SystemClock"]
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Where time comes from. Tests pass a virtual one."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; for durations."""
+        ...
+
+    def wall(self) -> float:
+        """Unix seconds; for time stamps that leave the process."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; cancellation safe."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock. Wall time is read once and carried on by the monotonic clock.
+
+    A step of the system clock (NTP, daylight saving by hand) therefore never makes an age negative.
+    """
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def monotonic(self) -> float:
+        """See :class:`Clock`."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """See :class:`Clock`."""
+        return time.monotonic() + self._offset
+
+    async def sleep(self, seconds: float) -> None:
+        """See :class:`Clock`."""
+        await asyncio.sleep(seconds)
+
+
+class ChannelClosed(Exception):
+    """The other side has closed the channel: the producer should stop."""
+
+
+class Channel(Generic[T]):
+    """A bounded channel from one producer thread to one consumer task.
+
+    Args:
+        capacity: most items that wait, at least 1.
+        policy: ``newest`` drops the oldest waiting item to make room; ``block`` makes the producer wait.
+
+    Counters: ``puts = gets + drops + pending`` at any time.
+    """
+
+    def __init__(self, capacity: int, policy: Literal["newest", "block"]) -> None:
+        if capacity < 1:
+            raise ValueError("capacity must be at least 1")
+        self._capacity = capacity
+        self._policy = policy
+        self._items: deque[T] = deque()
+        self._room = threading.Condition()
+        self._closed = False
+        self._error: BaseException | None = None
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        self.puts = self.gets = self.drops = 0
+
+    @property
+    def pending(self) -> int:
+        """Items that wait."""
+        return len(self._items)
+
+    def put(self, item: T) -> None:
+        """Hand one item over, from the producer's thread.
+
+        Raises:
+            ChannelClosed: the consumer has closed the channel; also while waiting for room.
+        """
+        with self._room:
+            while self._policy == "block" and len(self._items) >= self._capacity and not self._closed:
+                self._room.wait()
+            if self._closed:
+                raise ChannelClosed
+            if len(self._items) >= self._capacity:
+                self._items.popleft()
+                self.drops += 1
+            self._items.append(item)
+            self.puts += 1
+        self._wake()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the channel, from either side and any thread; the first call wins.
+
+        Items that wait are still delivered; then iteration ends, or raises ``error``.
+        """
+        with self._room:
+            if not self._closed:
+                self._closed = True
+                self._error = error
+            self._room.notify_all()
+        self._wake()
+
+    def discard(self) -> None:
+        """Close from the consumer's side and drop what waits."""
+        with self._room:
+            self.drops += len(self._items)
+            self._items.clear()
+        self.close()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        """Items in order until the channel is closed. A cancelled wait loses nothing."""
+        while True:
+            with self._room:
+                if self._items:
+                    item = self._items.popleft()
+                    self.gets += 1
+                    self._room.notify_all()
+                elif self._closed:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                else:
+                    self._ready.clear()
+                    item = None
+            if item is None:
+                await self._ready.wait()
+            else:
+                yield item
+
+    def _wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._ready.set)
+        except RuntimeError:  # the loop is gone, and with it the consumer
+            with self._room:
+                self._closed = True
+                self._room.notify_all()

@@ -1,0 +1,71 @@
+"""Where something moves in front of a still camera: an adaptive background model and its blobs."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcap.types import Box
+
+__all__ = ["Foreground"]
+
+# Frames (not seconds: the gate hides quiet ones) until something that stands still becomes background.
+HISTORY = 150
+VARIANCE_THRESHOLD = 25.0
+WARM_UP = 3
+# Smallest blob, as a share of the frame: at 768×576 about 12×18 pixels.
+MIN_AREA = 0.0005
+# More foreground than this is not objects: the light or the camera changed and the model is behind.
+MAX_COVER = 0.6
+MAX_BLOBS = 40
+
+
+class Foreground:
+    """Background subtraction by mixtures of Gaussians (Zivkovic 2004, OpenCV's MOG2)."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the background: after a cut, or when the camera has moved."""
+        self._model = cv2.createBackgroundSubtractorMOG2(HISTORY, VARIANCE_THRESHOLD, detectShadows=True)
+        self._seen = 0
+        self._mask: NDArray[np.uint8] | None = None
+
+    def update(self, grey: NDArray[np.uint8]) -> list[Box]:
+        """Learn one frame and return the boxes of what moves, largest first, at most 40.
+
+        Args:
+            grey: (h, w) uint8.
+        """
+        if self._mask is not None and self._mask.shape != grey.shape:
+            self.reset()
+        rate = -1 if self._seen >= WARM_UP else 0.5
+        raw = self._model.apply(grey, learningRate=rate)
+        self._seen += 1
+        mask = (raw == 255).astype(np.uint8)  # 127 marks a shadow
+        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+        # People are upright and their clothes match the wall in places: join parts above each other.
+        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((15, 7), np.uint8))
+        self._mask = mask
+        if self._seen <= WARM_UP or mask.mean() > MAX_COVER:
+            return []
+        return _blobs(mask)
+
+    def cover(self, box: Box) -> float:
+        """Share of a box that moves, 0..1; 0 where the model is not warm."""
+        if self._mask is None or self._seen <= WARM_UP:
+            return 0.0
+        h, w = self._mask.shape
+        part = self._mask[int(box[1] * h) : int(np.ceil(box[3] * h)), int(box[0] * w) : int(np.ceil(box[2] * w))]
+        return float(part.mean()) if part.size else 0.0
+
+
+def _blobs(mask: NDArray[np.uint8]) -> list[Box]:
+    h, w = mask.shape
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    rows = stats[1:]
+    rows = rows[rows[:, cv2.CC_STAT_AREA] >= MIN_AREA * h * w]
+    rows = rows[np.argsort(-rows[:, cv2.CC_STAT_AREA])][:MAX_BLOBS]
+    return [(x / w, y / h, (x + bw) / w, (y + bh) / h) for x, y, bw, bh, _ in rows.tolist()]

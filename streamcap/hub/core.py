@@ -1,0 +1,308 @@
+"""The hub: publishers hand messages in, every subscriber gets a gapless conversation out.
+
+A durable message is committed to the journal first, then folded into the hub's state and handed to every outbox, in one
+order; it is encoded once for all of them. Each subscriber has its own bounded outbox (``outbox.py``), so one that
+stalls costs bounded memory and the others nothing. What one subscriber is told, and when, is in ``subscription.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from streamcap.errors import FeedError, UsageError
+from streamcap.flow import Clock, SystemClock
+from streamcap.hub.outbox import OutboxLimits
+from streamcap.hub.subscription import Channel, Exchange, Subscription
+from streamcap.journal import Journal
+from streamcap.types import CaptionStatus, Instance
+from streamcap.wire import (
+    KINDS,
+    STREAM_ID,
+    CaptionMessage,
+    CloseCode,
+    DurableMessage,
+    Encoded,
+    PublishableMessage,
+    Scene,
+    StatusMessage,
+    StreamState,
+    UnchangedMessage,
+    decode,
+    instance_view,
+    is_durable,
+    seal,
+)
+from streamcap.wire.fold import FeedState
+
+__all__ = ["ALL", "Hub", "HubCounters", "SubscribeRefused"]
+
+logger = logging.getLogger(__name__)
+
+ALL: Final = "*"
+HEARTBEAT_S: Final = 15.0  # well under the 60 s after which common proxies drop a quiet connection
+REBUILD_MESSAGES: Final = 2_000  # read back from a journal that was filled before: enough for the finals of a snapshot
+SUBSCRIBERS_MAX: Final = 2_000  # each may hold an outbox of 1 MiB and a socket buffer of as much
+CLOSE_S: Final = 5.0  # for commits under way when the hub is closed
+
+
+class SubscribeRefused(FeedError):
+    """A subscription that cannot be.
+
+    Args:
+        code: the close code that tells the subscriber why.
+    """
+
+    def __init__(self, message: str, *, code: CloseCode, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+@dataclass(slots=True)
+class HubCounters:
+    """What the hub has done so far."""
+
+    durable: int = 0
+    ephemeral: int = 0
+    superseded: int = 0  # drafts that came after their final or after a newer revision; sent to nobody
+    too_slow: int = 0  # subscriptions closed with 4408
+
+
+class Hub:
+    """Publish and subscribe for many streams. Everything runs in one event loop.
+
+    Args:
+        journal: where durable messages are committed; stays its owner's to close, after the hub.
+        heartbeat_s: longest silence towards a subscriber.
+        limits: how far a subscriber may fall behind.
+        subscribers_max: subscriptions beyond this are refused with 1013.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        clock: Clock | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+        limits: OutboxLimits | None = None,
+        subscribers_max: int = SUBSCRIBERS_MAX,
+    ) -> None:
+        self._exchange = Exchange(journal, clock or SystemClock(), heartbeat_s, limits or OutboxLimits())
+        self._subscribers_max = subscribers_max
+        self._subscriptions: set[Subscription] = set()
+        self._commits: set[asyncio.Task[DurableMessage]] = set()
+        self._closed = False
+        self.counters = HubCounters()
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that stamps what the hub itself says."""
+        return self._exchange.clock
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Ids of the open streams, in the order of opening."""
+        return tuple(self._exchange.channels)
+
+    @property
+    def subscribers(self) -> int:
+        """Subscriptions that are open."""
+        return len(self._subscriptions)
+
+    @property
+    def closed(self) -> bool:
+        """True once ``close`` was called."""
+        return self._closed
+
+    def state(self, stream: str) -> FeedState:
+        """What has been published on a stream, folded. To be read, not changed.
+
+        Raises:
+            UsageError: no such stream is open.
+        """
+        return self._channel(stream).state
+
+    async def open_stream(self, stream: str) -> None:
+        """Open a stream; nothing happens where it is open. Its state is read back from what the journal holds.
+
+        Subscribers to all streams get its hello and snapshot. Cancelled, the stream stays closed.
+
+        Raises:
+            UsageError: the id is not 1 to 64 of ``A-Z a-z 0-9 . _ -``, beginning with a letter or digit.
+        """
+        if not re.fullmatch(STREAM_ID, stream):
+            raise UsageError(
+                f"{stream!r} cannot be the id of a stream",
+                hint="use up to 64 letters, digits, '.', '_', '-', beginning with a letter or digit",
+            )
+        if stream in self._exchange.channels:
+            return
+        bounds = await self._exchange.journal.bounds(stream)
+        state = FeedState(stream, epoch=self._exchange.journal.epoch)
+        state.seq = max(bounds.earliest - 1, bounds.newest - REBUILD_MESSAGES)
+        for entry in await self._exchange.journal.read(stream, after=state.seq, limit=REBUILD_MESSAGES):
+            state.apply(decode(entry.text))
+        if stream not in self._exchange.channels:  # another call may have been quicker
+            self._exchange.channels[stream] = Channel(state, bounds.earliest)
+            for subscription in self._exchange.everything:
+                subscription.join(stream)
+
+    def set_scene(self, stream: str, summary: str, instances: Iterable[Instance] = (), camera: str = "") -> None:
+        """Say what the scene is now; later snapshots carry it.
+
+        Args:
+            camera: what the camera does, in words.
+
+        Raises:
+            UsageError: no such stream is open.
+        """
+        views = tuple(instance_view(each) for each in instances)
+        self._channel(stream).scene = Scene(summary=summary, instances=views, camera=camera)
+
+    async def publish(self, stream: str, message: PublishableMessage) -> PublishableMessage:
+        """Publish a message; returns it with its number where it is durable.
+
+        Messages of one stream go out in the order of the calls. ``ended`` is a stream's last word: it closes the
+        subscriptions that have nothing else to wait for. A cancelled call still publishes a durable message, or has
+        not begun to.
+
+        Raises:
+            UsageError: no such stream is open.
+            ValueError: the message is of another stream, or a second final with one id: a final never changes.
+            WireError: the message is too large or cannot be encoded; nothing is published.
+            FeedError: the journal cannot commit; nothing is published.
+        """
+        channel = self._channel(stream)
+        if message.stream != stream:
+            raise ValueError(f"a message of {message.stream} published on {stream}")
+        if isinstance(message, UnchangedMessage) or not is_durable(message):
+            item = seal(message)
+            async with channel.order:
+                self.counters.ephemeral += 1
+                self._fan_out(channel, message, item)
+            return message
+        await channel.order.acquire()
+        # From here on the commit owns the turn: a publisher that is cancelled must not part commit and fan-out.
+        commit = asyncio.create_task(self._commit(channel, message), name=f"commit {stream}")
+        self._commits.add(commit)
+        commit.add_done_callback(self._commits.discard)
+        try:
+            return await asyncio.shield(commit)
+        except asyncio.CancelledError:
+            commit.add_done_callback(_log_failure)
+            raise
+
+    async def _commit(self, channel: Channel, message: DurableMessage) -> DurableMessage:
+        try:
+            _refuse_second_final(channel.state, message)
+            ((committed, item),) = await self._exchange.journal.append(channel.state.stream, [message])
+            self.counters.durable += 1
+            self._fan_out(channel, committed, item)
+            return committed
+        finally:
+            channel.order.release()
+
+    def _fan_out(self, channel: Channel, message: PublishableMessage, item: Encoded) -> None:
+        if not channel.state.apply(message):
+            self.counters.superseded += 1
+            return
+        if isinstance(message, StatusMessage):
+            channel.ended = message.state is StreamState.ENDED
+        for subscription in channel.subscribers:
+            subscription.offer(message, item)
+            if channel.ended:
+                subscription.end_if_all_ended()
+
+    @asynccontextmanager
+    async def subscribe(
+        self,
+        streams: str | Iterable[str] = ALL,
+        *,
+        interim: bool = True,
+        kinds: Iterable[str] | None = None,
+        after: int | Mapping[str, int] | None = None,
+        epoch: str | None = None,
+    ) -> AsyncIterator[Subscription]:
+        """Subscribe for the length of the block.
+
+        Args:
+            streams: one id, several, or ``"*"`` for all, also those that are opened later.
+            interim: False for durable messages only.
+            kinds: which of ``KINDS`` to get; None for all. Hello, snapshot and the like come always.
+            after: resume after this number, by stream where there are several; others begin with a snapshot.
+            epoch: the epoch that the numbers belong to; under another one, or none, a snapshot follows an ``error``.
+
+        Raises:
+            SubscribeRefused: no such stream (4404), too many subscribers (1013), the hub is closed (1012).
+            UsageError: an unknown kind, no stream at all, or one number for several streams.
+        """
+        names = None if streams == ALL else list(dict.fromkeys([streams] if isinstance(streams, str) else streams))
+        places = self._places(names, after)
+        wanted = KINDS if kinds is None else frozenset(kinds)
+        if not wanted <= KINDS:
+            raise UsageError(f"no such kind: {', '.join(sorted(wanted - KINDS))}", hint=f"kinds: {', '.join(KINDS)}")
+        self._admit(names)
+        subscription = Subscription(self._exchange, names, interim=interim, kinds=wanted, after=places, epoch=epoch)
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+            await subscription.detach()
+            if subscription.closing is not None and subscription.closing.code is CloseCode.TOO_SLOW:
+                self.counters.too_slow += 1
+
+    async def close(self) -> None:
+        """Close all subscriptions with 1012 once they have taken what waits, and refuse new ones. Idempotent.
+
+        Publishing goes on: what the streams still say while they stop is committed for those who come back, and sent to
+        nobody. So the order of a shutdown is this, then the streams, then the server, then the journal. Waits for the
+        commits under way, not for the subscribers; cancelled, it has closed them all.
+        """
+        self._closed = True
+        for subscription in self._subscriptions:
+            subscription.close(CloseCode.RESTARTING, "the server is stopping")
+        if self._commits:
+            _, late = await asyncio.wait(self._commits, timeout=CLOSE_S)
+            if late:
+                logger.error("%d commits are still under way after %g s", len(late), CLOSE_S)
+
+    def _admit(self, names: list[str] | None) -> None:
+        if self._closed:
+            raise SubscribeRefused("the server is stopping", code=CloseCode.RESTARTING)
+        if len(self._subscriptions) >= self._subscribers_max:
+            raise SubscribeRefused("too many subscribers", code=CloseCode.OVERLOADED, hint="try again later")
+        for name in names or ():
+            if name not in self._exchange.channels:
+                raise SubscribeRefused(f"no such stream: {name}", code=CloseCode.NO_SUCH_STREAM)
+
+    @staticmethod
+    def _places(names: list[str] | None, after: int | Mapping[str, int] | None) -> Mapping[str, int]:
+        if names is not None and not names:
+            raise UsageError("a subscription needs a stream")
+        if not isinstance(after, int):
+            return after or {}
+        if names is None or len(names) > 1:
+            raise UsageError("one number to resume after, and several streams", hint="give a number for each stream")
+        return {names[0]: after}
+
+    def _channel(self, stream: str) -> Channel:
+        try:
+            return self._exchange.channels[stream]
+        except KeyError:
+            raise UsageError(f"no such stream: {stream}") from None
+
+
+def _refuse_second_final(state: FeedState, message: DurableMessage) -> None:
+    if isinstance(message, CaptionMessage) and message.status is CaptionStatus.FINAL and state.is_final(message.id):
+        raise ValueError(f"caption {message.id} is final already")
+
+
+def _log_failure(commit: asyncio.Task[DurableMessage]) -> None:
+    if not commit.cancelled() and commit.exception() is not None:
+        logger.error("a message was not committed, and its publisher is gone: %s", commit.exception())

@@ -1,0 +1,94 @@
+"""Class names: which belong together, and the vote of a track on what it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+__all__ = ["ANIMALS", "MOVERS", "VEHICLES", "Vote", "group"]
+
+VEHICLES = frozenset({"car", "truck", "bus", "train", "motorcycle", "vehicle"})
+ANIMALS = frozenset({"bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal"})
+# What moves by itself: news when it comes or goes.
+MOVERS = frozenset({"person", "bicycle", "boat", "airplane", "object"}) | VEHICLES | ANIMALS
+
+# A name needs this share of the votes and this weight (sum of scores); else its group's name, else "object".
+NAME_SHARE = 0.55
+NAME_WEIGHT = 0.8
+# Votes fade so that a long track can change its mind; 1/(1 − FADE) observations count.
+FADE = 0.98
+# A mean score of this much is as sure as the detector gets on things that it knows well.
+SURE_SCORE = 0.6
+SURE_STEP = 0.3
+
+
+def group(label: str) -> str:
+    """The wider class of a label: ``vehicle``, ``animal``, or the label itself."""
+    if label in VEHICLES:
+        return "vehicle"
+    return "animal" if label in ANIMALS else label
+
+
+class Vote:
+    """What a track has been called, weighted by score. A wrong noun is worse than "something"."""
+
+    def __init__(self) -> None:
+        self._weights: defaultdict[str, float] = defaultdict(float)
+        self._best: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, label: str, score: float) -> None:
+        """Count one observation; an empty label is a blob of motion and names nothing."""
+        if not label:
+            return
+        for known in self._weights:
+            self._weights[known] *= FADE
+        self._weights[label] += score
+        # Slow to rise, so that one lucky look does not make it sure.
+        self._best[label] += SURE_STEP * (score - self._best[label]) if self._best[label] else score
+
+    @property
+    def named(self) -> bool:
+        """A detector has seen it at least once."""
+        return bool(self._weights)
+
+    @property
+    def weight(self) -> float:
+        """Sum of the scores."""
+        return sum(self._weights.values())
+
+    def result(self, *, roams: bool = False) -> tuple[str, float]:
+        """Label and its share of the votes, 0..1.
+
+        Args:
+            roams: it goes about by itself, so only what can do that counts: a chair that drives is no chair.
+        """
+        votes = {k: w for k, w in self._weights.items() if not roams or k in MOVERS}
+        total = sum(votes.values())
+        if total <= 0:
+            return "object", 0.0
+        best = max(votes, key=lambda label: votes[label])
+        share = votes[best] / total
+        if share >= NAME_SHARE and votes[best] >= NAME_WEIGHT:
+            return best, share
+        groups: defaultdict[str, float] = defaultdict(float)
+        for label, weight in votes.items():
+            groups[group(label)] += weight
+        wide = max(groups, key=lambda name: groups[name])
+        if wide in ("vehicle", "animal", best) and groups[wide] / total >= NAME_SHARE and groups[wide] >= NAME_WEIGHT:
+            return wide, groups[wide] / total
+        return "object", share
+
+    def sureness(self, label: str) -> float:
+        """How sure the detector was on average when it said ``label`` or one of its group, 0..1."""
+        scores = [self._best[known] for known in self._best if known == label or group(known) == label]
+        return min(1.0, max(scores, default=0.0) / SURE_SCORE)
+
+    def distance(self, label: str) -> float:
+        """How badly ``label`` fits what was voted so far: 0 same, 0.3 same group or undecided, 1 other."""
+        if not self._weights or label in self._weights:
+            return 0.0 if not self._weights else 1 - self._weights[label] / self.weight
+        return 0.3 if any(group(label) == group(known) for known in self._weights) else 1.0
+
+    def alike(self, other: Vote) -> bool:
+        """May both name the same thing?"""
+        mine, theirs = self.result()[0], other.result()[0]
+        return "object" in (mine, theirs) or group(mine) == group(theirs)

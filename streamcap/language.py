@@ -1,0 +1,312 @@
+"""Facts to sentences: present tense, one idea a clause, right numbers and articles."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import inflect
+
+from streamcap.geometry import area, place
+from streamcap.labels import MOVERS
+from streamcap.types import Fact, Instance, Skill
+
+__all__ = ["Description", "Tally", "describe_change", "describe_scene", "summarise"]
+
+_words = inflect.engine()
+
+# Most kinds of thing that a full caption names; a viewer stops listening to a longer list.
+MAX_KINDS = 4
+# Only what the detector named this surely is part of a full caption.
+NAME_SURE = 0.6
+THING_SURE = 0.8
+# What does not move by itself and fills more than this share of the frame is the scene itself, misread.
+THING_LARGEST = 0.4
+# Where it is said of so few.
+PLACED = 2
+# From this share of the frame on, something is close to the camera.
+CLOSE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a captioner has to say of a window.
+
+    Attributes:
+        text: the whole sentence or sentences; empty where there is nothing to say.
+        skills: the parts of the text by skill.
+        who: ids of the instances that the text is about.
+        saliency: 0..1, the largest of its facts.
+    """
+
+    text: str
+    skills: dict[Skill, str] = field(default_factory=dict)
+    who: tuple[int, ...] = ()
+    saliency: float = 0.5
+
+
+def noun(label: str, count: int = 1) -> str:
+    """``a person``, ``two people``, ``something``, ``several things``."""
+    if label == "object":
+        return "something" if count == 1 else f"{_number(count)} things"
+    if count == 1:
+        return str(_words.a(label))
+    return f"{_number(count)} {plural(label)}"
+
+
+def plural(label: str) -> str:
+    """Plural of a label; ``person`` is ``people``."""
+    return "people" if label == "person" else str(_words.plural_noun(label) or label)
+
+
+def _number(count: int) -> str:
+    return str(_words.number_to_words(str(count))) if count <= 12 else str(count)
+
+
+def listing(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return str(_words.join(list(parts), final_sep="")) if parts else ""
+
+
+def sentence(clause: str) -> str:
+    """Capital letter and full stop."""
+    return clause[:1].upper() + clause[1:] + "."
+
+
+def at(where: str) -> str:
+    """``in the centre``, ``on the left``, ``at the top right``."""
+    if where == "centre":
+        return "in the centre"
+    return f"on the {where}" if where in ("left", "right") else f"at the {where}"
+
+
+def describe_scene(instances: Sequence[Instance], facts: Iterable[Fact] = ()) -> Description:
+    """The full caption of a scene: who and what is in view."""
+    cut = any(fact.what == "cut" for fact in facts)
+    lead = "the view cuts to another scene: " if cut else ""
+    sure = [i for i in instances if _is_named(i)]
+    kinds = Counter(i.label for i in sure)
+    if not kinds:
+        text = lead + "no people or vehicles are in view"
+        return Description(sentence(text), {Skill.ENVIRONMENT: sentence(text)}, (), 0.5)
+    order = sorted(kinds, key=lambda k: (k != "person", k not in MOVERS, -kinds[k], k))[:MAX_KINDS]
+    named = [i for i in sure if i.label in order]
+    if len(named) <= PLACED:
+        parts = [f"{noun(i.label)} {_spot(i)}" for k in order for i in named if i.label == k]
+        if len(parts) == 2 and len(order) == 1:
+            a, b = named
+            spots = [_spot(a), _spot(b)]
+            parts = (
+                [f"{noun(order[0], 2)}, one {spots[0]} and one {spots[1]}"]
+                if spots[0] != spots[1]
+                else [f"{noun(order[0], 2)} {spots[0]}"]
+            )
+        text = f"{lead}{_be(named)} {listing(parts)}"
+    else:
+        text = f"{lead}{_be(named, kinds[order[0]])} {listing([noun(k, kinds[k]) for k in order])} in view"
+    return Description(sentence(text), {Skill.ENVIRONMENT: sentence(text)}, tuple(i.id for i in named), 0.6)
+
+
+def _is_named(instance: Instance) -> bool:
+    if not instance.visible or instance.label == "object":
+        return False
+    if instance.label in MOVERS:
+        return instance.confidence >= NAME_SURE
+    return instance.confidence >= THING_SURE and area(instance.box) <= THING_LARGEST
+
+
+def _be(named: Sequence[Instance], first: int | None = None) -> str:
+    many = first if first is not None else sum(i.label == named[0].label for i in named)
+    return "there is" if many == 1 else "there are"
+
+
+def _spot(instance: Instance) -> str:
+    return "close to the camera" if area(instance.box) >= CLOSE else at(place(instance.box))
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Facts that one clause says."""
+
+    what: str
+    label: str
+    where: str
+    facts: tuple[Fact, ...]
+
+    @property
+    def count(self) -> int:
+        return max(1, len({who for fact in self.facts for who in fact.who}))
+
+    @property
+    def who(self) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(who for fact in self.facts for who in fact.who))
+
+    @property
+    def saliency(self) -> float:
+        return max(fact.saliency for fact in self.facts)
+
+    @property
+    def start(self) -> float:
+        return min(fact.start for fact in self.facts)
+
+
+def describe_change(facts: Sequence[Fact], instances: Sequence[Instance]) -> Description:
+    """A differential caption: only what these facts say, in the order of time, grouped.
+
+    Args:
+        facts: what happened in the window.
+        instances: all that are known at its end, for "the", "another" and counts.
+    """
+    groups = _grouped(facts)
+    if not groups:
+        return Description("", saliency=0.0)
+    present = {i.id: i for i in instances}
+    clauses: list[tuple[Skill, str]] = []
+    done: set[int] = set()
+    for index, item in enumerate(groups):
+        if index in done:
+            continue
+        clause = _clause(item, present, facts)
+        for later in range(index + 1, len(groups)):  # "enters from the left and stops in the centre"
+            if groups[later].who and groups[later].who == item.who and later not in done:
+                clause += f" and {_verb(groups[later], item.count)}"
+                done.add(later)
+        clauses.append((item.facts[0].skill, clause))
+    skills = {
+        skill: " ".join(sentence(clause) for _, clause in part)
+        for skill, part in groupby(sorted(clauses, key=lambda c: c[0].value), key=lambda c: c[0])
+    }
+    text = " ".join(sentence(clause) for _, clause in clauses)
+    who = tuple(dict.fromkeys(w for item in groups for w in item.who))
+    return Description(text, skills, who, max(item.saliency for item in groups))
+
+
+def _grouped(facts: Sequence[Fact]) -> list[_Group]:
+    def key(fact: Fact) -> tuple[str, str, str]:
+        return fact.what, fact.label, fact.where
+
+    merged = [_Group(*k, tuple(g)) for k, g in groupby(sorted(facts, key=key), key=key)]
+    return sorted(merged, key=lambda item: (item.what == "empty", item.start, -item.saliency))
+
+
+def _clause(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) -> str:
+    if item.what == "empty" and any(_is_named(i) for i in present.values()):
+        return "no one is left in view"
+    if item.what in _SCENE_CLAUSES:
+        return _SCENE_CLAUSES[item.what][item.where]
+    return f"{_subject(item, present, facts)} {_verb(item, item.count)}"
+
+
+def _subject(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) -> str:
+    """``another person`` for one more, ``the person`` for the only one, ``one of the people`` among several."""
+    if item.label == "object":
+        return noun("object", item.count)
+    fresh = {who for fact in facts if fact.what in ("enter", "appear") for who in fact.who}
+    others = [i for i in present.values() if i.label == item.label and i.visible and i.id not in item.who]
+    if item.what in ("enter", "appear"):
+        older = [i for i in others if i.id not in fresh]
+        if not older:
+            return noun(item.label, item.count)
+        return f"another {item.label}" if item.count == 1 else f"{_number(item.count)} more {plural(item.label)}"
+    if others:
+        return (
+            f"one of the {plural(item.label)}"
+            if item.count == 1
+            else f"{_number(item.count)} of the {plural(item.label)}"
+        )
+    return f"the {item.label}" if item.count == 1 else f"the {_number(item.count)} {plural(item.label)}"
+
+
+def _verb(item: _Group, count: int) -> str:
+    phrase = _VERBS[item.what].format(where=item.where, at=at(item.where) if item.where else "")
+    return _conjugated(phrase, count)
+
+
+def _conjugated(phrase: str, count: int) -> str:
+    """A phrase that begins with a verb, for one or for many: ``enters from the left``, ``enter from the left``."""
+    verb, *rest = phrase.split(" ")
+    if count == 1:
+        verb += "es" if verb.endswith(("s", "sh", "ch", "x", "o")) else "s"
+    return " ".join([verb, *rest])
+
+
+_VERBS = {
+    "enter": "enter from the {where}",
+    "leave": "leave to the {where}",
+    "appear": "appear {at}",
+    "disappear": "disappear from view {at}",
+    "stop": "stop {at}",
+    "start": "start moving {at}",
+}
+_SCENE_CLAUSES = {
+    "empty": {"": "the scene is empty again"},
+    "cut": {"": "the view cuts to another scene"},
+    "pan": {"left": "the camera pans to the left", "right": "the camera pans to the right"},
+    "tilt": {"up": "the camera tilts up", "down": "the camera tilts down"},
+    "zoom": {"in": "the camera zooms in", "out": "the camera zooms out"},
+    "shake": {"": "the camera shakes"},
+    "light": {"on": "the lights come on", "off": "the lights go out"},
+}
+
+
+class Tally:
+    """Folds differences into numbers for a summary; constant size whatever the length of the stream."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.start = start
+        self._done: Counter[tuple[str, str]] = Counter()
+        self._most: Counter[str] = Counter()
+
+    def add(self, facts: Iterable[Fact], instances: Iterable[Instance]) -> None:
+        """Take in one window."""
+        for fact in facts:
+            self._done[fact.what, fact.label] += max(1, len(fact.who))
+        in_view = Counter(i.label for i in instances if i.visible and i.confidence >= NAME_SURE and i.label in MOVERS)
+        for label, count in in_view.items():
+            self._most[label] = max(self._most[label], count)
+
+    def clauses(self) -> list[str]:
+        """What happened, most telling first."""
+        lines = []
+        for what, verb in (("enter", "enter"), ("leave", "leave"), ("appear", "come into view")):
+            parts = [noun(label, n) for (w, label), n in sorted(self._done.items()) if w == what and label != "object"]
+            total = sum(n for (w, label), n in self._done.items() if w == what and label != "object")
+            if parts:
+                lines.append(f"{listing(parts)} {_conjugated(verb, total)}")
+        if peak := [noun(label, n) for label, n in self._most.most_common(2) if n > 1]:
+            lines.append(f"at most {listing(peak)} are in view at once")
+        for what in ("cut", "light", "pan", "tilt", "zoom"):
+            times = sum(n for (w, _), n in self._done.items() if w == what)
+            if times:
+                lines.append(f"{_SUMMARY_CAMERA[what]} {_times(times)}")
+        return lines
+
+
+_SUMMARY_CAMERA = {
+    "cut": "the view cuts to another scene", "light": "the light changes", "pan": "the camera pans",
+    "tilt": "the camera tilts", "zoom": "the camera zooms",
+}  # fmt: skip
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{_number(count)} times")
+
+
+def summarise(tally: Tally, end: float) -> str:
+    """One text for the span from the tally's start to ``end`` (media seconds); empty where nothing stands out."""
+    lines = tally.clauses()
+    span = _duration(end - tally.start)
+    if not lines:
+        return ""
+    return f"In {span}: {'; '.join(lines)}."
+
+
+def _duration(seconds: float) -> str:
+    whole = max(1, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    if not minutes:
+        return f"{rest} seconds" if rest != 1 else "one second"
+    words = f"{minutes} minute" + ("s" if minutes > 1 else "")
+    return words if not rest else f"{words} {rest} s"

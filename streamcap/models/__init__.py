@@ -1,0 +1,1 @@
+"""Models: what the pipeline asks of them, their backends, and where weights come from."""

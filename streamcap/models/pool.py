@@ -1,0 +1,51 @@
+"""The models that all streams share, and the threads they run in."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+from streamcap.models.base import Detector, Encoder
+from streamcap.models.resolver import Progress, ensure
+
+__all__ = ["Models", "load_default"]
+
+
+@dataclass(slots=True)
+class Models:
+    """Detector and encoder with their worker threads; a context manager that ends the threads.
+
+    Attributes:
+        workers: where crops are detected side by side and features computed.
+    """
+
+    detector: Detector
+    encoder: Encoder | None
+    workers: Executor
+
+    def __enter__(self) -> Models:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.workers.shutdown(wait=True, cancel_futures=True)
+
+
+def load_default(progress: Progress | None = None) -> Models:
+    """Load the embedded default; its weights are fetched where they are not cached. Blocks for about a second.
+
+    Raises:
+        ModelError: the weights cannot be had or do not load.
+    """
+    # Backends are imported late: `--help` must not wait for runtimes.
+    from streamcap.models.clip import ClipEncoder
+    from streamcap.models.efficientdet import EfficientDetLite0
+
+    detector_file = ensure("efficientdet-lite0", progress=progress)
+    encoder_file = ensure("clip-vit-b16-int8", progress=progress)
+    cores = max(1, min(os.cpu_count() or 1, 8))
+    detector = EfficientDetLite0(detector_file, interpreters=cores)
+    return Models(detector, ClipEncoder(encoder_file), ThreadPoolExecutor(cores, "streamcap-model"))

@@ -1,0 +1,246 @@
+"""The perception lane of one stream: a frame in, facts and instances out. Blocking, so it runs in a worker thread.
+
+Cheapest first: gate → camera → foreground → where to look → detect → track → facts; a feature for the memory on key
+frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcap.appearance import appearance
+from streamcap.camera import CameraReading, CameraWatch
+from streamcap.facts import FactEngine, Scene
+from streamcap.foreground import Foreground
+from streamcap.gating import BlockGate, GateReading, luma
+from streamcap.geometry import area, contained, touches
+from streamcap.instances import Observed, Stage, Track, Tracker, TrackerUpdate
+from streamcap.memory import Memory
+from streamcap.metrics import Stages
+from streamcap.models.base import Detector, Encoder
+from streamcap.regions import Look, TileWalk, plan, tiles
+from streamcap.types import Box, Frame, KeyFrame, Observation
+
+__all__ = ["Perception"]
+
+# Least score that is looked at; the tracker has its own two limits above it.
+THRESHOLD = 0.22
+# Crops a frame: while something moves, and for the walk over the frame.
+BUDGET = 2
+# Seconds between two steps of the walk over the frame, while something moves and while nothing does.
+WALK_BUSY_S = 0.6
+WALK_QUIET_S = 2.0
+# A quiet track is looked at again after this many seconds.
+REVISIT_S = 3.0
+# The first frames of a scene see every tile.
+START_FRAMES = 4
+# At most one feature a second, and one in any minute even if nothing happens.
+ENCODE_EVERY_S = 1.0
+ENCODE_QUIET_S = 60.0
+KEY_FRAME_WIDTH = 320
+# Third gate: a frame this like the last key frame is no new key frame (ShareGPT4Video's limit on CLIP features).
+KEY_SIMILARITY = 0.93
+# A detection cut by its crop's border shows a part of the object.
+CROP_MARGIN = 0.015
+# Two detections of which one covers this much of the other are one object.
+SAME = 0.75
+
+
+class Perception:
+    """Watches one stream. State is bounded: two grey pictures, the tracks in view, the two memories.
+
+    Args:
+        detector: shared by all streams.
+        encoder: shared; without one the memory stays empty.
+        workers: where crops are detected side by side and features computed; owned by the caller.
+        stages: where time is counted.
+    """
+
+    def __init__(self, detector: Detector, encoder: Encoder | None, workers: Executor, stages: Stages) -> None:
+        self._detector, self._encoder, self._workers, self._stages = detector, encoder, workers, stages
+        self.memory = Memory()
+        self._gate = BlockGate()
+        self._camera = CameraWatch()
+        self._foreground = Foreground()
+        self._tracker = Tracker()
+        self._facts = FactEngine()
+        self._walk = TileWalk()
+        self._scene_start = 0.0
+        self._frames = 0
+        self._walked = 0.0
+        self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
+        self._encoded = -ENCODE_QUIET_S
+
+    def observe(self, frame: Frame) -> Observation:
+        """Take in the next frame of the stream.
+
+        Raises:
+            ModelError: the detector or the encoder failed.
+        """
+        with self._stages("gate"):
+            grey = luma(frame.image)
+            gate = self._gate.update(grey, frame.pts)
+        with self._stages("camera"):
+            camera = self._camera.update(grey, frame.pts, gate.changed)
+        scene_start = self._frames == 0 or camera.cut
+        ended: tuple[Track, ...] = ()
+        if scene_start:
+            self._scene_start, self._frames = frame.pts, 0
+            ended = self._tracker.reset()
+            self._foreground.reset()
+            self._walk.restart()
+        self._frames += 1
+        update = self._follow(frame, grey, gate, camera)
+        if ended:
+            self._facts = FactEngine() if not camera.cut else self._facts
+        scene = Scene(
+            frame.pts,
+            frame.pts - self._scene_start,
+            update,
+            camera,
+            tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
+        )
+        with self._stages("facts"):
+            facts = self._facts.update(scene)
+        self._remember(frame, gate.open)
+        instances = tuple(t.instance() for t in self._tracker.tracks if t.id)
+        return Observation(
+            frame.pts, frame.captured_at, gate.open, scene_start, not scene.settling, tuple(facts), instances
+        )
+
+    def close(self) -> None:
+        """Wait for a feature that is being computed, so that it ends with its stream."""
+        self._collect(wait=True)
+
+    def _follow(self, frame: Frame, grey: NDArray[np.uint8], gate: GateReading, camera: CameraReading) -> TrackerUpdate:
+        with self._stages("foreground"):
+            blobs = self._blobs(grey, gate, camera)
+        looks = self._looks(frame, gate, blobs)
+        seen: list[Observed] = []
+        if looks:
+            with self._stages("detect"):
+                seen = self._detect(frame.image, looks)
+        seen += [Observed(b, 0.0, "", None, self._foreground.cover(b)) for b in blobs]
+        with self._stages("track"):
+            return self._tracker.update(
+                seen,
+                looks,
+                camera.transform,
+                frame.pts,
+                changed=lambda box: _share(gate.changed, box) if gate.open else 0.0,
+                cover=self._foreground.cover,
+            )
+
+    def _blobs(self, grey: NDArray[np.uint8], gate: GateReading, camera: CameraReading) -> list[Box]:
+        if camera.moving:
+            self._foreground.reset()
+            return []
+        return self._foreground.update(grey) if gate.open else []
+
+    def _looks(self, frame: Frame, gate: GateReading, blobs: Sequence[Box]) -> list[Box]:
+        """Crops for this frame: what moves, who is followed, and the walk over the frame."""
+        size = (frame.image.shape[1], frame.image.shape[0])
+        if self._frames <= START_FRAMES:
+            every = tiles(size)
+            half = (len(every) + 1) // 2
+            return every if self._frames == 1 else every[:half] if self._frames % 2 else every[half - 1 :]
+        tracks = self._tracker.tracks
+        wishes = [Look(b, 2.0 + area(b)) for b in blobs if not any(contained(b, t.box) > 0.6 for t in tracks if t.id)]
+        for track in tracks:
+            waited = frame.pts - track.looked
+            moving = gate.open and (_share(gate.changed, track.box) > 0.1 or track.speed(1.0) > 0.1)
+            if moving or track.stage is Stage.TENTATIVE:
+                wishes.append(Look(track.box, 1.0 + 3.0 * waited))
+            elif waited > REVISIT_S:
+                wishes.append(Look(track.box, waited / REVISIT_S))
+        wishes = [look for look in wishes if area(look.box) > 0]
+        crops = plan(wishes, size, BUDGET)
+        pause = WALK_BUSY_S if gate.open else WALK_QUIET_S
+        if frame.pts - self._walked >= pause:
+            self._walked = frame.pts
+            crops.append(self._walk.next(size))
+        return crops
+
+    def _detect(self, image: NDArray[np.uint8], looks: Sequence[Box]) -> list[Observed]:
+        h, w = image.shape[:2]
+        parts = [image[int(y0 * h) : int(y1 * h), int(x0 * w) : int(x1 * w)] for x0, y0, x1, y1 in looks]
+        found = list(self._workers.map(lambda part: self._detector.detect(part, threshold=THRESHOLD), parts))
+        labels = self._detector.labels
+        raw: list[tuple[float, str, Box]] = []
+        for (x0, y0, x1, y1), detections in zip(looks, found, strict=True):
+            for box, label, score in zip(
+                detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True
+            ):
+                if _cut_off(box, (x0, y0, x1, y1)):
+                    continue
+                a, b, c, d = box
+                sx, sy = x1 - x0, y1 - y0
+                raw.append((score, labels[label], (x0 + a * sx, y0 + b * sy, x0 + c * sx, y0 + d * sy)))
+        kept = distinct(raw)
+        return [Observed(b, s, lab, appearance(image, b), self._foreground.cover(b)) for s, lab, b in kept]
+
+    def _remember(self, frame: Frame, changed: bool) -> None:
+        if self._encoder is None:
+            return
+        self._collect(wait=False)
+        pause = ENCODE_EVERY_S if changed else ENCODE_QUIET_S
+        if self._encoding is None and frame.pts - self._encoded >= pause:
+            self._encoded = frame.pts
+            h, w = frame.image.shape[:2]
+            small = cv2.resize(
+                frame.image, (KEY_FRAME_WIDTH, max(1, h * KEY_FRAME_WIDTH // w)), interpolation=cv2.INTER_AREA
+            )
+            future = self._workers.submit(self._encode, self._encoder, frame.image)
+            self._encoding = (future, KeyFrame(frame.pts, small))
+
+    def _encode(self, encoder: Encoder, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self._stages("encode"):
+            return np.asarray(encoder.encode([image])[0], np.float32)
+
+    def _collect(self, *, wait: bool) -> None:
+        if self._encoding is None or not (wait or self._encoding[0].done()):
+            return
+        future, key = self._encoding
+        self._encoding = None
+        feature = future.result()
+        alike = self.memory.similarity(feature) >= KEY_SIMILARITY
+        self.memory.add(feature, key.t, KeyFrame(key.t) if alike else key)
+
+
+def distinct(found: Sequence[tuple[float, str, Box]]) -> list[tuple[float, str, Box]]:
+    """Leave out what a better detection, from whichever crop, already covers; best first."""
+    kept: list[tuple[float, str, Box]] = []
+    for item in sorted(found, key=lambda x: -x[0]):
+        box = item[2]
+        if not any(_same(box, other, item[1] == label) for _, label, other in kept):
+            kept.append(item)
+    return kept
+
+
+def _same(a: Box, b: Box, same_label: bool) -> bool:
+    inside = max(contained(a, b), contained(b, a))
+    ratio = min(area(a), area(b)) / max(area(a), area(b), 1e-9)
+    # A bag on a person is inside the person and much smaller; a second box on the person is not.
+    return inside > SAME and (ratio > 0.4 or same_label)
+
+
+def _cut_off(box: Sequence[float], crop: Box) -> bool:
+    """A detection (in 0..1 of its crop) ends at a border of the crop that is not a border of the frame."""
+    sides = touches((box[0], box[1], box[2], box[3]), CROP_MARGIN)
+    frame_sides = touches(crop, 1e-6)
+    return bool(sides - frame_sides)
+
+
+def _share(changed: NDArray[np.bool_], box: Box) -> float:
+    """Share of the blocks of a box that changed, 0..1."""
+    rows, columns = changed.shape
+    part = changed[
+        max(0, int(box[1] * rows)) : max(0, int(np.ceil(box[3] * rows))),
+        max(0, int(box[0] * columns)) : max(0, int(np.ceil(box[2] * columns))),
+    ]
+    return float(part.mean()) if part.size else 0.0

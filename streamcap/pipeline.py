@@ -1,0 +1,345 @@
+"""One stream, wired: the map to read first.
+
+    source ──frames──> perception (worker thread) ──observations──> windows ──closed──> captioner ──> feed
+    (decode thread)                                              └──drafts, events──────────────────> feed
+
+Perception never waits for language: a draft goes out while its window is open, and where a captioner is behind, the
+grounded text stands as the final.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Protocol
+
+from streamcap.captioners.base import Captioner
+from streamcap.captioners.grounded import GroundedCaptioner
+from streamcap.captions import CaptionBook, Step, WindowBuilder
+from streamcap.config import FLOORS, StreamSettings
+from streamcap.errors import ModelError
+from streamcap.flow import Clock
+from streamcap.language import Description, Tally, describe_change, describe_scene, summarise
+from streamcap.metrics import Stages
+from streamcap.models.pool import Models
+from streamcap.perception import Perception
+from streamcap.sources.base import Source
+from streamcap.types import (
+    Caption,
+    CaptionKind,
+    CaptionStatus,
+    Event,
+    Fact,
+    Instance,
+    Notice,
+    NoticeKind,
+    Observation,
+    SourceInfo,
+    Window,
+)
+from streamcap.wire import (
+    PublishableMessage,
+    StreamState,
+    caption_message,
+    event_message,
+    gap_message,
+    status_message,
+    unchanged_message,
+)
+
+__all__ = ["Feed", "Pipeline"]
+
+_log = logging.getLogger(__name__)
+
+# Media seconds between two summaries of a live stream, and between two "unchanged" in a quiet scene.
+SUMMARY_S = 300.0
+UNCHANGED_S = 5.0
+# Facts below this saliency make no event of their own.
+EVENT_FLOOR = 0.3
+# Closed windows that wait for the captioner, and notices that wait to be told.
+WINDOWS_WAITING = 4
+NOTICES_WAITING = 64
+# A damaged stream is well again after this much undamaged media (seconds).
+RECOVERED_S = 10.0
+
+_STATES = {
+    NoticeKind.CONNECTED: (StreamState.LIVE, "connected"),
+    NoticeKind.LOST: (StreamState.RECONNECTING, "lost"),
+    NoticeKind.DAMAGE: (StreamState.DEGRADED, "damage"),
+    NoticeKind.TRUNCATED: (StreamState.DEGRADED, "truncated"),
+    NoticeKind.RESOLUTION: (StreamState.LIVE, "resolution"),
+    NoticeKind.DISCONTINUITY: (StreamState.LIVE, "discontinuity"),
+}
+
+
+class Feed(Protocol):
+    """Where a pipeline's messages go: the hub, or a file."""
+
+    async def publish(self, stream: str, message: PublishableMessage, /) -> object:
+        """Take one message; durable ones in the order of the calls."""
+        ...
+
+    def set_scene(self, stream: str, /, *, summary: str, instances: tuple[Instance, ...], camera: str) -> None:
+        """What a late joiner should know of the scene."""
+        ...
+
+
+class Pipeline:
+    """Watches one stream until its source ends.
+
+    Args:
+        settings: of the stream.
+        open_source: makes the source, given what to call with its notices.
+        models: shared by all streams.
+        feed: where messages go.
+        captioner: makes the final text.
+        on_progress: called with media seconds after each frame.
+    """
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        open_source: Callable[[Callable[[Notice], None]], Source],
+        models: Models,
+        feed: Feed,
+        clock: Clock,
+        *,
+        captioner: Captioner | None = None,
+        on_progress: Callable[[float], None] | None = None,
+        run_id: str = "",
+    ) -> None:
+        self.stages = Stages()
+        self.pts = 0.0
+        self.frames = 0
+        self._id = settings.id
+        self._feed, self._clock = feed, clock
+        self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
+        self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
+        self._source = open_source(self._on_notice)
+        self._perception = Perception(models.detector, models.encoder, models.workers, self.stages)
+        self._grounded = GroundedCaptioner()
+        self._captioner: Captioner = captioner or self._grounded
+        self._builder = WindowBuilder(settings.id, floor=FLOORS[settings.profile], prefix=f"{run_id}c")
+        self._book = CaptionBook()
+        self._tally = Tally()
+        self._events = 0
+        self._event_prefix = f"{run_id}e"
+        self._quiet_since: float | None = None
+        self._unchanged_at = 0.0
+        self._damaged_at: float | None = None
+        self._on_progress = on_progress
+        self._info: SourceInfo | None = None
+        self._last_captured = 0.0
+        self._first_pts: float | None = None
+
+    @property
+    def source(self) -> Source:
+        """The stream's source, for its counters."""
+        return self._source
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds of media that the source will have, None where unknown, endless or not open yet."""
+        return self._info.duration if self._info is not None else None
+
+    @property
+    def watched(self) -> float:
+        """Media seconds between the first and the last frame."""
+        return self.pts - self._first_pts if self._first_pts is not None else 0.0
+
+    @property
+    def memory_slots(self) -> int:
+        """Slots in the stream's memory; bounded whatever its length."""
+        return len(self._perception.memory)
+
+    async def run(self) -> None:
+        """Open the source and watch it until it ends or :meth:`stop` is called.
+
+        Cancellation closes the source and its threads; what was published stays.
+
+        Raises:
+            SourceError: the source cannot be opened, or failed for good.
+            ModelError: perception failed.
+        """
+        await self._status(StreamState.CONNECTING, "", "")
+        try:
+            async with self._source as source:
+                self._info = source.info
+                await self._status(StreamState.LIVE, "connected", _describe(source.info))
+                await self._watch()
+        finally:
+            await self._source.close()
+        await self._status(StreamState.ENDED, "end", f"{self.frames} frames, {self.pts:.1f} s of media")
+
+    async def stop(self) -> None:
+        """End as if the source had ended: what is open becomes final, a summary follows. Idempotent."""
+        await self._source.close()
+
+    async def _watch(self) -> None:
+        lane = ThreadPoolExecutor(1, f"streamcap-{self._id}")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                notices = tasks.create_task(self._tell_notices(), name=f"{self._id}-notices")
+                tasks.create_task(self._caption(), name=f"{self._id}-captions")
+                await self._perceive(lane)
+                await self._windows.put(None)
+                await asyncio.wait_for(self._notices.join(), timeout=5)
+                notices.cancel()
+        except ExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            lane.shutdown(wait=True)
+            self._perception.close()
+        await self._summarise()
+
+    async def _perceive(self, lane: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        async for frame in self._source.frames():
+            seen = await loop.run_in_executor(lane, self._perception.observe, frame)
+            self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
+            if self._first_pts is None:
+                self._first_pts = seen.pts
+                self._tally = Tally(seen.pts)
+            await self._tell(seen)
+            if self._on_progress is not None:
+                self._on_progress(seen.pts)
+            if self._info is not None and self._info.live and seen.pts - self._tally.start >= SUMMARY_S:
+                await self._summarise()
+        for step in self._builder.flush():
+            await self._step(step)
+
+    async def _tell(self, seen: Observation) -> None:
+        for fact in seen.facts:
+            if fact.saliency >= EVENT_FLOOR:
+                await self._event(fact, seen)
+        for step in self._builder.add(seen):
+            await self._step(step)
+        if seen.facts:
+            self._feed.set_scene(
+                self._id, summary=describe_scene(seen.instances).text, instances=seen.instances, camera=""
+            )
+        await self._unchanged(seen)
+        if self._damaged_at is not None and seen.pts - self._damaged_at > RECOVERED_S:
+            self._damaged_at = None
+            await self._status(StreamState.LIVE, "recovered", f"no damage for {RECOVERED_S:.0f} s")
+
+    async def _step(self, step: Step) -> None:
+        window = replace(step.window, previous=self._book.previous)
+        if not step.closed:
+            await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
+            return
+        self._tally.add(window.facts, window.instances)
+        if self._info is not None and self._info.live and self._windows.full():
+            await self._finalise_grounded(window)
+        else:
+            await self._windows.put(window)
+
+    async def _caption(self) -> None:
+        """The caption lane: one window at a time."""
+        while (window := await self._windows.get()) is not None:
+            last: Description | None = None
+            try:
+                async for description in self._captioner.describe(window):
+                    if last is not None:
+                        await self._revise(window, last, self._captioner.name, final=False)
+                    last = description
+            except ModelError as error:
+                await self._status(StreamState.DEGRADED, "captioner", f"{self._captioner.name}: {error}")
+                last = None
+            if last is None:
+                await self._finalise_grounded(window)
+            else:
+                await self._revise(window, last, self._captioner.name, final=True)
+
+    async def _finalise_grounded(self, window: Window) -> None:
+        await self._revise(window, self._grounded.whole(window), self._grounded.name, final=True)
+
+    async def _revise(self, window: Window, what: Description, source: str, *, final: bool) -> None:
+        caption = self._book.revise(window, what, source=source, final=final)
+        if caption is not None:
+            await self._publish(caption)
+
+    async def _publish(self, caption: Caption) -> None:
+        await self._feed.publish(self._id, caption_message(self._id, caption, emitted_at=self._clock.wall()))
+
+    async def _event(self, fact: Fact, seen: Observation) -> None:
+        self._events += 1
+        known = {i.id: i for i in seen.instances}
+        event = Event(
+            f"{self._event_prefix}{self._events}",
+            fact.what,
+            fact.start,
+            fact.end,
+            fact.saliency,
+            describe_change([fact], seen.instances).text,
+            tuple(known[key] for key in fact.who if key in known),
+        )
+        await self._feed.publish(self._id, event_message(self._id, event, at=self._clock.wall()))
+
+    async def _unchanged(self, seen: Observation) -> None:
+        if seen.changed or seen.facts:
+            self._quiet_since = None
+            return
+        if self._quiet_since is None:
+            self._quiet_since = self._unchanged_at = seen.pts
+        elif seen.pts - self._unchanged_at >= UNCHANGED_S:
+            self._unchanged_at = seen.pts
+            message = unchanged_message(self._id, since=self._quiet_since, t=seen.pts, at=self._clock.wall())
+            await self._feed.publish(self._id, message)
+
+    async def _summarise(self) -> None:
+        tally, self._tally = self._tally, Tally(self.pts)
+        text = summarise(tally, self.pts)
+        if not text:
+            return  # a summary of nothing is noise
+        self._events += 1
+        caption = Caption(
+            f"{self._event_prefix}{self._events}s", 0, CaptionStatus.FINAL, CaptionKind.SUMMARY,
+            tally.start, self.pts, text, self._last_captured, 0.5, self._grounded.name,
+        )  # fmt: skip
+        await self._publish(caption)
+
+    def _on_notice(self, notice: Notice) -> None:
+        try:
+            self._notices.put_nowait(notice)
+        except asyncio.QueueFull:
+            _log.warning("%s: too many notices, left out: %s", self._id, notice.detail)
+
+    async def _tell_notices(self) -> None:
+        while True:
+            notice = await self._notices.get()
+            try:
+                await self._notice(notice)
+            finally:
+                self._notices.task_done()
+
+    async def _notice(self, notice: Notice) -> None:
+        if notice.kind is NoticeKind.GAP:
+            start, end = notice.start or 0.0, notice.end or notice.at
+            message = gap_message(self._id, start=start, end=end, at=self._clock.wall(), reason=notice.detail)
+            await self._feed.publish(self._id, message)
+            return
+        state, reason = _STATES[notice.kind]
+        if notice.kind is NoticeKind.DAMAGE:
+            self._damaged_at = notice.at
+        await self._status(state, reason, notice.detail)
+
+    async def _status(self, state: StreamState, reason: str, detail: str) -> None:
+        message = status_message(self._id, state, at=self._clock.wall(), reason=reason, detail=detail)
+        await self._feed.publish(self._id, message)
+
+
+def _describe(info: SourceInfo) -> str:
+    length = f", {info.duration:.1f} s" if info.duration else ""
+    return f"{info.width}×{info.height} at {info.fps:g} frames/s{length}"
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """The error that ended the lanes; the others were cancelled because of it."""
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,7 @@
+"""The feed server: websocket feed, stream list and health on one port."""
+
+from streamcap.server.app import StreamInfo, create_app
+from streamcap.server.feed import FeedSettings
+from streamcap.server.run import Listening, serve
+
+__all__ = ["FeedSettings", "Listening", "StreamInfo", "create_app", "serve"]

@@ -1,0 +1,82 @@
+"""The whole service in one place: streams, hub and server, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from streamcap.config import Settings
+from streamcap.flow import SystemClock
+from streamcap.hub import Hub
+from streamcap.journal import MemoryJournal
+from streamcap.manager import Manager
+from streamcap.models.pool import Models
+from streamcap.server import Listening, StreamInfo, create_app
+from streamcap.server import serve as serve_app
+
+__all__ = ["Service", "running"]
+
+
+class Service:
+    """A running service.
+
+    Attributes:
+        listening: where the feed is served.
+    """
+
+    def __init__(self, manager: Manager, listening: Listening, server: asyncio.Task[None]) -> None:
+        self.manager = manager
+        self.listening = listening
+        self._server = server
+        self._stop = asyncio.Event()
+
+    async def stop(self) -> None:
+        """Ask for the end. Idempotent."""
+        self._stop.set()
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return when it was asked to stop, or after ``seconds``; raise what the server failed with."""
+        asked = asyncio.create_task(self._stop.wait(), name="service-stop")
+        try:
+            await asyncio.wait({asked, self._server}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+        if self._server.done():
+            self._server.result()
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
+    """Run the service for the length of the block.
+
+    On the way out streams end first, so that their last captions reach subscribers; then subscribers are closed with
+    1012; then the journal. Cancellation takes the same way.
+
+    Raises:
+        UsageError: a stream's source is of no known sort, or the address cannot be listened on.
+    """
+    clock = SystemClock()
+    journal = MemoryJournal()
+    hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
+    manager = Manager(hub, models, clock)
+    app = create_app(hub, streams_info=lambda: [StreamInfo(info.id, info.source) for info in manager.infos()])
+    ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+    server = asyncio.create_task(
+        serve_app(app, host=settings.server.host, port=settings.server.port, ready=ready), name="server"
+    )
+    try:
+        either: list[asyncio.Future[Any]] = [server, ready]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if server.done():
+            server.result()
+        for stream in settings.streams:
+            await manager.start(stream)
+        yield Service(manager, ready.result(), server)
+    finally:
+        await manager.stop()
+        server.cancel()
+        await asyncio.wait({server})
+        await hub.close()
+        await journal.close()

@@ -1,0 +1,26 @@
+"""Video sources: files, network streams, cameras and the rendered test scene, all behind one :class:`Source`.
+
+async with open_source("rtsp://camera/stream", SourceOptions(stream="door")) as source:
+    async for frame in source.frames(): ...
+"""
+
+from streamcap.sources.address import Kind, parse, redact
+from streamcap.sources.base import Source, SourceOptions
+
+__all__ = ["Kind", "Source", "SourceOptions", "open_source", "parse", "redact"]
+
+
+def open_source(uri: str, options: SourceOptions) -> Source:
+    """The source that a SOURCE string names; made, not opened: no I/O.
+
+    Raises:
+        UsageError: the string names no kind of source that is known, or an option that it does not have.
+    """
+    address = parse(uri)
+    if address.kind is Kind.TEST:
+        from streamcap.sources.rendered import RenderedSource
+
+        return RenderedSource(address, options)
+    from streamcap.sources.av_source import AvSource  # late: PyAV is not needed for anything else
+
+    return AvSource(address, options)

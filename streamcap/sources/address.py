@@ -1,0 +1,162 @@
+"""Where a source is: a user's SOURCE string taken apart, without touching disk or network.
+
+clip.mp4, file:clip.mp4, clip.mp4?loop=1      a file, or a file played for ever as a live stream
+http:// https:// rtsp:// rtsps:// rtmp:// …   a network stream; HLS is an http address of a playlist
+device:/dev/video0?size=1280x720&fps=30       a camera of this machine
+test:?seconds=60&fps=10                       the rendered test scene
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from streamcap.errors import UsageError
+
+__all__ = ["NETWORK_SCHEMES", "Address", "Kind", "flag", "parse", "redact"]
+
+NETWORK_SCHEMES = frozenset({"http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "tcp", "udp"})
+_POSSIBLE = (
+    "a file, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, device:/dev/video0 or test:"
+)
+# Two letters at least: one letter is a Windows drive.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_SECRET = re.compile(
+    r"([?&;](?:[\w.-]*(?:token|secret|passw|passphrase|signature|credential|api[_-]?key)[\w.-]*"
+    r"|pass|pwd|key|sig|auth|user|username|login|usr)=)[^&;#\s]*",
+    re.IGNORECASE,
+)
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+class Kind(StrEnum):
+    """What sort of place an address names."""
+
+    FILE = "file"
+    NETWORK = "network"
+    DEVICE = "device"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A SOURCE string taken apart.
+
+    Attributes:
+        kind: what sort of place.
+        scheme: ``file``, ``rtsp`` … in lower case.
+        target: path of a file or device, whole URL of a network stream, empty for the test scene.
+        shown: the address as a user may see it: credentials removed.
+        query: options that are streamcap's own (never the query of a network address).
+        loop: true for a file that is played for ever.
+    """
+
+    kind: Kind
+    scheme: str
+    target: str
+    shown: str
+    query: dict[str, str] = field(default_factory=dict)
+    loop: bool = False
+
+
+def parse(uri: str) -> Address:
+    """Take a SOURCE string apart; no I/O.
+
+    Raises:
+        UsageError: the scheme is unknown, or an option of the address is.
+    """
+    if not uri.strip():
+        raise UsageError("the source is empty", hint=f"give {_POSSIBLE}")
+    match = _SCHEME.match(uri)
+    scheme = match.group(1).lower() if match else "file"
+    shown = redact(uri)
+    if scheme in NETWORK_SCHEMES:
+        if not _host_of(uri) and scheme != "udp":
+            raise UsageError(f"{shown} names no host", hint=f"write {scheme}://HOST/PATH")
+        return Address(Kind.NETWORK, scheme, uri, shown)
+    if scheme == "file":
+        return _file(uri, shown, explicit=match is not None)
+    if scheme == "device":
+        return _device(uri, shown)
+    if scheme == "test":
+        return Address(Kind.TEST, "test", "", shown, _own_query(uri.partition("?")[2], uri))
+    hint = f"possible: {_POSSIBLE}"
+    if "://" not in uri:
+        hint += f"; a file of that name is written ./{shown}"
+    raise UsageError(f"“{scheme}:” is not a kind of source that is known", hint=hint)
+
+
+def redact(uri: str) -> str:
+    """The address without its secrets: no user name, no password, no tokens in the query.
+
+    A password may hold ``@``, ``/``, ``?`` or ``#`` that nobody escaped, so where an address is ambiguous more is
+    taken away than has to be.
+    """
+    head, mark, rest = uri.partition("://")
+    if not mark or not _SCHEME.fullmatch(head + ":"):
+        match = _SCHEME.match(uri)
+        mistyped = match is not None and match.group(1).lower() in NETWORK_SCHEMES and "@" in uri
+        return f"{match.group(0)}{uri.rpartition('@')[2]}" if match and mistyped else uri
+    authority, slash, path = rest.partition("/")
+    # `admin:pa/ss@host/…` puts part of the password behind the first slash.
+    if "@" in path and ("@" in authority or (":" in authority and not authority.startswith("["))):
+        rest = rest.rpartition("@")[2]
+    elif authority.rpartition("@")[0]:
+        rest = authority.rpartition("@")[2] + slash + path
+    return _SECRET.sub(r"\1***", head + mark + rest)
+
+
+def _host_of(uri: str) -> str:
+    """Host of a URL, empty where it has none or cannot be read."""
+    try:
+        return urlsplit(uri).hostname or ""
+    except ValueError:  # a bracket without its partner
+        return ""
+
+
+def flag(value: str, name: str) -> bool:
+    """A yes or no from an option of an address.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    word = value.strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise UsageError(f"{name}={value} is neither yes nor no", hint=f"write {name}=1 or {name}=0")
+    return word in _TRUE
+
+
+def _file(uri: str, shown: str, *, explicit: bool) -> Address:
+    path, mark, query = uri.rpartition("?")
+    options: dict[str, str] = {}
+    if mark and re.fullmatch(r"loop=[A-Za-z0-9]*", query):
+        options = dict(parse_qsl(query, keep_blank_values=True))
+    else:
+        path = uri
+    if explicit:
+        path = path[len("file:") :]
+        if path.startswith("//"):
+            path = unquote(urlsplit("file:" + path).path)
+    if not path:
+        raise UsageError("the source names no file", hint=f"give {_POSSIBLE}")
+    return Address(Kind.FILE, "file", path, shown, options, loop=flag(options.get("loop", "0"), "loop"))
+
+
+def _device(uri: str, shown: str) -> Address:
+    path, _, query = uri[len("device:") :].partition("?")
+    if not path:
+        raise UsageError("device: names no device", hint="write device:/dev/video0")
+    options = _own_query(query, uri)
+    unknown = sorted(options.keys() - {"size", "fps", "format"})
+    if unknown:
+        raise UsageError(f"device: has no option {unknown[0]}", hint="possible: size=1280x720, fps=30, format=mjpeg")
+    return Address(Kind.DEVICE, "device", path, shown, options)
+
+
+def _own_query(query: str, uri: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    except ValueError:
+        raise UsageError(f"the options of {uri} cannot be read", hint="write them as ?name=value&name=value") from None

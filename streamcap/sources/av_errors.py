@@ -1,0 +1,182 @@
+"""libav's errors put into words that a person can act on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+import av.error
+
+from streamcap.errors import SourceError, SourceNotFound, SourceTimeout, SourceUnreadable
+from streamcap.sources.address import Address, Kind
+
+__all__ = ["check_file", "explain", "explain_read"]
+
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
+_CAMERA_HINT = "check the address, the network and that the camera is on"
+_LOGIN_HINT = "give them in the address, as in rtsp://USER:PASSWORD@HOST/PATH"
+_MOV_BOXES = frozenset({b"ftyp", b"mdat", b"moov", b"moof", b"free", b"skip", b"wide", b"styp", b"sidx", b"uuid"})
+
+
+def check_file(address: Address) -> None:
+    """See that a path names a file with something in it, before libav is asked.
+
+    Raises:
+        SourceNotFound: there is nothing.
+        SourceUnreadable: it is no regular file, may not be read, or is empty.
+    """
+    path = Path(address.target)
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise SourceNotFound(f"{address.shown}: no such file", hint="check the path") from None
+    except OSError as exc:
+        raise _from_os(exc, address) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise SourceUnreadable(f"{address.shown} is a directory", hint="give one video file")
+    if not stat.S_ISREG(status.st_mode):
+        # A pipe without a writer would hold the thread in open() where nothing can wake it.
+        raise SourceUnreadable(f"{address.shown} is not a regular file", hint="a camera is written device:/dev/video0")
+    if status.st_size == 0:
+        raise SourceUnreadable(f"{address.shown} is empty", hint="was it still being written, or the disk full?")
+    if not os.access(path, os.R_OK):
+        raise SourceUnreadable(f"{address.shown} may not be read: permission denied", hint="check its owner and mode")
+
+
+def explain(exc: Exception, address: Address, *, waited: float, timeout: float) -> SourceError:
+    """The error to raise for one of libav's in opening.
+
+    Args:
+        waited: seconds that the failed call took.
+        timeout: seconds that it was allowed.
+    """
+    shown = address.shown
+    if isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+        return SourceUnreadable(f"{shown} refuses the user name or password, or wants one", hint=_LOGIN_HINT)
+    if isinstance(exc, av.error.HTTPNotFoundError):
+        return SourceNotFound(f"{shown}: the server knows no such stream", hint="check the path behind the host name")
+    if isinstance(exc, (av.error.HTTPClientError, av.error.HTTPServerError)):
+        return SourceUnreadable(f"{shown}: the server answered with an error ({_words(exc)})", hint="try again later")
+    if isinstance(exc, (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)):
+        return SourceUnreadable(f"{shown}: this build of PyAV cannot read {address.scheme}", hint="use rtsp or http")
+    if isinstance(exc, (av.error.DecoderNotFoundError, av.error.PatchWelcomeError)):
+        return SourceUnreadable(f"{shown}: no decoder for this sort of video", hint="convert it to H.264")
+    if isinstance(exc, av.error.ExitError | TimeoutError):
+        return _timeout(shown, waited)
+    if address.kind is Kind.NETWORK:
+        return _network(exc, address, waited, timeout)
+    if isinstance(exc, OSError):
+        return _from_os(exc, address)
+    return _unreadable(address)
+
+
+def explain_read(exc: Exception, address: Address, *, waited: float) -> SourceError:
+    """The error to raise for one of libav's in reading on.
+
+    Args:
+        waited: seconds that the failed call took.
+    """
+    if isinstance(exc, av.error.ExitError | TimeoutError):
+        return _timeout(address.shown, waited)
+    if address.kind is Kind.DEVICE:
+        return SourceNotFound(f"{address.shown} was lost ({_words(exc)})", hint="is it still plugged in?")
+    return SourceUnreadable(f"the connection to {address.shown} was lost ({_words(exc)})", hint=_CAMERA_HINT)
+
+
+def _words(exc: Exception) -> str:
+    # Never str(exc): it holds the whole address with its password.
+    words = getattr(exc, "strerror", "") or type(exc).__name__
+    return str(words)
+
+
+def _timeout(shown: str, waited: float) -> SourceTimeout:
+    return SourceTimeout(f"{shown} did not answer for {waited:.0f} s", hint=_CAMERA_HINT)
+
+
+def _from_os(exc: OSError, address: Address) -> SourceError:
+    shown = address.shown
+    if isinstance(exc, FileNotFoundError):
+        what = "no such device" if address.kind is Kind.DEVICE else "no such file"
+        return SourceNotFound(f"{shown}: {what}", hint="check the path")
+    if isinstance(exc, PermissionError):
+        hint = "join the group video" if address.kind is Kind.DEVICE else "check its owner and mode"
+        return SourceUnreadable(f"{shown} may not be read: permission denied", hint=hint)
+    return SourceUnreadable(f"{shown} cannot be read: {_words(exc)}", hint="check the disk or device")
+
+
+def _network(exc: Exception, address: Address, waited: float, timeout: float) -> SourceError:
+    shown = address.shown
+    if isinstance(exc, ConnectionRefusedError):
+        return SourceNotFound(f"{shown}: the connection was refused: nothing listens there", hint=_CAMERA_HINT)
+    if waited >= 0.9 * timeout:  # libav reports some timeouts as bad data
+        return _timeout(shown, waited)
+    return _probe(address) or SourceUnreadable(
+        f"{shown} answers, but not with a video stream that can be read ({_words(exc)})",
+        hint="check the path and the protocol; try it in another player",
+    )
+
+
+def _probe(address: Address) -> SourceError | None:
+    """Ask the host itself what is wrong, where libav only says that something is. None where it can be reached."""
+    try:
+        url = urlsplit(address.target)
+        host, port = url.hostname or "", url.port or _PORTS.get(address.scheme, 0)
+    except ValueError:
+        return SourceUnreadable(
+            f"{address.shown} is not an address that can be read", hint="write scheme://HOST:PORT/PATH"
+        )
+    if not port or address.scheme in {"udp", "srt"}:
+        return None
+    try:
+        socket.create_connection((host, port), timeout=2.0).close()
+    except socket.gaierror:
+        return SourceNotFound(f"{address.shown}: no host named {host} is known", hint="check its spelling")
+    except TimeoutError:
+        return SourceTimeout(f"{address.shown}: the host does not answer", hint=_CAMERA_HINT)
+    except OSError as exc:
+        return SourceNotFound(f"{address.shown} cannot be reached: {exc.strerror or exc}", hint=_CAMERA_HINT)
+    return None
+
+
+def _unreadable(address: Address) -> SourceUnreadable:
+    if address.kind is Kind.FILE and _lacks_index(Path(address.target)):
+        return SourceUnreadable(
+            f"{address.shown}: the MP4 index (moov) is missing: the file was cut short before it was finished",
+            hint="record it again, or as fragmented MP4 or MPEG-TS, which survive a cut",
+        )
+    return SourceUnreadable(
+        f"{address.shown} is not a media file that can be read", hint="is it a video, and wholly copied?"
+    )
+
+
+def _lacks_index(path: Path) -> bool:
+    """True for an MP4 or QuickTime file without a ``moov`` box."""
+    try:
+        with path.open("rb") as file:
+            boxes = _top_boxes(file, path.stat().st_size)
+    except OSError:
+        return False
+    return bool(boxes & {b"ftyp", b"mdat"}) and not boxes & {b"moov", b"moof"}
+
+
+def _top_boxes(file: BinaryIO, size: int) -> set[bytes]:
+    boxes: set[bytes] = set()
+    at = 0
+    while at + 8 <= size and len(boxes) < 64:
+        file.seek(at)
+        header = file.read(16)
+        length, name = struct.unpack(">I4s", header[:8])
+        if name not in _MOV_BOXES:
+            break
+        boxes.add(name)
+        if length == 1 and len(header) == 16:
+            length = struct.unpack(">Q", header[8:])[0]
+        if length < 8:  # 0: the box goes on to the end
+            break
+        at += length
+    return boxes

@@ -1,0 +1,104 @@
+"""Opening a container: which options each sort of address needs, and which of its streams is the picture."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import av
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from streamcap.errors import NoVideo, SourceError, SourceUnreadable, UsageError
+from streamcap.sources.address import Address, Kind
+from streamcap.sources.av_errors import check_file, explain
+
+__all__ = ["open_container", "pick_video"]
+
+# "tty" takes any text file for a film drawn in letters.
+_NOT_VIDEO = frozenset({"tty"})
+
+
+def open_container(address: Address, *, open_timeout: float, read_timeout: float) -> InputContainer:
+    """Open what an address names.
+
+    libav's own log stays silent, which is PyAV's default: it may quote addresses with their passwords, and with
+    frame threads it can wait for the interpreter lock of a thread that waits for libav.
+
+    Raises:
+        SourceError: one of the named ones, with a hint.
+    """
+    name, form = address.target, None
+    if address.kind is Kind.FILE:
+        check_file(address)
+        name = f"file:{address.target}"  # else a colon in the name would make a protocol of what is before it
+    elif address.kind is Kind.DEVICE:
+        if not sys.platform.startswith("linux"):
+            raise UsageError("cameras by device: work on Linux only", hint="use the camera's rtsp address")
+        form = "v4l2"
+    begun = time.monotonic()
+    try:
+        container = av.open(
+            name,
+            "r",
+            format=form,
+            options=_options(address, read_timeout),
+            timeout=(open_timeout, read_timeout),
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, OSError, ValueError) as exc:
+        raise explain(exc, address, waited=time.monotonic() - begun, timeout=open_timeout) from None
+    if container.format.name in _NOT_VIDEO:
+        container.close()
+        raise SourceUnreadable(f"{address.shown} is not a media file that can be read", hint="is it a video?")
+    return container
+
+
+def pick_video(container: InputContainer, address: Address, max_side: int) -> VideoStream:
+    """The stream to watch; all others are left unread.
+
+    Where there are several (HLS in many qualities) it is the smallest that fills ``max_side``, else the largest.
+
+    Raises:
+        NoVideo: there is none.
+        SourceError: its codec is unknown.
+    """
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not videos:
+        if container.streams.audio:
+            raise NoVideo(f"{address.shown} is audio only: it holds no video", hint="give a source with pictures")
+        raise NoVideo(f"{address.shown} holds no video", hint="give a source with pictures")
+    readable = [s for s in videos if s.codec_context is not None]
+    if not readable:
+        raise _no_decoder(address)
+    enough = [s for s in readable if max(s.width, s.height) >= max_side]
+    chosen = min(enough, key=_area) if enough else max(readable, key=_area)
+    for stream in container.streams:
+        if stream is not chosen:
+            stream.discard = Discard.all
+    return chosen
+
+
+def _area(stream: VideoStream) -> int:
+    return stream.width * stream.height
+
+
+def _no_decoder(address: Address) -> SourceError:
+    return SourceUnreadable(f"{address.shown}: no decoder for this sort of video", hint="convert it to H.264")
+
+
+def _options(address: Address, read_timeout: float) -> dict[str, str]:
+    micros = str(int(read_timeout * 1e6))
+    # Measuring the rate of a network stream would hold the first picture back until some thirty more have come.
+    network = {"rw_timeout": micros, "fpsprobesize": "0"}
+    if address.scheme in {"rtsp", "rtsps"}:
+        return network | {"timeout": micros, "rtsp_transport": "tcp", "allowed_media_types": "video"}
+    if address.scheme in {"http", "https"}:
+        return network | {"reconnect": "1", "reconnect_delay_max": "2"}
+    if address.scheme == "udp":
+        return network | {"timeout": micros, "overrun_nonfatal": "1"}
+    if address.kind is Kind.DEVICE:
+        names = {"size": "video_size", "fps": "framerate", "format": "input_format"}
+        return {names[key]: value for key, value in address.query.items()}
+    return network if address.kind is Kind.NETWORK else {}

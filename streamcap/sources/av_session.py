@@ -1,0 +1,279 @@
+"""One connection through PyAV: packets to pictures with their true times, whatever is wrong with the data."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import time
+from collections.abc import Generator, Iterator
+from functools import partial
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from streamcap.errors import SourceTimeout, SourceUnreadable, UsageError
+from streamcap.sources.address import Address, Kind
+from streamcap.sources.av_errors import explain_read
+from streamcap.sources.av_open import open_container, pick_video
+from streamcap.sources.av_picture import Converter
+from streamcap.sources.base import SourceOptions
+from streamcap.sources.reports import Reporter
+from streamcap.sources.session import After, DamagedPicture, Picture, Session
+from streamcap.sources.timeline import Timeline
+from streamcap.types import NoticeKind, SourceInfo
+
+__all__ = ["AvSession"]
+
+_TS_DISCONT = 0x0200  # libav's AVFMT_TS_DISCONT: "format allows timestamp discontinuities"
+_NO_TIMESTAMPS = 0x0080  # libav's AVFMT_NOTIMESTAMPS: what it gives then is counted, at a rate that it assumes
+_ROLL_OVER = 2**33 / 90_000  # seconds: MPEG counts 33 bits at 90 kHz
+_JUMP_UNSURE = 10.0  # seconds forward that are believed where time stamps may jump (ffmpeg's dts_delta_threshold)
+_JUMP_SURE = 30 * 3600.0  # … and where they may not (ffmpeg's dts_error_threshold)
+_SEEK_SURE = 2.0  # seconds from which seeking is quicker than decoding
+_SEEK_UNSURE = 120.0  # … where a seek may land in the wrong place, because time stamps need not be unique
+_RATE_MAX = 240.0  # pictures a second; more is a time base that was taken for a rate
+_THREADS_LIVE = 2  # by slices: frame threads would hold each picture back until the next ones come
+_THREADS_FILE = 4  # by frames, which cost memory each; more does not pay beside the rest of the pipeline
+_DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+
+class AvSession(Session):
+    """One connection to a file, network stream or device, open and with its first picture decoded.
+
+    Args:
+        address: what to open.
+        options: how it is to be read.
+        reporter: takes damage, jumps and early ends, in the session's own time.
+        stop: set from another thread to give up.
+        start: seconds from the clip's first picture to begin at; only files seek.
+
+    Raises:
+        SourceError: it cannot be opened, or no picture of it can be decoded.
+        UsageError: ``start`` lies after the end.
+    """
+
+    def __init__(
+        self, address: Address, options: SourceOptions, reporter: Reporter, stop: threading.Event, *, start: float = 0.0
+    ) -> None:
+        self._address = address
+        self._options = options
+        self._reporter = reporter
+        self._stop = stop
+        self._start = start
+        self._converter = Converter(options.max_side)
+        self._progress = options.clock.monotonic()  # when a picture was decoded last
+        self._open()
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the container, and with it socket or file."""
+        self._container.close()
+
+    def pictures(self) -> Generator[Picture, None, None]:
+        """Pictures from the first wanted one on (or from the key frame before it)."""
+        before: float | None = None
+        for frame, arrived in itertools.chain([self._first], self._decoded):
+            elapsed = arrived - before if self._live and before is not None else None
+            before = arrived
+            stamp = self._timeline.place(_raw(frame) if self._stamped else None, elapsed)
+            if stamp.jump is not None:
+                detail = f"time stamps jumped by {stamp.jump:+.1f} s; time runs on without the jump"
+                self._reporter.say(NoticeKind.DISCONTINUITY, stamp.time, detail)
+            if frame.is_corrupt and stamp.time >= self._start:
+                self._reporter.damage(stamp.time, pictures=1)
+            convert = partial(self._converter.image, frame)
+            yield Picture(stamp.time, (frame.width, frame.height), convert, arrived if self._live else None)
+        self._check_length()
+
+    # ---- opening
+
+    def _open(self) -> None:
+        options = self._options
+        self._container = open_container(
+            self._address, open_timeout=options.open_timeout, read_timeout=options.read_timeout
+        )
+        try:
+            self._stream = pick_video(self._container, self._address, options.max_side)
+        except BaseException:
+            self._container.close()
+            raise
+        flags = self._container.format.flags
+        self._unsure = bool(flags & _TS_DISCONT)  # time stamps may jump
+        self._declared = self._declared_duration()
+        endless = self._address.scheme not in {"http", "https"} or not self._container.duration
+        self._live = self._address.kind is not Kind.FILE and endless
+        # Pictures without stamps are placed by their arrival where time does not wait (MJPEG over http).
+        self._stamped = not (self._live and flags & _NO_TIMESTAMPS)
+        context = self._stream.codec_context
+        context.thread_type = "SLICE" if self._is_live() else "AUTO"
+        context.thread_count = _THREADS_LIVE if self._is_live() else _THREADS_FILE
+        self._decoded = self._decode()
+
+    def _is_live(self) -> bool:
+        return self._live or self._address.loop or self._options.realtime
+
+    def _prepare(self) -> None:
+        self._rate = _rate(self._stream)
+        self._timeline = self._new_timeline()
+        self._first, image = self._first_shown()
+        if self._start > 0 and not self._live:
+            self._begin_at(self._start)
+        self.paced = not self._live and self._is_live()
+        if self._live:
+            self.after = After.RECONNECT
+        elif self._address.loop:
+            self.after = After.LOOP
+        height, width = image.shape[:2]
+        self.info = SourceInfo(
+            uri=self._address.shown,
+            live=self._is_live(),
+            width=width,
+            height=height,
+            fps=self._rate if self._stamped else 0.0,
+            duration=None if self._live or self._address.loop else self._duration(),
+        )
+
+    def _new_timeline(self, origin: float | None = None) -> Timeline:
+        jump = _JUMP_UNSURE if self._unsure or self._live else _JUMP_SURE
+        return Timeline(interval=1.0 / (self._rate or 25.0), max_jump=jump, wrap=_ROLL_OVER, origin=origin)
+
+    def _first_shown(self) -> tuple[tuple[VideoFrame, float], NDArray[np.uint8]]:
+        """The first picture that can be decoded and converted: proof that there is something to watch."""
+        for frame, arrived in self._decoded:
+            try:
+                return (frame, arrived), self._converter.image(frame)
+            except DamagedPicture:
+                self._reporter.damage(0.0, pictures=1)
+        raise SourceUnreadable(
+            f"{self._address.shown} holds a video stream, but no picture of it can be decoded",
+            hint="it may be cut short or damaged; try it in another player",
+        )
+
+    def _begin_at(self, start: float) -> None:
+        """Go to the key frame before ``start``. Where that fails, everything is decoded instead."""
+        duration = self._duration()
+        if duration is not None and not self._unsure and start >= duration:
+            raise UsageError(f"{start:g} s lies after the end of {self._address.shown}, which lasts {duration:.1f} s")
+        origin, base = _raw(self._first[0]), self._stream.time_base
+        if origin is None or not base or start < (_SEEK_UNSURE if self._unsure else _SEEK_SURE):
+            return
+        try:
+            self._container.seek(int((origin + start) / base), stream=self._stream)
+            self._decoded = self._decode()
+            first = next(self._decoded, None)
+        except (av.FFmpegError, SourceUnreadable):
+            first = None
+        raw = None if first is None else _raw(first[0])
+        if first is not None and raw is not None and raw - origin <= start:
+            self._first = first
+            self._timeline = self._new_timeline(origin)
+            return
+        self.close()
+        self._open()
+        self._first, _ = self._first_shown()
+
+    # ---- reading
+
+    def _decode(self) -> Iterator[tuple[VideoFrame, float]]:
+        """Decoded pictures, each with the clock time at which its data came in."""
+        clock = self._options.clock
+        for packet in self._packets():
+            arrived = clock.monotonic()
+            if self._stop.is_set():
+                return
+            try:
+                frames = packet.decode()
+            except av.error.EOFError:
+                return
+            except av.FFmpegError:
+                frames = []
+                self._count_damage()
+            else:
+                if packet.is_corrupt:
+                    self._count_damage()
+            for frame in frames:
+                self._progress = arrived
+                yield frame, arrived
+            if self._live and arrived - self._progress > 2 * self._options.read_timeout:
+                raise SourceTimeout(
+                    f"{self._address.shown} sends data, but no picture of it can be decoded",
+                    hint="the sender may have lost its key frames; restart it",
+                )
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        packets = self._container.demux(self._stream)
+        while True:
+            begun = time.monotonic()
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError) as exc:
+                self._unreadable_from_here(exc, time.monotonic() - begun)
+                return
+            if packet is None:
+                return
+            yield packet
+
+    def _unreadable_from_here(self, exc: Exception, waited: float) -> None:
+        """A file ends where it cannot be read on, and says so; anything else has failed."""
+        last = self._timeline.last if self._address.kind is Kind.FILE else None
+        if last is None:
+            raise explain_read(exc, self._address, waited=waited) from None
+        self._reporter.damage(last, packets=1)
+
+    def _count_damage(self) -> None:
+        at = self._timeline.last or 0.0
+        if at >= self._start:
+            self._reporter.damage(at, packets=1)
+
+    # ---- how long it is
+
+    def _declared_duration(self) -> float | None:
+        """Seconds of video that the header promises, None where it promises none (or only guesses)."""
+        stream, container = self._stream, self._container
+        if self._unsure:
+            return None
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
+        if tag:
+            return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
+        if container.duration and not container.streams.audio:
+            return container.duration / 1e6
+        return None
+
+    def _duration(self) -> float | None:
+        if self._declared is not None:
+            return self._declared
+        return self._container.duration / 1e6 if self._container.duration else None
+
+    def _check_length(self) -> None:
+        if self._live or self._stop.is_set() or self._declared is None or self._timeline.last is None:
+            return
+        end = self._timeline.last + self._timeline.interval
+        if self._declared - end > max(1.0, 0.03 * self._declared):
+            detail = f"the file ends at {end:.1f} s; its header promises {self._declared:.1f} s"
+            self._reporter.say(NoticeKind.TRUNCATED, self._timeline.last, detail)
+
+
+def _raw(frame: VideoFrame) -> float | None:
+    stamp = frame.pts if frame.pts is not None else frame.dts
+    if stamp is None or not frame.time_base:
+        return None
+    return float(stamp * frame.time_base)
+
+
+def _rate(stream: VideoStream) -> float:
+    """Pictures a second, 0 where unknown."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 0 < rate <= _RATE_MAX:
+            return float(rate)
+    return 0.0

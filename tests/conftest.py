@@ -1,0 +1,151 @@
+"""Fixtures for all tests: prerequisites, and a watch that no test leaves anything running or open."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import shutil
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streamcap.models.resolver import Resolver
+from tests.prerequisites import PREREQUISITES, SHARED, SYSTEM_PYTHON, need, required
+
+# What is about to end after a test (a thread in its last instructions, a cancelled task in its cleanup) gets this long.
+GRACE_S = 1.0
+
+# Threads that may outlive a test, by the beginning of their name, each with the reason.
+ALLOWED_THREADS: dict[str, str] = {}
+
+# Open files that may outlive a test, by the beginning of what they point to, each with the reason.
+ALLOWED_FILES = {
+    "/dev/": "random numbers and devices, opened once a process by libraries",
+    "/proc/": "read by libraries that keep them",
+    "/sys/": "processor layout, kept open by inference runtimes",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "requires(*names): needs these prerequisites")
+    for name in PREREQUISITES:
+        config.addinivalue_line("markers", f"{name}: needs the prerequisite {name}")
+    required()  # a typing error in STREAMCAP_REQUIRE must not pass for a green run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name in PREREQUISITES:
+        if item.get_closest_marker(name):
+            need(name)
+    for mark in item.iter_markers("requires"):
+        for name in mark.args:
+            need(name)
+
+
+@pytest.fixture(scope="session")
+def clips_dir() -> Path:
+    """Real clips with their truth."""
+    need("clips")
+    return SHARED / "clips"
+
+
+@pytest.fixture(scope="session")
+def stress_dir() -> Path:
+    """Damaged and odd files."""
+    need("stress")
+    return SHARED / "stress"
+
+
+@pytest.fixture(scope="session")
+def scorer() -> Path:
+    """The program that scores captions."""
+    need("scorer")
+    return SHARED / "tools" / "score_captions.py"
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """Path of the ffmpeg program."""
+    need("ffmpeg")
+    found = shutil.which("ffmpeg")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def rtsp_python() -> str:
+    """The Python that can run GStreamer's RTSP server."""
+    need("rtsp")
+    return SYSTEM_PYTHON
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[str], Path]:
+    """Gives the path of a cached weights file by its id in the catalog."""
+    need("weights")
+    return lambda entry_id: Resolver().ensure(entry_id, offline=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_threads_or_files() -> Iterator[None]:
+    """Fails a test after which a thread still runs or a file or socket is still open.
+
+    What fixtures of a wider scope hold was there before. The event loop of an async test is closed by then.
+    """
+    threads, files = set(threading.enumerate()), _open_files()
+    yield
+    deadline = time.monotonic() + GRACE_S
+    left = [t for t in threading.enumerate() if t not in threads and not t.name.startswith(tuple(ALLOWED_THREADS))]
+    for thread in left:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if running := sorted(thread.name for thread in left if thread.is_alive()):
+        pytest.fail(f"the test leaves threads running: {', '.join(running)}", pytrace=False)
+    if _new_files(files):
+        gc.collect()  # an object in a cycle may hold it; whoever forgot to close it gets a ResourceWarning
+    if still_open := sorted(_new_files(files)):
+        pytest.fail(f"the test leaves open: {', '.join(still_open)}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _watch_tasks(request: pytest.FixtureRequest, _no_leaked_threads_or_files: None) -> None:
+    """For async tests only; depends on the other watch, so that the event loop is closed before that one looks."""
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("_no_leaked_tasks")
+
+
+@pytest.fixture
+async def _no_leaked_tasks() -> AsyncIterator[None]:
+    """Fails a test after which a task is still pending. Set up first, so other fixtures are torn down by then."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, pending = await asyncio.wait(left, timeout=GRACE_S)
+        if pending:
+            names = ", ".join(sorted(f"{t.get_name()} ({t.get_coro()})" for t in pending))
+            pytest.fail(f"the test leaves tasks pending: {names}", pytrace=False)
+
+
+def _open_files() -> dict[int, str]:
+    """Open descriptors and what they point to; empty where the system does not tell."""
+    found: dict[int, str] = {}
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        return found
+    for name in os.listdir(folder):  # noqa: PTH208 - names only, one system call
+        try:
+            found[int(name)] = os.readlink(folder / name)  # noqa: PTH115 - sockets are no paths
+        except FileNotFoundError:  # the descriptor of this very listing
+            continue
+    return found
+
+
+def _new_files(before: dict[int, str]) -> list[str]:
+    now = _open_files()
+    return [what for fd, what in now.items() if before.get(fd) != what and not what.startswith(tuple(ALLOWED_FILES))]

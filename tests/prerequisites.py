@@ -1,0 +1,79 @@
+"""What some tests need beside the Python packages. Missing: skip. Missing and named in ``STREAMCAP_REQUIRE``: fail."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+def required() -> set[str]:
+    """Names that ``STREAMCAP_REQUIRE`` lists; what is in there must not be skipped."""
+    names = {name.strip() for name in os.environ.get("STREAMCAP_REQUIRE", "").split(",")} - {""}
+    if unknown := names - PREREQUISITES.keys():
+        raise pytest.UsageError(
+            f"STREAMCAP_REQUIRE: unknown {', '.join(sorted(unknown))}; known: {', '.join(PREREQUISITES)}"
+        )
+    return names
+
+
+def need(name: str) -> None:
+    """Skip the running test where a prerequisite is missing, or fail it where it must be there."""
+    if trouble := missing(name):
+        if name in required():
+            pytest.fail(f"{name} is required here, but {trouble}", pytrace=False)
+        pytest.skip(f"{name}: {trouble}")
+
+
+@functools.cache
+def missing(name: str) -> str:
+    """Why a prerequisite is not met, or an empty string; looked at once a session."""
+    return PREREQUISITES[name]()
+
+
+def _rtsp() -> str:
+    code = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    try:
+        done = subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{SYSTEM_PYTHON} does not run: {error}"
+    return "" if done.returncode == 0 else f"{SYSTEM_PYTHON} has no GstRtspServer (see CONTRIBUTING.md)"
+
+
+def _ffmpeg() -> str:
+    return "" if shutil.which("ffmpeg") else "no ffmpeg on the PATH"
+
+
+def _folder(*parts: str) -> Callable[[], str]:
+    path = SHARED.joinpath(*parts)
+    return lambda: "" if path.exists() else f"{path} is not there"
+
+
+def _weights() -> str:
+    from streamcap.errors import StreamcapError
+    from streamcap.models.resolver import Resolver
+
+    try:
+        Resolver().pull(["default"])
+    except StreamcapError as error:
+        return str(error)
+    return ""
+
+
+PREREQUISITES: dict[str, Callable[[], str]] = {
+    "rtsp": _rtsp,
+    "ffmpeg": _ffmpeg,
+    "weights": _weights,
+    "clips": _folder("clips", "truth.json"),
+    "stress": _folder("stress", "manifest.json"),
+    "scorer": _folder("tools", "score_captions.py"),
+}

@@ -1,0 +1,124 @@
+"""The watch over leaks and the prerequisites, tried on test files of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.prerequisites import ROOT
+
+pytest_plugins = ["pytester"]
+
+LEAKS = """
+import asyncio, socket, threading
+import pytest
+
+KEPT = []
+
+def test_clean():
+    with socket.socket():
+        thread = threading.Thread(target=lambda: None)
+        thread.start()
+        thread.join()
+
+async def test_clean_async():
+    await asyncio.create_task(asyncio.sleep(0))
+    await asyncio.to_thread(lambda: None)
+
+@pytest.fixture
+async def server():
+    server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()
+    server.close()
+    await server.wait_closed()
+
+async def test_clean_with_a_fixture(server):
+    reader, writer = await asyncio.open_connection(*server)
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+
+def test_leaks_socket():
+    KEPT.append(socket.socket())
+
+def test_leaks_file(tmp_path):
+    KEPT.append(open(tmp_path / "kept", "w"))
+
+def test_leaks_thread():
+    stop = threading.Event()
+    KEPT.append(stop)
+    threading.Thread(target=stop.wait, name="stray thread", daemon=True).start()
+
+async def test_leaks_task():
+    KEPT.append(asyncio.create_task(asyncio.sleep(60), name="stray task"))
+"""
+
+NEEDS = """
+import pytest
+
+@pytest.mark.there
+def test_there():
+    pass
+
+@pytest.mark.absent
+def test_absent():
+    raise AssertionError("must not run")
+
+@pytest.mark.requires("there", "absent")
+def test_both():
+    raise AssertionError("must not run")
+"""
+
+# The real watch, and two prerequisites whose state is known.
+CONFTEST = """
+from tests import prerequisites
+prerequisites.PREREQUISITES.update(there=lambda: "", absent=lambda: "it is not there")
+pytest_plugins = ["tests.conftest"]
+"""
+
+
+@pytest.fixture
+def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("STREAMCAP_REQUIRE", raising=False)
+    pytester.makeini("[pytest]\nasyncio_mode=auto\nasyncio_default_fixture_loop_scope=function\n")
+    pytester.makeconftest(CONFTEST)
+    return pytester
+
+
+def test_what_a_test_leaves_behind_fails_it(inner: pytest.Pytester) -> None:
+    inner.makepyfile(LEAKS)
+    result = inner.runpytest_subprocess("-p", "no:cacheprovider", "-W", "ignore", timeout=60)
+    # The watch looks at the teardown, so a leaking test counts as passed, with an error.
+    result.assert_outcomes(passed=7, errors=4)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*ERROR at teardown of test_leaks_socket*",
+            "*ERROR at teardown of test_leaks_file*",
+            "*leaves open: */kept*",
+            "*leaves threads running: stray thread*",
+            "*leaves tasks pending: stray task*",
+        ]
+    )
+
+
+def test_a_missing_prerequisite_skips(inner: pytest.Pytester) -> None:
+    inner.makepyfile(NEEDS)
+    result = inner.runpytest_subprocess("-p", "no:cacheprovider", "--strict-markers", "-rs", timeout=60)
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines(["*absent: it is not there*"])
+
+
+def test_a_missing_prerequisite_that_is_required_fails(inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMCAP_REQUIRE", "there, absent")
+    inner.makepyfile(NEEDS)
+    result = inner.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(["*absent is required here, but it is not there*"])
+
+
+def test_an_unknown_requirement_is_an_error(inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMCAP_REQUIRE", "ffmpg")
+    inner.makepyfile(NEEDS)
+    result = inner.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*unknown ffmpg*"])

@@ -1,0 +1,612 @@
+"""The hub in process: conversation, conflation, limits, resume, and Promise 1 for any join and drop point."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streamcap.errors import FeedError, UsageError, WireError
+from streamcap.hub import Hub, OutboxLimits, SubscribeRefused, Subscription
+from streamcap.hub.outbox import SLOTS_MAX
+from streamcap.journal import MemoryJournal
+from streamcap.types import Caption, CaptionKind, CaptionStatus, Event, Instance
+from streamcap.wire import (
+    MESSAGE_MAX_BYTES,
+    CaptionMessage,
+    CloseCode,
+    DurableMessage,
+    Encoded,
+    EventMessage,
+    FeedState,
+    HeartbeatMessage,
+    HelloMessage,
+    Message,
+    NumberedMessage,
+    SnapshotMessage,
+    StatusMessage,
+    StreamState,
+    caption_message,
+    decode,
+    event_message,
+    gap_message,
+    is_durable,
+    status_message,
+    unchanged_message,
+)
+from tests.virtual_time import VirtualClock, run_virtual, virtual_time
+
+
+def caption(
+    id: str = "c1", rev: int = 0, status: CaptionStatus = CaptionStatus.UPDATE, text: str = "", stream: str = "cam"
+) -> CaptionMessage:
+    made = Caption(id, rev, status, CaptionKind.DIFF, 1.0, 2.0, text or f"{id} {rev}", 1000.0)
+    return caption_message(stream, made, emitted_at=1000.5)
+
+
+def final(id: str = "c1", text: str = "", stream: str = "cam") -> CaptionMessage:
+    return caption(id, 9, CaptionStatus.FINAL, text, stream)
+
+
+def status(state: StreamState = StreamState.LIVE, stream: str = "cam") -> StatusMessage:
+    return status_message(stream, state, at=1000.0)
+
+
+def event(n: int, stream: str = "cam", text: str = "") -> EventMessage:
+    return event_message(stream, Event(f"e{n}", "enter", 1.0, 2.0, 0.5, text), at=1000.0)
+
+
+async def opened(*streams: str, **options: Any) -> Hub:
+    hub = Hub(options.pop("journal", None) or MemoryJournal(), **options)
+    for stream in streams or ("cam",):
+        await hub.open_stream(stream)
+    return hub
+
+
+async def take(subscription: Subscription, count: int) -> list[Message]:
+    """The next messages; fails where they do not come within a second."""
+    got: list[Message] = []
+    async with asyncio.timeout(1):
+        async for item in subscription:
+            got.append(decode(item.text))
+            if len(got) == count:
+                return got
+    raise AssertionError(f"closed with {subscription.closing} after {got}")
+
+
+async def rest(subscription: Subscription) -> list[Message]:
+    """All messages until the subscription is closed."""
+    async with asyncio.timeout(1):
+        return [decode(item.text) async for item in subscription]
+
+
+def types(messages: Sequence[Message]) -> list[str]:
+    return [message.type for message in messages]
+
+
+def code(subscription: Subscription) -> CloseCode | None:
+    return subscription.closing.code if subscription.closing else None
+
+
+def seqs(messages: Sequence[Message]) -> list[int | None]:
+    return [message.seq for message in messages if isinstance(message, NumberedMessage) and is_durable(message)]
+
+
+# The conversation
+
+
+async def test_hello_snapshot_live() -> None:
+    hub = await opened(heartbeat_s=7.0)
+    await hub.publish("cam", status())
+    await hub.publish("cam", caption("c1", 3))
+    await hub.publish("cam", final("c0"))
+    man = Instance(1, "person", 0.9, (0, 0, 1, 1), (0, 0), 0, 1)
+    hub.set_scene("cam", "A yard with a man.", [man], "still")
+    async with hub.subscribe("cam") as subscription:
+        hello, snapshot = await take(subscription, 2)
+        assert isinstance(hello, HelloMessage) and isinstance(snapshot, SnapshotMessage)
+        assert (hello.seq, hello.earliest, hello.heartbeat_s, hello.protocol) == (2, 1, 7.0, 1)
+        assert (snapshot.seq, snapshot.status and snapshot.status.state) == (2, StreamState.LIVE)
+        assert [c.id for c in snapshot.recent] == ["c0"] and [c.rev for c in snapshot.open] == [3]
+        assert (snapshot.scene.summary, snapshot.scene.camera) == ("A yard with a man.", "still")
+        assert [each.label for each in snapshot.scene.instances] == ["person"]
+        await hub.publish("cam", event(1))
+        await hub.publish("cam", unchanged_message("cam", since=1, t=2, at=1000.0))
+        await hub.publish("cam", gap_message("cam", start=1, end=2, at=1000.0))
+        live = await take(subscription, 3)
+        assert types(live) == ["event", "unchanged", "gap"] and seqs(live) == [3, 4]
+
+
+async def test_a_published_message_comes_back_with_its_number() -> None:
+    hub = await opened()
+    committed = await hub.publish("cam", status())
+    assert isinstance(committed, StatusMessage) and (committed.seq, committed.prev) == (1, 0)
+    drafted = caption()
+    assert await hub.publish("cam", drafted) is drafted
+
+
+async def test_a_message_is_encoded_once_for_all() -> None:
+    hub = await opened()
+    async with hub.subscribe("cam") as one, hub.subscribe("*") as two, hub.subscribe(["cam"]) as three:
+        for subscription in (one, two, three):
+            await take(subscription, 2)
+        await hub.publish("cam", status())
+        got: list[Encoded] = [await anext(aiter(subscription)) for subscription in (one, two, three)]
+        assert got[0] is got[1] is got[2]
+
+
+@virtual_time
+async def test_a_heartbeat_breaks_every_silence() -> None:
+    hub = await opened("cam", "yard", clock=VirtualClock())
+    await hub.publish("yard", status(stream="yard"))
+    async with hub.subscribe("*") as subscription:
+        items = aiter(subscription)
+        for _ in range(4):
+            await anext(items)
+        begun = asyncio.get_running_loop().time()
+        beats = [decode((await anext(items)).text) for _ in range(4)]
+        assert [(b.stream, b.seq) for b in beats if isinstance(b, HeartbeatMessage)] == [("cam", 0), ("yard", 1)] * 2
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(30.0)
+
+
+async def test_durable_only_and_chosen_kinds() -> None:
+    hub = await opened()
+    await hub.publish("cam", caption("c0"))
+    async with hub.subscribe("cam", interim=False) as durable, hub.subscribe("cam", kinds=["status"]) as states:
+        _, snapshot = await take(durable, 2)
+        assert isinstance(snapshot, SnapshotMessage) and snapshot.open == ()
+        await take(states, 2)
+        for message in (caption("c1"), final("c1"), event(1), status(StreamState.STALLED)):
+            await hub.publish("cam", message)
+        await hub.publish("cam", unchanged_message("cam", since=1, t=2, at=1000.0))
+        await hub.publish("cam", status(StreamState.ENDED))
+        assert types(await rest(durable)) == ["caption", "event", "status", "status"]
+        assert types(await rest(states)) == ["status", "status"]
+
+
+async def test_several_streams_and_one_that_comes_later() -> None:
+    hub = await opened("cam")
+    async with hub.subscribe("*") as everything, hub.subscribe(["cam"]) as one:
+        assert types(await take(everything, 2)) == types(await take(one, 2)) == ["hello", "snapshot"]
+        await hub.open_stream("yard")
+        await hub.publish("yard", status(stream="yard"))
+        await hub.publish("cam", status())
+        got = await take(everything, 4)
+        assert [(m.type, m.stream) for m in got] == [
+            *(("hello", "yard"), ("snapshot", "yard"), ("status", "yard"), ("status", "cam"))
+        ]
+        assert [m.stream for m in await take(one, 1)] == ["cam"]
+
+
+async def test_the_end_of_the_last_stream_ends_the_subscription() -> None:
+    hub = await opened("cam", "yard")
+    async with hub.subscribe(["cam", "yard"]) as both, hub.subscribe("*") as everything:
+        await take(both, 4)
+        await take(everything, 4)
+        await hub.publish("cam", status(StreamState.ENDED))
+        assert types(await take(both, 1)) == ["status"]
+        assert code(both) is None
+        await hub.publish("yard", status(StreamState.ENDED, "yard"))
+        assert types(await rest(both)) == ["status"]
+        assert code(both) is CloseCode.ENDED
+        assert len(await take(everything, 2)) == 2
+        assert code(everything) is None
+    async with hub.subscribe("cam") as late:
+        assert types(await rest(late)) == ["hello", "snapshot"]
+        assert code(late) is CloseCode.ENDED
+
+
+# Conflation and limits
+
+
+async def test_a_subscriber_that_does_not_read_is_spared_old_drafts() -> None:
+    hub = await opened()
+    async with hub.subscribe("cam") as subscription:
+        await take(subscription, 2)
+        for rev in range(100):
+            await hub.publish("cam", caption("c1", rev))
+            await hub.publish("cam", caption("c2", rev))
+            await hub.publish("cam", unchanged_message("cam", since=0, t=rev, at=1000.0))
+        await hub.publish("cam", final("c1"))
+        await hub.publish("cam", caption("c3"))
+        assert subscription.waiting == 4
+        got = await take(subscription, 4)
+        assert types(got) == ["caption", "unchanged", "caption", "caption"]
+        assert [(c.id, c.rev) for c in got if isinstance(c, CaptionMessage)] == [("c2", 99), ("c1", 9), ("c3", 0)]
+        assert subscription.conflated == 2 * 99 + 99 + 1
+
+
+async def test_drafts_that_wait_do_not_outlive_their_run() -> None:
+    hub = await opened()
+    async with hub.subscribe("cam") as subscription:
+        await take(subscription, 2)
+        await hub.publish("cam", caption("c1"))
+        await hub.publish("cam", status(StreamState.CONNECTING))
+        await hub.publish("cam", caption("d1"))
+        got = await take(subscription, 2)
+        assert types(got) == ["status", "caption"]
+        assert list(hub.state("cam").open) == ["d1"]
+
+
+async def test_a_late_draft_is_sent_to_nobody() -> None:
+    hub = await opened()
+    async with hub.subscribe("cam") as subscription:
+        await take(subscription, 2)
+        await hub.publish("cam", final("c1"))
+        await hub.publish("cam", caption("c1", 10))
+        await hub.publish("cam", caption("c2", 5))
+        await hub.publish("cam", caption("c2", 4))
+        got = await take(subscription, 2)
+        assert [(c.id, c.rev) for c in got if isinstance(c, CaptionMessage)] == [("c1", 9), ("c2", 5)]
+        assert subscription.waiting == 0 and hub.counters.superseded == 2
+
+
+@pytest.mark.parametrize("limits", [OutboxLimits(messages=10), OutboxLimits(size=1_800)], ids=["number", "bytes"])
+async def test_one_that_stalls_is_cut_and_costs_the_others_nothing(limits: OutboxLimits) -> None:
+    hub = await opened(limits=limits)
+    async with hub.subscribe("cam") as stalled, hub.subscribe("cam") as reader:
+        await take(stalled, 2)
+        await take(reader, 2)
+        most = 0
+        for n in range(1, 51):
+            await hub.publish("cam", event(n))
+            assert seqs(await take(reader, 1)) == [n]
+            most = max(most, stalled.waiting)
+        assert 5 < most <= 10
+        await asyncio.wait_for(stalled.wait_cut(), 1)
+        assert stalled.waiting == 0  # let go of at once
+        assert code(stalled) is CloseCode.TOO_SLOW
+        assert await rest(stalled) == []
+    assert hub.counters.too_slow == 1 and hub.subscribers == 0
+
+
+@virtual_time
+async def test_one_that_lags_is_cut_before_its_outbox_is_full() -> None:
+    hub = await opened(clock=VirtualClock(), limits=OutboxLimits(lag_s=20))
+    async with hub.subscribe("cam") as stalled:
+        await take(stalled, 2)
+        await hub.publish("cam", event(1))
+        await asyncio.sleep(19)
+        await hub.publish("cam", caption("c1"))
+        assert code(stalled) is None
+        await asyncio.sleep(2)
+        await hub.publish("cam", caption("c1", 1))
+        assert code(stalled) is CloseCode.TOO_SLOW
+
+
+async def test_drafts_without_end_are_bounded() -> None:
+    hub = await opened()
+    async with hub.subscribe("cam") as subscription:
+        await take(subscription, 2)
+        for n in range(SLOTS_MAX + 50):
+            await hub.publish("cam", caption(f"c{n}"))
+        assert subscription.waiting == SLOTS_MAX
+        assert [m.id for m in await take(subscription, 1) if isinstance(m, CaptionMessage)] == ["c50"]
+
+
+async def test_subscribers_are_bounded() -> None:
+    hub = await opened(subscribers_max=1)
+    async with hub.subscribe("cam"):
+        with pytest.raises(SubscribeRefused) as refusal:
+            async with hub.subscribe("cam"):
+                pass
+        assert refusal.value.code is CloseCode.OVERLOADED
+    async with hub.subscribe("cam"):
+        assert hub.subscribers == 1
+
+
+# Resume
+
+
+async def test_resume_replays_what_was_missed_and_no_more() -> None:
+    hub = await opened()
+    for n in range(1, 1001):
+        await hub.publish("cam", event(n))
+    await hub.publish("cam", caption("c1", 4))
+    async with hub.subscribe("cam", after=400, epoch=hub.state("cam").epoch) as subscription:
+        got = await take(subscription, 603)
+        assert types(got) == ["hello", *["event"] * 600, "caught_up", "caption"]
+        assert seqs(got) == list(range(401, 1001))
+    async with hub.subscribe("cam", after=1000, epoch=hub.state("cam").epoch, interim=False) as subscription:
+        assert types(await take(subscription, 2)) == ["hello", "caught_up"]
+
+
+async def test_resume_of_several_streams_each_from_its_place() -> None:
+    hub = await opened("cam", "yard", "gate")
+    for stream in hub.streams:
+        for n in range(5):
+            await hub.publish(stream, event(n, stream))
+    places = {"cam": 3, "yard": 5, "gone": 7}
+    async with hub.subscribe("*", after=places, epoch=hub.state("cam").epoch) as subscription:
+        got = await take(subscription, 8)
+        assert [m.type for m in got if m.stream == "cam"] == ["hello", "event", "event", "caught_up"]
+        assert [m.type for m in got if m.stream == "yard"] == ["hello", "caught_up"]
+        assert [m.type for m in got if m.stream == "gate"] == ["hello", "snapshot"]
+
+
+@pytest.mark.parametrize(
+    ("after", "epoch"), [(5, "another"), (5, None), (2, ""), (11, "")], ids=["epoch", "none", "forgotten", "future"]
+)
+async def test_a_place_that_cannot_be_replayed_gives_a_snapshot(after: int, epoch: str | None) -> None:
+    hub = await opened(journal=MemoryJournal(messages=7))
+    for n in range(10):
+        await hub.publish("cam", event(n))
+    async with hub.subscribe("cam", after=after, epoch=hub.state("cam").epoch if epoch == "" else epoch) as late:
+        hello, error, snapshot = await take(late, 3)
+        assert isinstance(hello, HelloMessage) and (hello.seq, hello.earliest) == (10, 4)
+        assert types([error, snapshot]) == ["error", "snapshot"]
+        await hub.publish("cam", event(11))
+        assert seqs(await take(late, 1)) == [11]
+
+
+async def test_a_replay_that_retention_overtakes_goes_on_from_a_snapshot() -> None:
+    hub = await opened(journal=MemoryJournal(messages=300))
+    for n in range(300):
+        await hub.publish("cam", event(n))
+    async with hub.subscribe("cam", after=0, epoch=hub.state("cam").epoch) as slow:
+        await take(slow, 10)
+        for n in range(300, 900):
+            await hub.publish("cam", event(n))
+        got = await take(slow, 249)
+        assert seqs(got[:247]) == list(range(10, 257))  # what had been read before
+        assert types(got[247:]) == ["error", "snapshot"]
+        await hub.publish("cam", event(900))
+        assert seqs(await take(slow, 1)) == [901]
+
+
+async def test_a_hub_on_a_filled_journal_knows_what_was_published() -> None:
+    journal = MemoryJournal()
+    before = await opened(journal=journal)
+    for n in range(30):
+        await before.publish("cam", final(f"c{n}"))
+    await before.publish("cam", status(StreamState.ENDED))
+    await before.close()
+    after = await opened(journal=journal)
+    assert after.state("cam").summary() == before.state("cam").summary()
+    async with after.subscribe("cam", after=29, epoch=journal.epoch) as subscription:
+        # ``ended`` was said in the life before: the stream has been opened again.
+        assert types(await take(subscription, 4)) == ["hello", "caption", "status", "caught_up"]
+        await after.publish("cam", status(StreamState.CONNECTING))
+        assert seqs(await take(subscription, 1)) == [32]
+
+
+# Publishing
+
+
+async def test_what_cannot_be_published_is_refused_and_changes_nothing() -> None:
+    hub = await opened()
+    await hub.publish("cam", final("c1"))
+    async with hub.subscribe("cam") as subscription:
+        await take(subscription, 2)
+        with pytest.raises(UsageError):
+            await hub.publish("yard", status(stream="yard"))
+        with pytest.raises(ValueError, match="published on"):
+            await hub.publish("cam", status(stream="yard"))
+        with pytest.raises(ValueError, match="final already"):
+            await hub.publish("cam", final("c1", "another text"))
+        for message in (event(1, text="x" * MESSAGE_MAX_BYTES), caption("c2", text="x" * MESSAGE_MAX_BYTES)):
+            with pytest.raises(WireError, match="larger"):
+                await hub.publish("cam", message)
+        await hub.publish("cam", event(2))
+        assert seqs(await take(subscription, 1)) == [2]
+    for name in ("", "a b", "../x", "cam\n", "x" * 65):
+        with pytest.raises(UsageError):
+            await hub.open_stream(name)
+    with pytest.raises(UsageError):
+        hub.state("yard")
+
+
+async def test_bad_subscriptions_are_refused() -> None:
+    hub = await opened("cam", "yard")
+    bad: list[dict[str, Any]] = [
+        {"kinds": ["poem"]},
+        {"after": 3},
+        {"streams": []},
+        {"streams": ["cam", "yard"], "after": 3},
+    ]
+    for options in bad:
+        with pytest.raises(UsageError):
+            async with hub.subscribe(**options):
+                pass
+    with pytest.raises(SubscribeRefused, match="nowhere") as refusal:
+        async with hub.subscribe(["cam", "nowhere"]):
+            pass
+    assert refusal.value.code is CloseCode.NO_SUCH_STREAM
+
+
+class SlowJournal(MemoryJournal):
+    """Takes its time before and after the commit, as a disk does, and fails on demand."""
+
+    def __init__(self, before: float = 0.0, after: float = 0.0, reading: float = 0.0, **options: int) -> None:
+        super().__init__(**options)
+        self.before, self.after, self.reading = before, after, reading
+        self.full = False
+
+    async def append(self, stream: str, messages: Sequence[DurableMessage]) -> list[tuple[DurableMessage, Encoded]]:
+        await asyncio.sleep(self.before)
+        if self.full:
+            raise FeedError("the disk is full")
+        committed = await super().append(stream, messages)
+        await asyncio.sleep(self.after)
+        return committed
+
+    async def read(self, stream: str, *, after: int, limit: int) -> list[Encoded]:
+        await asyncio.sleep(self.reading)
+        entries = await super().read(stream, after=after, limit=limit)
+        await asyncio.sleep(self.reading)
+        return entries
+
+
+@virtual_time
+async def test_nothing_is_seen_before_it_is_committed_nor_when_it_cannot_be() -> None:
+    journal = SlowJournal(before=2.0)
+    hub = await opened(journal=journal)
+    async with hub.subscribe("cam") as subscription:
+        await take(subscription, 2)
+        publishing = asyncio.create_task(hub.publish("cam", event(1)))
+        await asyncio.sleep(1.9)
+        assert subscription.waiting == 0 and hub.state("cam").seq == 0
+        await publishing
+        assert subscription.waiting == 1
+        journal.full = True
+        with pytest.raises(FeedError, match="disk is full"):
+            await hub.publish("cam", event(2))
+        assert subscription.waiting == 1 and hub.state("cam").seq == 1
+        journal.full = False
+        await hub.publish("cam", event(3))
+        assert seqs(await take(subscription, 2)) == [1, 2]
+
+
+@virtual_time
+async def test_messages_go_out_in_the_order_of_the_calls() -> None:
+    hub = await opened(journal=SlowJournal(before=1.0, after=1.0))
+    async with hub.subscribe("cam") as subscription:
+        await take(subscription, 2)
+        async with asyncio.TaskGroup() as group:
+            for n in range(3):
+                group.create_task(hub.publish("cam", event(n)))
+                group.create_task(hub.publish("cam", caption(f"c{n}")))
+        got = await take(subscription, 6)
+        assert [getattr(m, "id", None) for m in got] == ["e0", "c0", "e1", "c1", "e2", "c2"]
+
+
+@virtual_time
+async def test_a_cancelled_publisher_never_parts_commit_and_fan_out() -> None:
+    journal = SlowJournal(before=1.0, after=1.0)
+    hub = await opened(journal=journal)
+    async with hub.subscribe("cam") as subscription:
+        await take(subscription, 2)
+        for cancelled_after in (0.5, 1.5):
+            publishing = asyncio.create_task(hub.publish("cam", event(1)))
+            await asyncio.sleep(cancelled_after)
+            publishing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await publishing
+            await asyncio.sleep(3)
+        await hub.publish("cam", event(3))
+        assert seqs(await take(subscription, 3)) == [1, 2, 3]
+        assert (await journal.bounds("cam")).newest == hub.state("cam").seq == 3
+        journal.full = True
+        publishing = asyncio.create_task(hub.publish("cam", event(4)))
+        await asyncio.sleep(0.5)
+        publishing.cancel()
+        await hub.close()
+        assert hub.state("cam").seq == 3
+
+
+async def test_close_lets_subscribers_finish_and_refuses_new_ones() -> None:
+    hub = await opened()
+    async with hub.subscribe("cam") as subscription:
+        await take(subscription, 2)
+        await hub.publish("cam", event(1))
+        await hub.close()
+        await hub.publish("cam", event(2))  # committed for those who come back
+        assert seqs(await rest(subscription)) == [1]
+        assert code(subscription) is CloseCode.RESTARTING
+        with pytest.raises(SubscribeRefused) as refusal:
+            async with hub.subscribe("cam"):
+                pass
+        assert refusal.value.code is CloseCode.RESTARTING
+    assert hub.state("cam").seq == 2
+
+
+# Promise 1
+
+steps = st.tuples(
+    st.sampled_from(["draft", "draft", "draft", "final", "final", "retract", "event", "gap", "unchanged", "status"]),
+    st.integers(0, 2),
+    st.sampled_from([0.0, 0.0, 0.1, 0.4, 2.0]),
+)
+visits = st.tuples(
+    st.sampled_from([0.0, 0.1, 0.5, 3.0]),  # seconds between messages
+    st.integers(1, 12),  # messages until it drops the connection
+    st.sampled_from([0.0, 0.3, 3.0]),  # seconds until it is back
+)
+readers = st.tuples(st.lists(visits, min_size=2, max_size=6), st.booleans())
+
+
+async def publish_all(hub: Hub, script: Sequence[tuple[str, int, float]]) -> None:
+    """Captions under three names at a time, each with growing revisions, then a final, then a fresh name."""
+    born = 0
+    names = {n: f"c{n}" for n in range(3)}
+    for rev, (sort, n, pause) in enumerate(script, start=1):
+        match sort:
+            case "draft":
+                message: Any = caption(names[n], rev)
+            case "final" | "retract":
+                ending = CaptionStatus.FINAL if sort == "final" else CaptionStatus.RETRACTED
+                message = caption(names[n], rev, ending)
+                born += 1
+                names[n] = f"c{n}.{born}"
+            case "event":
+                message = event(rev)
+            case "gap":
+                message = gap_message("cam", start=0, end=1, at=1000.0)
+            case "unchanged":
+                message = unchanged_message("cam", since=0, t=rev, at=1000.0)
+            case _:
+                message = status([StreamState.LIVE, StreamState.CONNECTING, StreamState.FAILED][n])
+        await hub.publish("cam", message)
+        await asyncio.sleep(pause)
+
+
+async def read_along(
+    hub: Hub, script: Sequence[tuple[float, int, float]], quiet: asyncio.Event, *, interim: bool
+) -> FeedState:
+    """Connect, drop and resume as the script says, then stay until a heartbeat says that there is nothing more."""
+    state = FeedState("cam")
+    for pause, count, away in [*script, *[(0.0, 10**6, 0.1)] * 1000]:
+        after = state.seq if state.epoch is not None else None
+        async with hub.subscribe("cam", interim=interim, after=after, epoch=state.epoch) as subscription:
+            async for item in subscription:
+                message = decode(item.text)
+                assert state.missing_before(message) is None, "a hole"
+                assert state.apply(message) or not is_durable(message), "a double"
+                if quiet.is_set() and isinstance(message, HeartbeatMessage):
+                    return state
+                count -= 1
+                if count == 0:
+                    break
+                await asyncio.sleep(pause)
+        await asyncio.sleep(away)
+    raise AssertionError("never came to the end")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(steps, min_size=20, max_size=60),
+    st.lists(readers, min_size=2, max_size=3),
+    st.sampled_from([(0.0, 0.0, 0.0), (0.1, 0.1, 0.0), (0.0, 0.5, 0.2), (0.1, 0.0, 1.0)]),
+    st.sampled_from([4, 12, 1000]),
+    st.sampled_from([3, 512]),
+)
+def test_snapshot_or_replay_plus_what_follows_is_the_state_of_the_hub(
+    script: list[tuple[str, int, float]],
+    visitors: list[tuple[list[tuple[float, int, float]], bool]],
+    delays: tuple[float, float, float],
+    kept: int,
+    room: int,
+) -> None:
+    async def scene() -> None:
+        journal = SlowJournal(*delays, messages=kept)
+        hub = await opened(
+            journal=journal, clock=VirtualClock(), limits=OutboxLimits(messages=room, lag_s=10.0), heartbeat_s=2.0
+        )
+        quiet = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            reading = [
+                (group.create_task(read_along(hub, visiting, quiet, interim=interim)), interim)
+                for visiting, interim in visitors
+            ]
+            await publish_all(hub, script)
+            quiet.set()
+        truth = hub.state("cam").summary()
+        for task, interim in reading:
+            assert task.result().summary() == truth | ({} if interim else {"open": {}})
+        await hub.close()
+
+    run_virtual(scene())
