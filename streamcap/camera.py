@@ -39,6 +39,8 @@ FLOW_RIM = 0.3
 # correlate less than 0.6.
 CUT_RIM = 0.6
 CUT_CORRELATION = 0.5
+# Quicker cuts than one in this many seconds are one flicker.
+CUT_PAUSE_S = 1.0
 # In a scene that changes all over all the time (a close-up, a drive) a cut is a change much above the usual.
 USUAL_FADE = 0.6
 CUT_ABOVE_USUAL = 0.35
@@ -197,6 +199,7 @@ class CameraWatch:
         self._steps: deque[tuple[float, float, float, float]] = deque()  # t, dx, dy, log scale
         self._said: dict[str, tuple[str, float]] = {}  # axis -> direction, last time it moved that way
         self._light = _LightWatch()
+        self._cut_at = -CUT_PAUSE_S
         self._usual = 0.0  # how unlike each other neighbouring frames are of late, 0..1
 
     def update(self, grey: NDArray[np.uint8], pts: float, changed: NDArray[np.bool_]) -> CameraReading:
@@ -215,10 +218,10 @@ class CameraWatch:
             return CameraReading(IDENTITY, False, ())
         rim = _rim(changed)
         transform = estimate(before, grey) if rim >= FLOW_RIM else IDENTITY
-        if self._is_cut(before, grey, rim, transform):
+        if self._is_cut(before, grey, rim, transform, pts):
             self._steps.clear()
             self._said.clear()
-            self._usual = 0.0
+            self._usual, self._cut_at = 0.0, pts
             self._light = _LightWatch()
             self._light.update(grey, pts)
             return CameraReading(IDENTITY, False, (CameraChange("cut", "", pts, pts, 0.9),))
@@ -229,7 +232,9 @@ class CameraWatch:
         moving = not transform.still or any(pts - last < REST_S / 2 for _, last in self._said.values())
         return CameraReading(transform, moving, tuple(changes))
 
-    def _is_cut(self, before: NDArray[np.uint8], after: NDArray[np.uint8], rim: float, transform: Transform) -> bool:
+    def _is_cut(
+        self, before: NDArray[np.uint8], after: NDArray[np.uint8], rim: float, transform: Transform, pts: float
+    ) -> bool:
         if rim < FLOW_RIM:
             self._usual *= USUAL_FADE
             return False
@@ -237,9 +242,13 @@ class CameraWatch:
         unusual = unlike > self._usual + CUT_ABOVE_USUAL
         self._usual = USUAL_FADE * self._usual + (1 - USUAL_FADE) * unlike
         return (
-            unusual and rim >= CUT_RIM and unlike > 1 - CUT_CORRELATION and not transform.trusted
+            unusual
+            and pts - self._cut_at >= CUT_PAUSE_S
+            and rim >= CUT_RIM
+            and unlike > 1 - CUT_CORRELATION
+            and not transform.trusted
             and _changed_everywhere(before, after)
-        )  # fmt: skip
+        )
 
     def _motion(self, pts: float) -> list[CameraChange]:
         steps = np.asarray(self._steps)

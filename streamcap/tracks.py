@@ -1,0 +1,183 @@
+"""One instance over time: what was seen of it, where it goes, and what follows from that."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcap.geometry import centre
+from streamcap.labels import Vote
+from streamcap.types import Box, Instance
+
+__all__ = ["HITS_STILL", "Observed", "Stage", "Track", "birth"]
+
+# g-h filter (Brookner 1998): share of the residual that goes to the place, and to the velocity.
+GAIN_PLACE = 0.75
+GAIN_VELOCITY = 0.35
+GAIN_SIZE = 0.5
+# Gone this far, in its own sizes or (what is large) in frame sizes, it goes about by itself.
+ROAM = 1.2
+ROAM_FRAMES = 0.2
+# Confirmation: detections needed; a moving thing needs one less than a still one.
+HITS_STILL = 3
+HISTORY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Something seen in this frame.
+
+    Attributes:
+        box: in 0..1.
+        score: 0..1.
+        label: the detector's class, or empty for a blob of motion.
+        look: (d,) float32 appearance, or None.
+        motion: share of the box that moves, 0..1.
+    """
+
+    box: Box
+    score: float
+    label: str = ""
+    look: NDArray[np.float32] | None = None
+    motion: float = 0.0
+
+
+class Stage(Enum):
+    """Where a track is in its life."""
+
+    TENTATIVE = 0
+    ACTIVE = 1
+    LOST = 2
+    ENDED = 3
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """One instance over time. Only the tracker writes it; others read.
+
+    Attributes:
+        id: 0 while tentative.
+        velocity: of the centre, in frame sizes a second, camera motion removed.
+        seen: last time that it was observed; ``looked``: last time it should have been.
+        trail: (media seconds, box) of its observations, the newest last, at most 64.
+        start_motion: largest motion share of its first observations.
+        disturbed: pixels changed at its place while it was not seen.
+        hole: share of its place, 0..1, that differs from the background while it is not seen.
+        roams: it has gone some way by itself.
+    """
+
+    box: Box
+    born: float
+    seen: float
+    looked: float
+    moved: float
+    stage: Stage = Stage.TENTATIVE
+    id: int = 0
+    hits: int = 0
+    misses: int = 0
+    velocity: tuple[float, float] = (0.0, 0.0)
+    vote: Vote = field(default_factory=Vote)
+    look: NDArray[np.float32] | None = None
+    motion: float = 0.0
+    start_motion: float = 0.0
+    best: float = 0.0
+    disturbed: bool = False
+    hole: float = 0.0
+    roams: bool = False
+    confirmed: float = 0.0
+    trail: deque[tuple[float, Box]] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    twin_since: float | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is by vote; ``object`` where that is open."""
+        return self.vote.result(roams=self.roams)[0]
+
+    def instance(self) -> Instance:
+        """The track as a value."""
+        label, share = self.vote.result(roams=self.roams)
+        return Instance(
+            self.id,
+            label,
+            share * self.vote.sureness(label),
+            self.box,
+            self.velocity,
+            self.born,
+            self.seen,
+            visible=self.stage is Stage.ACTIVE,
+        )
+
+    def speed(self, span: float) -> float:
+        """Mean speed over the last ``span`` seconds of its trail, in its own heights a second."""
+        if len(self.trail) < 2:
+            return 0.0
+        end, last = self.trail[-1]
+        t, first = next(((t, b) for t, b in self.trail if end - t <= span), self.trail[-2])
+        if end - t <= 0:
+            return 0.0
+        size = max(last[3] - last[1], last[2] - last[0], 1e-3)
+        (x0, y0), (x1, y1) = centre(first), centre(last)
+        return float(np.hypot(x1 - x0, y1 - y0)) / size / (end - t)
+
+    def move(self, box: Box, pts: float) -> None:
+        """Blend a measured box into the track's place and velocity."""
+        dt = pts - self.moved
+        self.moved = pts
+        if dt <= 0:
+            return
+        (px, py), (mx, my) = centre(self.box), centre(box)
+        x, y = px + GAIN_PLACE * (mx - px), py + GAIN_PLACE * (my - py)
+        vx, vy = self.velocity
+        self.velocity = (vx + GAIN_VELOCITY * (mx - px) / dt, vy + GAIN_VELOCITY * (my - py) / dt)
+        w = _blend(self.box[2] - self.box[0], box[2] - box[0]) / 2
+        h = _blend(self.box[3] - self.box[1], box[3] - box[1]) / 2
+        self.box = (x - w, y - h, x + w, y + h)
+
+    def observe(self, seen: Observed, pts: float) -> None:
+        """Take in a sighting."""
+        self.move(seen.box, pts)
+        self.seen = self.looked = pts
+        self.disturbed = False
+        self.trail.append((pts, self.box))
+        self.hits += 1
+        self.misses = 0
+        self.motion = seen.motion
+        self.best = max(self.best, seen.score if seen.label else 0.0)
+        if self.hits <= HITS_STILL:
+            self.start_motion = max(self.start_motion, seen.motion)
+        if self.stage is Stage.LOST:
+            self.stage = Stage.ACTIVE
+        self.vote.add(seen.label, seen.score)
+        if seen.look is not None:
+            self.look = seen.look if self.look is None else 0.8 * self.look + 0.2 * seen.look
+
+    def travelled(self) -> tuple[float, float]:
+        """Distance from the first to the last observation: in its own sizes, and in frame sizes."""
+        (x0, y0), (x1, y1) = centre(self.trail[0][1]), centre(self.trail[-1][1])
+        size = max(self.box[3] - self.box[1], self.box[2] - self.box[0], 1e-3)
+        distance = float(np.hypot(x1 - x0, y1 - y0))
+        return distance / size, distance
+
+    def has_gone(self) -> bool:
+        """It went some way; unless carried, by itself."""
+        sizes, frames = self.travelled()
+        return sizes > ROAM or frames > ROAM_FRAMES
+
+    def is_fixture(self) -> bool:
+        """Stands still where nothing changes: not seen now, but nothing says that it went."""
+        return not self.disturbed and self.motion < 0.1 and self.speed(2.0) < 0.15
+
+
+def birth(seen: Observed, pts: float) -> Track:
+    """A tentative track from its first sighting."""
+    track = Track(seen.box, pts, pts, pts, pts)
+    track.observe(seen, pts)
+    return track
+
+
+def _blend(old: float, new: float) -> float:
+    return old + GAIN_SIZE * (new - old)
