@@ -39,6 +39,8 @@ FLOW_RIM = 0.3
 # correlate less than 0.6.
 CUT_RIM = 0.6
 CUT_CORRELATION = 0.5
+# A thumbnail whose grey levels spread less than this shows nothing (noise is averaged out of it).
+FLAT = 0.7
 # Quicker cuts than one in this many seconds are one flicker.
 CUT_PAUSE_S = 1.0
 # In a scene that changes all over all the time (a close-up, a drive) a cut is a change much above the usual.
@@ -290,8 +292,8 @@ def _correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Correlation of two grey pictures as thumbnails, −1..1; flat pictures correlate with nothing but each other."""
     x, y = (cv2.resize(p, (40, 24), interpolation=cv2.INTER_AREA).astype(np.float32).reshape(-1) for p in (a, b))
     sx, sy = float(x.std()), float(y.std())
-    if sx < 2 or sy < 2:
-        return 1.0 if sx < 2 and sy < 2 else 0.0
+    if sx < FLAT or sy < FLAT:
+        return 1.0 if sx < FLAT and sy < FLAT else 0.0
     return float(((x - x.mean()) * (y - y.mean())).mean() / (sx * sy))
 
 

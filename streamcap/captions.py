@@ -15,6 +15,7 @@ LONGEST_S = 1.8
 # The same words about the same instances within this time (media seconds) say nothing new.
 REPEAT_S = 30.0
 RECENT = 16
+KEY_FRAMES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,15 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation) -> Window
     # The frame at ``end`` was captured as much earlier as its media time is.
     captured_at = seen.captured_at - (seen.pts - end) if end != window.end else window.captured_at
     instances = seen.instances if facts or window.scene_start else window.instances
+    kept = (*window.key_frames, seen.key_frame)[-KEY_FRAMES:] if seen.key_frame else window.key_frames
     return replace(
-        window, start=start, end=end, captured_at=captured_at, facts=window.facts + facts, instances=instances
+        window,
+        start=start,
+        end=end,
+        captured_at=captured_at,
+        facts=window.facts + facts,
+        instances=instances,
+        key_frames=kept,
     )
 
 
@@ -144,11 +152,12 @@ class CaptionBook:
         return caption
 
     def _repeats(self, window: Window, what: Description) -> bool:
+        if window.scene_start:  # another scene is news, also where it looks like one before
+            return False
         return any(
             said.text == what.text
             and {i.id for i in said.instances} == set(what.who)
             and window.start - said.end < REPEAT_S
-            and said.kind is (CaptionKind.FULL if window.scene_start else CaptionKind.DIFF)
             for said in self._said[-3:]
         )
 

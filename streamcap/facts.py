@@ -41,8 +41,8 @@ CROWDED = 0.8
 # Nobody in view for this long: the scene is empty again.
 EMPTY_S = 0.6
 # Own heights (the longer side of the box) a second.
-MOVING_SPEED = 0.30
-STILL_SPEED = 0.10
+MOVING_SPEED = 0.16
+STILL_SPEED = 0.07
 STILL_S = 1.0
 # A stop is news after this long a walk, a start after this long a rest (seconds).
 WALK_S = 1.5

@@ -119,8 +119,11 @@ class Tracker:
         self._tracks += [birth(o, pts) for o in strong]
         self._tracks += [birth(o, pts) for o in self._carry(free, blobs, pts)]
         for track in free:
-            track.disturbed = track.disturbed or changed(track.box) > DISTURBED
+            share = changed(track.box)
+            track.disturbed = track.disturbed or share > DISTURBED
             track.hole = cover(track.box)
+            if share < RESTING and not track.disturbed and not camera.trusted:
+                track.hold(pts)
         self._miss(looks, pts)
         self._twins(pts)
         return self._settle(before, pts)
@@ -131,10 +134,9 @@ class Tracker:
         for track in self._tracks:
             if pts - track.seen > COAST_S or (not camera.trusted and changed(track.box) < RESTING):
                 track.velocity = (track.velocity[0] * 0.7, track.velocity[1] * 0.7)
-            x0, y0 = camera.apply(track.box[0], track.box[1])
-            x1, y1 = camera.apply(track.box[2], track.box[3])
-            dx, dy = track.velocity[0] * dt, track.velocity[1] * dt
-            track.box = (x0 + dx, y0 + dy, x1 + dx, y1 + dy)
+            if camera.trusted:
+                track.follow(camera)
+            track.shift(track.velocity[0] * dt, track.velocity[1] * dt)
 
     def _match(
         self, tracks: list[Track], seen: list[Observed], pts: float, limit: float

@@ -74,7 +74,7 @@ class Perception:
         self._frames = 0
         self._walked = 0.0
         self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
-        self._encoded = -ENCODE_QUIET_S
+        self._kept_at = -ENCODE_QUIET_S
 
     def observe(self, frame: Frame) -> Observation:
         """Take in the next frame of the stream.
@@ -107,10 +107,17 @@ class Perception:
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
-        self._remember(frame, gate.open)
+        key_frame = self._remember(frame, gate.open)
         instances = tuple(t.instance() for t in self._tracker.tracks if t.id)
         return Observation(
-            frame.pts, frame.captured_at, gate.open, scene_start, not scene.settling, tuple(facts), instances
+            frame.pts,
+            frame.captured_at,
+            gate.open,
+            scene_start,
+            not scene.settling,
+            tuple(facts),
+            instances,
+            key_frame,
         )
 
     def close(self) -> None:
@@ -184,19 +191,19 @@ class Perception:
         kept = distinct(raw)
         return [Observed(b, s, lab, appearance(image, b), self._foreground.cover(b)) for s, lab, b in kept]
 
-    def _remember(self, frame: Frame, changed: bool) -> None:
-        if self._encoder is None:
-            return
+    def _remember(self, frame: Frame, changed: bool) -> KeyFrame | None:
+        """Keep a small copy of the frame if it is time for one, and have its feature computed."""
         self._collect(wait=False)
         pause = ENCODE_EVERY_S if changed else ENCODE_QUIET_S
-        if self._encoding is None and frame.pts - self._encoded >= pause:
-            self._encoded = frame.pts
-            h, w = frame.image.shape[:2]
-            small = cv2.resize(
-                frame.image, (KEY_FRAME_WIDTH, max(1, h * KEY_FRAME_WIDTH // w)), interpolation=cv2.INTER_AREA
-            )
-            future = self._workers.submit(self._encode, self._encoder, frame.image)
-            self._encoding = (future, KeyFrame(frame.pts, small))
+        if self._encoding is not None or frame.pts - self._kept_at < pause:
+            return None
+        self._kept_at = frame.pts
+        h, w = frame.image.shape[:2]
+        size = (KEY_FRAME_WIDTH, max(1, h * KEY_FRAME_WIDTH // w))
+        key = KeyFrame(frame.pts, cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA))
+        if self._encoder is not None:
+            self._encoding = (self._workers.submit(self._encode, self._encoder, frame.image), key)
+        return key
 
     def _encode(self, encoder: Encoder, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         with self._stages("encode"):

@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcap.camera import Transform
 from streamcap.geometry import centre
 from streamcap.labels import Vote
 from streamcap.types import Box, Instance
@@ -63,7 +64,7 @@ class Track:
         id: 0 while tentative.
         velocity: of the centre, in frame sizes a second, camera motion removed.
         seen: last time that it was observed; ``looked``: last time it should have been.
-        trail: (media seconds, box) of its observations, the newest last, at most 64.
+        trail: (media seconds, box) of its observations as the camera stands now, the newest last, at most 64.
         start_motion: largest motion share of its first observations.
         disturbed: pixels changed at its place while it was not seen.
         hole: share of its place, 0..1, that differs from the background while it is not seen.
@@ -107,7 +108,7 @@ class Track:
             self.box,
             self.velocity,
             self.born,
-            self.seen,
+            self.trail[-1][0],
             visible=self.stage is Stage.ACTIVE,
         )
 
@@ -122,6 +123,24 @@ class Track:
         size = max(last[3] - last[1], last[2] - last[0], 1e-3)
         (x0, y0), (x1, y1) = centre(first), centre(last)
         return float(np.hypot(x1 - x0, y1 - y0)) / size / (end - t)
+
+    def follow(self, camera: Transform) -> None:
+        """Carry place and trail over into the picture as the camera has moved it: what is left is its own motion."""
+        self.box = _seen_by(camera, self.box)
+        self.trail = deque(((t, _seen_by(camera, box)) for t, box in self.trail), maxlen=HISTORY)
+
+    def shift(self, dx: float, dy: float) -> None:
+        """Move on by a share of the frame."""
+        x0, y0, x1, y1 = self.box
+        self.box = (x0 + dx, y0 + dy, x1 + dx, y1 + dy)
+
+    def hold(self, pts: float) -> None:
+        """Its pixels have not changed: it is where it was last observed, and still."""
+        self.box = self.trail[-1][1]
+        self.velocity = (0.0, 0.0)
+        self.motion = 0.0
+        self.moved = pts
+        self.trail.append((pts, self.box))
 
     def move(self, box: Box, pts: float) -> None:
         """Blend a measured box into the track's place and velocity."""
@@ -177,6 +196,12 @@ def birth(seen: Observed, pts: float) -> Track:
     track = Track(seen.box, pts, pts, pts, pts)
     track.observe(seen, pts)
     return track
+
+
+def _seen_by(camera: Transform, box: Box) -> Box:
+    x0, y0 = camera.apply(box[0], box[1])
+    x1, y1 = camera.apply(box[2], box[3])
+    return x0, y0, x1, y1
 
 
 def _blend(old: float, new: float) -> float:

@@ -247,6 +247,7 @@ class Observation:
         settled: the first look round in the scene is over.
         facts: what this frame made sure.
         instances: all that are known, visible or not.
+        key_frame: the frame, made small, where it is kept; at most one a second.
     """
 
     pts: float
@@ -256,6 +257,7 @@ class Observation:
     settled: bool
     facts: tuple[Fact, ...]
     instances: tuple[Instance, ...]
+    key_frame: KeyFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,7 @@ class Window:
         id: id of the caption that comes of it.
         start, end: media seconds that its facts speak about.
         scene_start: true where the scene begins here (start, cut, long silence): asks for a full caption.
+        key_frames: kept frames of the span, oldest first, at most 8.
         previous: text of the last final caption, empty at the start.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
     """
