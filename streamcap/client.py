@@ -28,9 +28,9 @@ from streamcap.wire import (
     SUBPROTOCOL,
     CaughtUpMessage,
     CloseCode,
-    HeartbeatMessage,
     HelloMessage,
     Message,
+    SnapshotMessage,
     decode,
 )
 from streamcap.wire.fold import FeedState
@@ -120,6 +120,8 @@ class Feed:
         self._ended = False
         self._silence_s: float | None = None
         self._failures = 0
+        # Streams whose place is known. One that has only said hello has none: to go on from 0 would replay its whole life.
+        self._standing: set[str] = set()
         self.states: dict[str, FeedState] = {}
 
     def __aiter__(self) -> Self:
@@ -240,9 +242,6 @@ class Feed:
 
     async def _take(self, message: Message) -> bool:
         """Fold a message in; False where the caller has had it."""
-        if isinstance(message, HelloMessage):
-            self._failures = 0
-            self._silence_s = max(SILENCE_MIN_S, SILENCE_BEATS * message.heartbeat_s)
         if message.stream is None:
             return True
         state = self.states.get(message.stream)
@@ -252,10 +251,19 @@ class Feed:
             # The server promises that this cannot be; a proxy in between may have other ideas. Replay heals it.
             await self._lost(f"messages of {message.stream} are missing after {state.seq}")
             return False
-        return state.apply(message) or isinstance(message, HeartbeatMessage | CaughtUpMessage)
+        if isinstance(message, HelloMessage):
+            self._failures = 0
+            self._silence_s = max(SILENCE_MIN_S, SILENCE_BEATS * message.heartbeat_s)
+            if state.epoch != message.epoch:
+                self._standing.discard(message.stream)
+        elif isinstance(message, SnapshotMessage | CaughtUpMessage):
+            self._standing.add(message.stream)
+        return state.apply(message)
 
     def _new_state(self, stream: str) -> FeedState:
         after = self._after.get(stream) if isinstance(self._after, Mapping) else self._after
+        if after is not None and self._epoch is not None:
+            self._standing.add(stream)
         return FeedState(stream, epoch=self._epoch, seq=after or 0, complete=self._complete)
 
     def _resume_url(self) -> str:
@@ -265,16 +273,16 @@ class Feed:
 
     def _place(self) -> dict[str, str]:
         """Where to go on: from what was taken, before that from what the caller gave."""
-        epochs = {state.epoch for state in self.states.values()} or {self._epoch}
+        epochs = {self.states[stream].epoch for stream in self._standing} or {self._epoch}
         epoch = epochs.pop()
         if epoch is None or epochs:
             return {}
         places: dict[str, int] = {}
         if epoch == self._epoch:
-            if isinstance(self._after, int) and not self.states:
+            if isinstance(self._after, int) and not self._standing:
                 return {"after": str(self._after), "epoch": epoch}
             places |= self._after if isinstance(self._after, Mapping) else {}
-        places |= {stream: state.seq for stream, state in self.states.items()}
+        places |= {stream: self.states[stream].seq for stream in self._standing}
         after = ",".join(f"{stream}:{seq}" for stream, seq in places.items())
         return {"after": after, "epoch": epoch} if 0 < len(after) <= AFTER_MAX_CHARS else {}
 

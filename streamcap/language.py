@@ -220,7 +220,8 @@ def _subject(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) 
 
 
 def _verb(item: _Group, count: int) -> str:
-    phrase = _VERBS[item.what].format(where=item.where, at=at(item.where) if item.where else "")
+    out = f"to the {item.where}" if item.where in ("left", "right") else f"at the {item.where}"
+    phrase = _VERBS[item.what].format(where=item.where, out=out, at=at(item.where) if item.where else "")
     return _conjugated(phrase, count)
 
 
@@ -234,7 +235,7 @@ def _conjugated(phrase: str, count: int) -> str:
 
 _VERBS = {
     "enter": "enter from the {where}",
-    "leave": "leave to the {where}",
+    "leave": "leave {out}",
     "appear": "appear {at}",
     "disappear": "disappear from view {at}",
     "stop": "stop {at}",

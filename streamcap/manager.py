@@ -121,7 +121,7 @@ class Manager:
         drops = running.pipeline.source.drops if running.pipeline else 0
         return StreamInfo(key, redact(running.settings.source), status.state if status else "", frames, drops)
 
-    def _pipeline(self, settings: StreamSettings) -> Pipeline:
+    def _pipeline(self, settings: StreamSettings, *, again: bool = False) -> Pipeline:
         return Pipeline(
             settings,
             lambda notify: open_source(
@@ -132,12 +132,13 @@ class Manager:
             self._hub,
             self._clock,
             run_id=f"{secrets.token_hex(3)}-",
+            again=again,
         )
 
     async def _supervise(self, running: _Running) -> None:
         """Run the stream until it ends or is given up."""
         while True:
-            running.pipeline = self._pipeline(running.settings)
+            running.pipeline = self._pipeline(running.settings, again=running.failures > 0)
             started = self._clock.monotonic()
             try:
                 await running.pipeline.run()
@@ -170,7 +171,11 @@ class Manager:
         await self._status(running, StreamState.FAILED, reason, str(error))
 
     async def _status(self, running: _Running, state: StreamState, reason: str, detail: str) -> None:
+        """Publish a change of state; what was said already is not said again at each try."""
         key = running.settings.id
+        last = self._hub.state(key).status
+        if last is not None and (last.state, last.reason, last.detail) == (state, reason, detail):
+            return
         await self._hub.publish(key, status_message(key, state, at=self._clock.wall(), reason=reason, detail=detail))
 
 

@@ -97,6 +97,8 @@ class Pipeline:
         feed: where messages go.
         captioner: makes the final text.
         on_progress: called with media seconds after each frame.
+        run_id: what ids of captions and events begin with, so that two runs of a stream do not share any.
+        again: it was tried before and its feed says so: no ``connecting``.
     """
 
     def __init__(
@@ -110,11 +112,13 @@ class Pipeline:
         captioner: Captioner | None = None,
         on_progress: Callable[[float], None] | None = None,
         run_id: str = "",
+        again: bool = False,
     ) -> None:
         self.stages = Stages()
         self.pts = 0.0
         self.frames = 0
         self._id = settings.id
+        self._again = again
         self._feed, self._clock = feed, clock
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
@@ -164,7 +168,8 @@ class Pipeline:
             SourceError: the source cannot be opened, or failed for good.
             ModelError: perception failed.
         """
-        await self._status(StreamState.CONNECTING, "", "")
+        if not self._again:
+            await self._status(StreamState.CONNECTING, "", "")
         try:
             async with self._source as source:
                 self._info = source.info

@@ -10,7 +10,6 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
@@ -65,7 +64,7 @@ def main() -> None:
     except StreamcapError as error:
         _complain(str(error), error.hint)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
         sys.exit(130)
     except BrokenPipeError:

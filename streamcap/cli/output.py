@@ -23,7 +23,7 @@ from streamcap.wire import (
     numbered,
 )
 
-__all__ = ["FileFeed", "Format", "Writer", "line_of", "writer_for"]
+__all__ = ["FileFeed", "Format", "LineConsole", "Writer", "line_of", "writer_for"]
 
 SIGNS = {CaptionKind.FULL: "=", CaptionKind.DIFF: "+", CaptionKind.SUMMARY: "Σ", CaptionKind.COMMENTARY: "»"}
 STYLES = {CaptionKind.FULL: "bold", CaptionKind.DIFF: "green", CaptionKind.SUMMARY: "cyan", CaptionKind.COMMENTARY: ""}
@@ -80,11 +80,22 @@ def _line(seconds: float, sign: str, text: str, style: str) -> Text:
     return Text.assemble((f"{clock(seconds):>7}", "dim"), "  ", (sign, style), "  ", (text, style))
 
 
+class LineConsole(Console):
+    """Prints lines as they are, however long; a reader that has gone is an error for the caller to end on."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__(file=out, highlight=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        """See :class:`rich.console.Console`, which would end the process from here."""
+        raise BrokenPipeError
+
+
 class TextWriter:
     """Lines for people; coloured on a terminal, plain in a pipe."""
 
     def __init__(self, out: TextIO, *, events: bool = False) -> None:
-        self._console = Console(file=out, highlight=False, soft_wrap=True)
+        self._console = LineConsole(out)
         self._out, self._events = out, events
 
     def write(self, message: DurableMessage) -> None:

@@ -7,10 +7,9 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from streamcap.cli.output import line_of
+from streamcap.cli.output import LineConsole, line_of
 from streamcap.cli.signals import stop_on_signals
 from streamcap.client import Feed, subscribe
 from streamcap.wire import Message, SnapshotMessage, encode
@@ -41,7 +40,7 @@ async def _watch(url: str, *, drafts: bool, events: bool, as_json: bool, after: 
 
 async def follow(feed: Feed, *, events: bool = False, as_json: bool = False) -> None:
     """Print a feed until it ends. A cancelled call has printed whole lines only."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console = LineConsole(sys.stdout)
     streams: set[str] = set()
     async for message in feed:
         if as_json:

@@ -31,6 +31,7 @@ __all__ = ["AvSession"]
 
 _TS_DISCONT = 0x0200  # libav's AVFMT_TS_DISCONT: "format allows timestamp discontinuities"
 _NO_TIMESTAMPS = 0x0080  # libav's AVFMT_NOTIMESTAMPS: what it gives then is counted, at a rate that it assumes
+_PLAYLISTS = frozenset({"hls", "dash"})  # their size is that of the list, not of what it names
 _ROLL_OVER = 2**33 / 90_000  # seconds: MPEG counts 33 bits at 90 kHz
 _JUMP_UNSURE = 10.0  # seconds forward that are believed where time stamps may jump (ffmpeg's dts_delta_threshold)
 _JUMP_SURE = 30 * 3600.0  # … and where they may not (ffmpeg's dts_error_threshold)
@@ -109,14 +110,20 @@ class AvSession(Session):
         flags = self._container.format.flags
         self._unsure = bool(flags & _TS_DISCONT)  # time stamps may jump
         self._declared = self._declared_duration()
-        endless = self._address.scheme not in {"http", "https"} or not self._container.duration
-        self._live = self._address.kind is not Kind.FILE and endless
+        self._live = self._address.kind is not Kind.FILE and not self._is_film()
         # Pictures without stamps are placed by their arrival where time does not wait (MJPEG over http).
         self._stamped = not (self._live and flags & _NO_TIMESTAMPS)
         context = self._stream.codec_context
         context.thread_type = "SLICE" if self._is_live() else "AUTO"
         context.thread_count = _THREADS_LIVE if self._is_live() else _THREADS_FILE
         self._decoded = self._decode()
+
+    def _is_film(self) -> bool:
+        """True for something on a server that has an end: its length is known, in seconds or in bytes."""
+        container = self._container
+        if self._address.scheme not in {"http", "https"}:
+            return False
+        return bool(container.duration) or (container.format.name not in _PLAYLISTS and container.size > 0)
 
     def _is_live(self) -> bool:
         return self._live or self._address.loop or self._options.realtime
