@@ -198,6 +198,7 @@ class CameraWatch:
 
     def __init__(self) -> None:
         self._last: NDArray[np.uint8] | None = None
+        self._shown: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)  # the last picture that showed something
         self._steps: deque[tuple[float, float, float, float]] = deque()  # t, dx, dy, log scale
         self._said: dict[str, tuple[str, float]] = {}  # axis -> direction, last time it moved that way
         self._light = _LightWatch()
@@ -217,16 +218,20 @@ class CameraWatch:
             self._steps.clear()
             self._light = _LightWatch()
             self._light.update(grey, pts)
+            self._shown = grey
             return CameraReading(IDENTITY, False, ())
         rim = _rim(changed)
         transform = estimate(before, grey) if rim >= FLOW_RIM else IDENTITY
-        if self._is_cut(before, grey, rim, transform, pts):
+        flat = _is_flat(grey)
+        if not flat and self._is_cut(self._shown, grey, rim, transform, pts):
             self._steps.clear()
             self._said.clear()
             self._usual, self._cut_at = 0.0, pts
             self._light = _LightWatch()
             self._light.update(grey, pts)
+            self._shown = grey
             return CameraReading(IDENTITY, False, (CameraChange("cut", "", pts, pts, 0.9),))
+        self._shown = self._shown if flat else grey
         self._steps.append((pts, transform.dx, transform.dy, math.log(transform.scale)))
         while self._steps and pts - self._steps[0][0] > SPAN_S:
             self._steps.popleft()
@@ -286,6 +291,11 @@ def _shaking(steps: NDArray[np.float64]) -> bool:
     net = float(np.hypot(*moves.sum(axis=0)))
     turns = max(int((np.diff(np.sign(axis[np.abs(axis) > 0.004])) != 0).sum()) for axis in moves.T)
     return path > SHAKE_PATH and net < path / 3 and turns >= SHAKE_TURNS
+
+
+def _is_flat(grey: NDArray[np.uint8]) -> bool:
+    """A picture without structure: a flash, a blank, a covered lens. It is no scene to cut to."""
+    return float(cv2.resize(grey, (40, 24), interpolation=cv2.INTER_AREA).std()) < FLAT
 
 
 def _correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

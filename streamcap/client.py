@@ -10,11 +10,11 @@ Needs the base dependencies only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
 from typing import Final, Self
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -118,9 +118,10 @@ class Feed:
         self._reconnect = reconnect
         self._socket: ClientConnection | None = None
         self._ended = False
+        self._leave = asyncio.Event()
         self._silence_s: float | None = None
         self._failures = 0
-        # Streams whose place is known. One that has only said hello has none: to go on from 0 would replay its whole life.
+        # Streams whose place is known. One that has only said hello has none: from 0 its whole life would be replayed.
         self._standing: set[str] = set()
         self.states: dict[str, FeedState] = {}
 
@@ -136,10 +137,12 @@ class Feed:
             WireError: the server speaks something else.
         """
         while not self._ended:
-            socket = self._socket or await self._connect_again()
+            if self._socket is None:
+                await self._connect_again()
+                continue
             try:
                 async with asyncio.timeout(self._silence_s):
-                    data = await socket.recv()
+                    data = await self._socket.recv()
             except TimeoutError:
                 await self._lost(f"nothing was heard for {self._silence_s:g} s")
                 continue
@@ -160,7 +163,7 @@ class Feed:
         tries = FIRST_TRIES if self._reconnect else 1
         while True:
             try:
-                self._socket = await self._connect()
+                await self._connect()
             except FeedClosed:
                 raise
             except FeedError:
@@ -171,25 +174,33 @@ class Feed:
                 return
 
     async def close(self) -> None:
-        """Leave; the server is told, within ``CLOSE_TIMEOUT_S``. Iteration ends."""
+        """Leave; the server is told, within ``CLOSE_TIMEOUT_S``. Iteration ends, also one that another task waits in."""
         self._ended = True
+        self._leave.set()
         await self._drop()
 
-    async def _connect_again(self) -> ClientConnection:
-        while self._socket is None:
-            await self._back_off()
-            try:
-                self._socket = await self._connect()
-            except FeedClosed:
-                raise
-            except FeedError as error:
-                logger.info("%s; trying again", error)
-        return self._socket
+    async def _connect_again(self) -> None:
+        await self._back_off()
+        connecting = asyncio.create_task(self._connect())
+        leaving = asyncio.create_task(self._leave.wait())
+        try:
+            await asyncio.wait([connecting, leaving], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            connecting.cancel()
+            leaving.cancel()
+            await asyncio.gather(connecting, leaving, return_exceptions=True)
+        error = None if connecting.cancelled() else connecting.exception()
+        if isinstance(error, FeedError) and not isinstance(error, FeedClosed):
+            logger.info("%s; trying again", error)
+        elif error is not None:
+            raise error
+        if self._ended:
+            await self._drop()  # it was left while it connected
 
-    async def _connect(self) -> ClientConnection:
+    async def _connect(self) -> None:
         self._silence_s = OPEN_TIMEOUT_S  # until a hello says what to expect
         try:
-            return await connect(
+            self._socket = await connect(
                 self._resume_url(),
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 compression=None,
@@ -215,7 +226,9 @@ class Feed:
         if self._failures:
             longest = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failures, 16))
             # Jitter, so that a thousand subscribers do not come back in one instant.
-            await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
+            pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leave.wait(), pause)
 
     async def _closed(self, closed: ConnectionClosed) -> None:
         await self._drop()
@@ -229,6 +242,8 @@ class Feed:
 
     async def _lost(self, why: str) -> None:
         await self._drop()
+        if self._ended:
+            return
         if not self._reconnect:
             self._ended = True
             raise FeedError(f"the feed at {self._server} was cut off: {why}")
@@ -292,7 +307,7 @@ class Feed:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def subscribe(
     url: str,
     *,
@@ -318,8 +333,8 @@ async def subscribe(
         FeedClosed: the server will not have this subscription.
     """
     feed = Feed(url, after=after, epoch=epoch, interim=interim, kinds=kinds, reconnect=reconnect)
-    await feed.connect_first()
     try:
+        await feed.connect_first()
         yield feed
     finally:
         await feed.close()

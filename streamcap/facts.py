@@ -177,7 +177,7 @@ class Presence:
             yield self._leaving(track)
         elif any(_beside(track, other) for other in self._here.values()):
             return
-        elif track.disturbed and (track.roams or (_is_sure_thing(track) and track.hole > THING_MOTION)):
+        elif track.disturbed and (track.roams or (_is_sure_thing(track) and _place_changed(track))):
             yield _about(track, "disappear", track.seen, track.seen, place(track.trail[-1][1]), 0.5)
 
     def _leaving(self, track: Track) -> Fact:
@@ -227,6 +227,11 @@ def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
 def _is_sure_thing(track: Track) -> bool:
     instance = track.instance()
     return track.hits >= THING_HITS and instance.label != "object" and instance.confidence >= THING_SURE
+
+
+def _place_changed(track: Track) -> bool:
+    """Its place looks other than with it: as before it came, or as never before."""
+    return abs(track.hole - track.covered) > THING_MOTION
 
 
 def _went_out(track: Track) -> bool:

@@ -124,6 +124,9 @@ class Tracker:
             track.hole = cover(track.box)
             if share < RESTING and not track.disturbed and not camera.trusted:
                 track.hold(pts)
+        for track in self._tracks:
+            if track.seen == pts:
+                track.covered = cover(track.box)
         self._miss(looks, pts)
         self._twins(pts)
         return self._settle(before, pts)

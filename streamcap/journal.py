@@ -123,8 +123,7 @@ class MemoryJournal:
         if log is None:
             return []
         skip = max(0, after - (log.newest - len(log.entries)))
-        # A deque is walked from the nearer end only by index: islice from the left costs ``skip`` steps, about 20 µs
-        # for a full ring, once a chunk.
+        # Walks over ``skip`` entries: 16 µs in a full ring, once a chunk.
         return list(itertools.islice(log.entries, skip, skip + limit))
 
     async def bounds(self, stream: str) -> Bounds:

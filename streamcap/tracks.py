@@ -66,6 +66,7 @@ class Track:
         seen: last time that it was observed; ``looked``: last time it should have been.
         trail: (media seconds, box) of its observations as the camera stands now, the newest last, at most 64.
         start_motion: largest motion share of its first observations.
+        covered: share of its place, 0..1, that differed from the background when it was last seen.
         disturbed: pixels changed at its place while it was not seen.
         hole: share of its place, 0..1, that differs from the background while it is not seen.
         roams: it has gone some way by itself.
@@ -86,6 +87,7 @@ class Track:
     motion: float = 0.0
     start_motion: float = 0.0
     best: float = 0.0
+    covered: float = 0.0
     disturbed: bool = False
     hole: float = 0.0
     roams: bool = False

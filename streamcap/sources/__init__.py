@@ -5,7 +5,8 @@ async with open_source("rtsp://camera/stream", SourceOptions(stream="door")) as 
 """
 
 from streamcap.sources.address import Kind, parse, redact
-from streamcap.sources.base import Source, SourceOptions
+from streamcap.sources.base import Source
+from streamcap.sources.options import SourceOptions
 
 __all__ = ["Kind", "Source", "SourceOptions", "open_source", "parse", "redact"]
 

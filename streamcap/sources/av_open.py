@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -16,6 +17,8 @@ from streamcap.sources.av_errors import check_file, explain
 
 __all__ = ["open_container", "pick_video"]
 
+# A title in an unknown encoding is no reason to fail; PyAV 19 sees it so, too, and has no such argument any more.
+_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 # "tty" takes any text file for a film drawn in letters.
 _NOT_VIDEO = frozenset({"tty"})
 
@@ -39,13 +42,13 @@ def open_container(address: Address, *, open_timeout: float, read_timeout: float
         form = "v4l2"
     begun = time.monotonic()
     try:
-        container = av.open(
+        container: InputContainer = av.open(
             name,
             "r",
             format=form,
             options=_options(address, read_timeout),
             timeout=(open_timeout, read_timeout),
-            metadata_errors="replace",
+            **_LENIENT,
         )
     except (av.FFmpegError, OSError, ValueError) as exc:
         raise explain(exc, address, waited=time.monotonic() - begun, timeout=open_timeout) from None

@@ -21,7 +21,7 @@ from streamcap.sources.address import Address, Kind
 from streamcap.sources.av_errors import explain_read
 from streamcap.sources.av_open import open_container, pick_video
 from streamcap.sources.av_picture import Converter
-from streamcap.sources.base import SourceOptions
+from streamcap.sources.options import SourceOptions
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
 from streamcap.sources.timeline import Timeline
@@ -123,7 +123,7 @@ class AvSession(Session):
         container = self._container
         if self._address.scheme not in {"http", "https"}:
             return False
-        return bool(container.duration) or (container.format.name not in _PLAYLISTS and container.size > 0)
+        return bool(container.duration) or (container.format.name not in _PLAYLISTS and (container.size or 0) > 0)
 
     def _is_live(self) -> bool:
         return self._live or self._address.loop or self._options.realtime

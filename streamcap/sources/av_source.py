@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from streamcap.sources.address import Address
 from streamcap.sources.av_interrupt import interruptible
 from streamcap.sources.av_session import AvSession
-from streamcap.sources.base import Source, SourceOptions
+from streamcap.sources.base import Source
+from streamcap.sources.options import SourceOptions
 from streamcap.sources.session import Session
 
 __all__ = ["AvSource"]

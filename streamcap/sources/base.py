@@ -18,14 +18,14 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar
 
 from streamcap.errors import SourceError, SourceTimeout, UsageError
-from streamcap.flow import Channel, ChannelClosed, Clock, SystemClock
+from streamcap.flow import Channel, ChannelClosed
 from streamcap.sources.address import redact
 from streamcap.sources.backoff import Backoff
+from streamcap.sources.options import SourceOptions
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
 from streamcap.sources.timeline import ArrivalFilter, Sampler
@@ -41,58 +41,6 @@ _BLOCK_CAPACITY = 4  # frames decoded ahead of a reader that a file waits for
 _JOIN_MARGIN = 5.0  # seconds that closing may take beyond the source's own timeouts
 _MOST_LAG = 2.0  # seconds that paced playback may fall behind before it gives up catching up
 _STABLE = 10.0  # seconds that a connection must hold before the next fault is taken for a new one
-
-
-def _ignore(_: Notice) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceOptions:
-    """How a source is read.
-
-    Attributes:
-        stream: id of the stream, for its frames.
-        fps: most frames a second of media time, > 0. Everything is decoded; only these are converted.
-        start, end: part of the media that is wanted, in seconds from its first picture, half open; None: all.
-        realtime: play a file as if it were live: paced by its time stamps, late frames dropped.
-        max_side: pictures larger than this many pixels on a side are scaled down, >= 16.
-        open_timeout: seconds until the first picture at most.
-        read_timeout: seconds of silence after which a network source counts as lost (noticed within twice that).
-        reconnect_first, reconnect_cap: first and longest wait between attempts to come back, in seconds.
-        clock: where time comes from.
-        on_notice: called on the event loop's thread with what the source has to say beside its frames.
-
-    Raises:
-        UsageError: a value is out of its range.
-    """
-
-    stream: str
-    fps: float = 5.0
-    start: float | None = None
-    end: float | None = None
-    realtime: bool = False
-    max_side: int = 1280
-    open_timeout: float = 15.0
-    read_timeout: float = 10.0
-    reconnect_first: float = 0.5
-    reconnect_cap: float = 30.0
-    clock: Clock = field(default_factory=SystemClock)
-    on_notice: Callable[[Notice], None] = _ignore
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fps <= 1000:
-            raise UsageError(f"{self.fps:g} frames a second cannot be", hint="above 0, at most 1000")
-        if self.start is not None and not self.start >= 0:
-            raise UsageError(f"the start, {self.start:g} s, lies before the first picture")
-        if self.end is not None and not self.end > (self.start or 0):
-            raise UsageError(f"the end, {self.end:g} s, does not lie after the start, {self.start or 0:g} s")
-        if self.max_side < 16:
-            raise UsageError(f"pictures of at most {self.max_side} pixels are too small to see anything")
-        if not (self.open_timeout > 0 and self.read_timeout > 0):
-            raise UsageError("timeouts must be above 0 s")
-        if not 0 < self.reconnect_first <= self.reconnect_cap:
-            raise UsageError("the first reconnect wait must be above 0 s and at most the longest")
 
 
 class _Stopped(Exception):

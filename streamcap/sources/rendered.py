@@ -15,7 +15,8 @@ from functools import partial
 
 from streamcap.errors import UsageError
 from streamcap.sources.address import Address, flag
-from streamcap.sources.base import Source, SourceOptions
+from streamcap.sources.base import Source
+from streamcap.sources.options import SourceOptions
 from streamcap.sources.rendered_art import Painter
 from streamcap.sources.rendered_script import PERIOD, SceneEvent, TrueObject, script, truth
 from streamcap.sources.session import Picture, Session, fit
