@@ -174,7 +174,7 @@ class Feed:
                 return
 
     async def close(self) -> None:
-        """Leave; the server is told, within ``CLOSE_TIMEOUT_S``. Iteration ends, also one that another task waits in."""
+        """Leave; the server is told, within ``CLOSE_TIMEOUT_S``. Iteration ends, in whatever task it waits."""
         self._ended = True
         self._leave.set()
         await self._drop()

@@ -1,0 +1,225 @@
+"""RTSP against a real server: it is watched, killed, restarted, stalled and asked for passwords."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streamcap.errors import SourceNotFound, SourceTimeout, SourceUnreadable
+from streamcap.sources import Source, SourceOptions, open_source
+from streamcap.types import Frame, Notice, NoticeKind
+
+pytestmark = pytest.mark.rtsp
+
+SERVER = Path(__file__).parent / "rtsp_server.py"
+
+
+class Camera:
+    """A camera that can be switched on and off; it keeps its port."""
+
+    def __init__(self, python: str, *options: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._command = [python, str(SERVER), "--port", str(self.port), "--width", "160", "--height", "120", *options]
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"rtsp://127.0.0.1:{self.port}/cam"
+
+    def on(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == f"ready {self.port}\n"
+
+    def off(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate(timeout=10)
+            self._process = None
+
+    def freeze(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+
+@pytest.fixture
+def camera(rtsp_python: str) -> Iterator[Camera]:
+    camera = Camera(rtsp_python)
+    camera.on()
+    yield camera
+    camera.off()
+
+
+class Watch:
+    """Reads a source and waits for what it has to say."""
+
+    def __init__(self, url: str, **values: float) -> None:
+        self.notices: list[Notice] = []
+        self.frames: list[Frame] = []
+        self._changed = asyncio.Event()
+        values = {
+            "fps": 100,
+            "open_timeout": 10,
+            "read_timeout": 1,
+            "reconnect_first": 0.1,
+            "reconnect_cap": 0.5,
+        } | values
+        self.source: Source = open_source(url, SourceOptions(stream="s", on_notice=self._note, **values))  # type: ignore[arg-type]
+
+    def _note(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        self._changed.set()
+
+    @property
+    def kinds(self) -> list[NoticeKind]:
+        return [n.kind for n in self.notices]
+
+    async def pictures(self, count: int) -> None:
+        """Read so many more frames."""
+        wanted = len(self.frames) + count
+        async with asyncio.timeout(10):
+            async for frame in self.source.frames():
+                self.frames.append(frame)
+                if len(self.frames) == wanted:
+                    return
+
+    async def told(self, kind: NoticeKind) -> Notice:
+        """Wait until the newest notice is of this kind."""
+        async with asyncio.timeout(10):
+            while not self.notices or self.notices[-1].kind is not kind:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.notices[-1]
+
+
+async def test_frames_arrive_in_real_time(camera: Camera) -> None:
+    watch = Watch(camera.url)
+    begun = time.monotonic()
+    async with watch.source as source:
+        assert time.monotonic() - begun < 3  # about 2 s more where the rate is measured first
+        assert (source.info.live, source.info.width, source.info.height, source.info.fps) == (True, 160, 120, 15.0)
+        assert source.info.duration is None
+        await watch.pictures(30)
+    times = [f.pts for f in watch.frames]
+    assert all(a < b for a, b in itertools.pairwise(times))
+    newest = watch.frames[-1]
+    assert 0 <= time.time() - newest.captured_at < 1.5
+    steady = watch.frames[-10:]
+    assert steady[-1].captured_at - steady[0].captured_at == pytest.approx(steady[-1].pts - steady[0].pts, abs=0.3)
+    assert watch.kinds == [NoticeKind.CONNECTED]
+
+
+async def test_a_camera_that_dies_is_missed_and_welcomed_back(camera: Camera) -> None:
+    watch = Watch(camera.url)
+    async with watch.source:
+        await watch.pictures(10)
+        died = time.monotonic()
+        camera.off()
+        lost = await watch.told(NoticeKind.LOST)
+        assert time.monotonic() - died < 3
+        await asyncio.sleep(0.8)  # some attempts fail
+        camera.on()
+        await watch.told(NoticeKind.CONNECTED)
+        away = time.monotonic() - died
+        await watch.pictures(10)
+    told = [n for n in watch.notices if n.kind is not NoticeKind.DAMAGE]  # it may have died in the middle of a picture
+    assert [n.kind for n in told] == [NoticeKind.CONNECTED, NoticeKind.LOST, NoticeKind.GAP, NoticeKind.CONNECTED]
+    gap = told[2]
+    assert gap.start is not None
+    assert gap.end is not None
+    assert gap.start == lost.at
+    assert gap.end - gap.start == pytest.approx(away, abs=0.7)
+    times = [f.pts for f in watch.frames]
+    assert all(a < b for a, b in itertools.pairwise(times))
+    assert all(a.index < b.index for a, b in itertools.pairwise(watch.frames))
+    assert [t for t in times if gap.start < t < gap.end] == []
+    assert times[-1] > gap.end
+
+
+async def test_a_camera_that_freezes_is_lost_within_bounds_and_closed_at_once(camera: Camera) -> None:
+    watch = Watch(camera.url, read_timeout=0.7)
+    async with watch.source as source:
+        await watch.pictures(5)
+        camera.freeze()
+        froze = time.monotonic()
+        lost = await watch.told(NoticeKind.LOST)
+        assert 0.5 < time.monotonic() - froze < 2.5
+        assert "did not answer" in lost.detail
+        await asyncio.sleep(0.3)
+        begun = time.monotonic()
+        await source.close()
+        assert time.monotonic() - begun < 1
+
+
+async def test_closing_does_not_wait_for_a_frozen_camera(camera: Camera) -> None:
+    watch = Watch(camera.url, read_timeout=30)
+    async with watch.source as source:
+        await watch.pictures(5)
+        camera.freeze()
+        await asyncio.sleep(0.3)
+        begun = time.monotonic()
+        await source.close()
+        assert time.monotonic() - begun < 1
+
+
+async def test_opening_a_frozen_camera_ends_in_time_or_when_it_is_cancelled(camera: Camera) -> None:
+    camera.freeze()
+    begun = time.monotonic()
+    with pytest.raises(SourceTimeout):
+        await Watch(camera.url, open_timeout=0.7, read_timeout=5).source.open()
+    assert time.monotonic() - begun < 2
+    opening = asyncio.create_task(Watch(camera.url, open_timeout=30, read_timeout=30).source.open())
+    await asyncio.sleep(0.2)
+    begun = time.monotonic()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.4, 0.9])
+async def test_cancelled_anywhere_it_leaves_nothing(camera: Camera, delay: float) -> None:
+    async def watch() -> None:
+        async with open_source(camera.url, SourceOptions(stream="s")) as source:
+            async for _ in source.frames():
+                pass
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(delay)
+    begun = time.monotonic()
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    assert time.monotonic() - begun < 1
+
+
+async def test_an_unknown_path(camera: Camera) -> None:
+    with pytest.raises(SourceNotFound, match="knows no such stream"):
+        await Watch(camera.url + "2").source.open()
+
+
+async def test_passwords(rtsp_python: str) -> None:
+    camera = Camera(rtsp_python, "--user", "me", "--password", "hush")
+    camera.on()
+    try:
+        for url in (camera.url, camera.url.replace("//", "//me:wrong@")):
+            with pytest.raises(SourceUnreadable, match="user name or password") as caught:
+                await Watch(url).source.open()
+            assert "wrong" not in str(caught.value)
+        watch = Watch(camera.url.replace("//", "//me:hush@"))
+        async with watch.source as source:
+            assert source.info.uri == camera.url
+            await watch.pictures(2)
+        assert "hush" not in watch.notices[0].detail
+    finally:
+        camera.off()
