@@ -91,11 +91,14 @@ class Manager:
         self._running[settings.id] = running
 
     async def stop(self) -> None:
-        """End all streams: what is open becomes final. Streams that do not end in 10 s are cancelled."""
+        """Stop watching: what is open becomes final. Streams that do not stop in 10 s are cancelled.
+
+        To their subscribers they have not ended: the service goes, and may come back.
+        """
         tasks = [r.task for r in self._running.values() if r.task is not None]
         for running in self._running.values():
             if running.pipeline is not None:
-                await running.pipeline.stop()
+                await running.pipeline.stop(ended=False)
             elif running.task is not None:
                 running.task.cancel()
         if tasks:

@@ -119,6 +119,7 @@ class Pipeline:
         self.frames = 0
         self._id = settings.id
         self._again = again
+        self._says_end = True
         self._feed, self._clock = feed, clock
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
@@ -177,10 +178,16 @@ class Pipeline:
                 await self._watch()
         finally:
             await self._source.close()
-        await self._status(StreamState.ENDED, "end", f"{self.frames} frames, {self.pts:.1f} s of media")
+        if self._says_end:
+            await self._status(StreamState.ENDED, "end", f"{self.frames} frames, {self.pts:.1f} s of media")
 
-    async def stop(self) -> None:
-        """End as if the source had ended: what is open becomes final, a summary follows. Idempotent."""
+    async def stop(self, *, ended: bool = True) -> None:
+        """Stop watching: what is open becomes final, a summary follows. Idempotent.
+
+        Args:
+            ended: say that the stream has ended. A service that restarts does not: its subscribers come back.
+        """
+        self._says_end = ended
         await self._source.close()
 
     async def _watch(self) -> None:

@@ -49,7 +49,7 @@ async def _demo(settings: Settings, models: Models, entry: Entry, clip: Path, se
         console.print(f"[bold]streamcap demo[/]: {clip.name} ({entry.licence}) played as a live stream, over and over")
         console.print(f"[dim]the feed is open: streamcap watch {url}    Ctrl-C stops[/]")
         console.print("[dim]= full caption   + what changed   Σ summary[/]\n")
-        async with subscribe(url) as feed:
+        async with subscribe(url, interim=False) as feed:
             reading = asyncio.create_task(follow(feed), name="demo-reader")
             with stop_on_signals(service.stop):
                 await service.wait(seconds)

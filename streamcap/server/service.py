@@ -51,8 +51,8 @@ class Service:
 async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
     """Run the service for the length of the block.
 
-    On the way out streams end first, so that their last captions reach subscribers; then subscribers are closed with
-    1012; then the journal. Cancellation takes the same way.
+    On the way out watching stops first, so that the last captions reach subscribers; then subscribers are closed with
+    1012; then the server, then the journal. Cancellation takes the same way.
 
     Raises:
         UsageError: a stream's source is of no known sort, or the address cannot be listened on.
@@ -62,21 +62,23 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
     hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
     manager = Manager(hub, models, clock)
     app = create_app(hub, streams_info=lambda: [StreamInfo(info.id, info.source) for info in manager.infos()])
-    ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
-    server = asyncio.create_task(
-        serve_app(app, host=settings.server.host, port=settings.server.port, ready=ready), name="server"
-    )
+    server: asyncio.Task[None] | None = None
     try:
+        for stream in settings.streams:  # before it listens: a stream that is not open yet would be answered 4404
+            await manager.start(stream)
+        ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+        server = asyncio.create_task(
+            serve_app(app, host=settings.server.host, port=settings.server.port, ready=ready), name="server"
+        )
         either: list[asyncio.Future[Any]] = [server, ready]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if server.done():
             server.result()
-        for stream in settings.streams:
-            await manager.start(stream)
         yield Service(manager, ready.result(), server)
     finally:
         await manager.stop()
-        server.cancel()
-        await asyncio.wait({server})
         await hub.close()
+        if server is not None:
+            server.cancel()
+            await asyncio.wait({server})
         await journal.close()

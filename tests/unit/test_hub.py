@@ -1,4 +1,4 @@
-"""The hub in process: conversation, conflation, limits, resume, and Promise 1 for any join and drop point."""
+"""The hub in process: conversation, conflation, limits, resume, publishing."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from streamcap.errors import FeedError, UsageError, WireError
-from streamcap.hub import Hub, OutboxLimits, SubscribeRefused, Subscription
+from streamcap.hub import OutboxLimits, SubscribeRefused, Subscription
 from streamcap.hub.outbox import SLOTS_MAX
 from streamcap.journal import MemoryJournal
-from streamcap.types import Caption, CaptionKind, CaptionStatus, Event, Instance
+from streamcap.types import Instance
 from streamcap.wire import (
     MESSAGE_MAX_BYTES,
     CaptionMessage,
     CloseCode,
-    DurableMessage,
     Encoded,
-    EventMessage,
-    FeedState,
     HeartbeatMessage,
     HelloMessage,
     Message,
@@ -30,41 +25,13 @@ from streamcap.wire import (
     SnapshotMessage,
     StatusMessage,
     StreamState,
-    caption_message,
     decode,
-    event_message,
     gap_message,
     is_durable,
-    status_message,
     unchanged_message,
 )
-from tests.virtual_time import VirtualClock, run_virtual, virtual_time
-
-
-def caption(
-    id: str = "c1", rev: int = 0, status: CaptionStatus = CaptionStatus.UPDATE, text: str = "", stream: str = "cam"
-) -> CaptionMessage:
-    made = Caption(id, rev, status, CaptionKind.DIFF, 1.0, 2.0, text or f"{id} {rev}", 1000.0)
-    return caption_message(stream, made, emitted_at=1000.5)
-
-
-def final(id: str = "c1", text: str = "", stream: str = "cam") -> CaptionMessage:
-    return caption(id, 9, CaptionStatus.FINAL, text, stream)
-
-
-def status(state: StreamState = StreamState.LIVE, stream: str = "cam") -> StatusMessage:
-    return status_message(stream, state, at=1000.0)
-
-
-def event(n: int, stream: str = "cam", text: str = "") -> EventMessage:
-    return event_message(stream, Event(f"e{n}", "enter", 1.0, 2.0, 0.5, text), at=1000.0)
-
-
-async def opened(*streams: str, **options: Any) -> Hub:
-    hub = Hub(options.pop("journal", None) or MemoryJournal(), **options)
-    for stream in streams or ("cam",):
-        await hub.open_stream(stream)
-    return hub
+from tests.feeding import SlowJournal, caption, event, final, opened, status
+from tests.virtual_time import VirtualClock, virtual_time
 
 
 async def take(subscription: Subscription, count: int) -> list[Message]:
@@ -295,8 +262,10 @@ async def test_subscribers_are_bounded() -> None:
             async with hub.subscribe("cam"):
                 pass
         assert refusal.value.code is CloseCode.OVERLOADED
-    async with hub.subscribe("cam"):
+    async with hub.subscribe("*"):
         assert hub.subscribers == 1
+    await hub.open_stream("yard")  # joined by nobody that has left
+    assert hub.subscribers == 0 and not hub.state("yard").open
 
 
 # Resume
@@ -418,29 +387,6 @@ async def test_bad_subscriptions_are_refused() -> None:
     assert refusal.value.code is CloseCode.NO_SUCH_STREAM
 
 
-class SlowJournal(MemoryJournal):
-    """Takes its time before and after the commit, as a disk does, and fails on demand."""
-
-    def __init__(self, before: float = 0.0, after: float = 0.0, reading: float = 0.0, **options: int) -> None:
-        super().__init__(**options)
-        self.before, self.after, self.reading = before, after, reading
-        self.full = False
-
-    async def append(self, stream: str, messages: Sequence[DurableMessage]) -> list[tuple[DurableMessage, Encoded]]:
-        await asyncio.sleep(self.before)
-        if self.full:
-            raise FeedError("the disk is full")
-        committed = await super().append(stream, messages)
-        await asyncio.sleep(self.after)
-        return committed
-
-    async def read(self, stream: str, *, after: int, limit: int) -> list[Encoded]:
-        await asyncio.sleep(self.reading)
-        entries = await super().read(stream, after=after, limit=limit)
-        await asyncio.sleep(self.reading)
-        return entries
-
-
 @virtual_time
 async def test_nothing_is_seen_before_it_is_committed_nor_when_it_cannot_be() -> None:
     journal = SlowJournal(before=2.0)
@@ -512,101 +458,3 @@ async def test_close_lets_subscribers_finish_and_refuses_new_ones() -> None:
                 pass
         assert refusal.value.code is CloseCode.RESTARTING
     assert hub.state("cam").seq == 2
-
-
-# Promise 1
-
-steps = st.tuples(
-    st.sampled_from(["draft", "draft", "draft", "final", "final", "retract", "event", "gap", "unchanged", "status"]),
-    st.integers(0, 2),
-    st.sampled_from([0.0, 0.0, 0.1, 0.4, 2.0]),
-)
-visits = st.tuples(
-    st.sampled_from([0.0, 0.1, 0.5, 3.0]),  # seconds between messages
-    st.integers(1, 12),  # messages until it drops the connection
-    st.sampled_from([0.0, 0.3, 3.0]),  # seconds until it is back
-)
-readers = st.tuples(st.lists(visits, min_size=2, max_size=6), st.booleans())
-
-
-async def publish_all(hub: Hub, script: Sequence[tuple[str, int, float]]) -> None:
-    """Captions under three names at a time, each with growing revisions, then a final, then a fresh name."""
-    born = 0
-    names = {n: f"c{n}" for n in range(3)}
-    for rev, (sort, n, pause) in enumerate(script, start=1):
-        match sort:
-            case "draft":
-                message: Any = caption(names[n], rev)
-            case "final" | "retract":
-                ending = CaptionStatus.FINAL if sort == "final" else CaptionStatus.RETRACTED
-                message = caption(names[n], rev, ending)
-                born += 1
-                names[n] = f"c{n}.{born}"
-            case "event":
-                message = event(rev)
-            case "gap":
-                message = gap_message("cam", start=0, end=1, at=1000.0)
-            case "unchanged":
-                message = unchanged_message("cam", since=0, t=rev, at=1000.0)
-            case _:
-                message = status([StreamState.LIVE, StreamState.CONNECTING, StreamState.FAILED][n])
-        await hub.publish("cam", message)
-        await asyncio.sleep(pause)
-
-
-async def read_along(
-    hub: Hub, script: Sequence[tuple[float, int, float]], quiet: asyncio.Event, *, interim: bool
-) -> FeedState:
-    """Connect, drop and resume as the script says, then stay until a heartbeat says that there is nothing more."""
-    state = FeedState("cam")
-    for pause, count, away in [*script, *[(0.0, 10**6, 0.1)] * 1000]:
-        after = state.seq if state.epoch is not None else None
-        async with hub.subscribe("cam", interim=interim, after=after, epoch=state.epoch) as subscription:
-            async for item in subscription:
-                message = decode(item.text)
-                assert state.missing_before(message) is None, "a hole"
-                assert state.apply(message) or not is_durable(message), "a double"
-                if quiet.is_set() and isinstance(message, HeartbeatMessage):
-                    return state
-                count -= 1
-                if count == 0:
-                    break
-                await asyncio.sleep(pause)
-        await asyncio.sleep(away)
-    raise AssertionError("never came to the end")
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.lists(steps, min_size=20, max_size=60),
-    st.lists(readers, min_size=2, max_size=3),
-    st.sampled_from([(0.0, 0.0, 0.0), (0.1, 0.1, 0.0), (0.0, 0.5, 0.2), (0.1, 0.0, 1.0)]),
-    st.sampled_from([4, 12, 1000]),
-    st.sampled_from([3, 512]),
-)
-def test_snapshot_or_replay_plus_what_follows_is_the_state_of_the_hub(
-    script: list[tuple[str, int, float]],
-    visitors: list[tuple[list[tuple[float, int, float]], bool]],
-    delays: tuple[float, float, float],
-    kept: int,
-    room: int,
-) -> None:
-    async def scene() -> None:
-        journal = SlowJournal(*delays, messages=kept)
-        hub = await opened(
-            journal=journal, clock=VirtualClock(), limits=OutboxLimits(messages=room, lag_s=10.0), heartbeat_s=2.0
-        )
-        quiet = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            reading = [
-                (group.create_task(read_along(hub, visiting, quiet, interim=interim)), interim)
-                for visiting, interim in visitors
-            ]
-            await publish_all(hub, script)
-            quiet.set()
-        truth = hub.state("cam").summary()
-        for task, interim in reading:
-            assert task.result().summary() == truth | ({} if interim else {"open": {}})
-        await hub.close()
-
-    run_virtual(scene())
