@@ -21,7 +21,7 @@ LAYERS: dict[int, set[str]] = {
     2: {
         *("geometry", "gating", "camera", "foreground", "motion", "regions", "memory"),
         *(
-            "appearance",
+            "colours",
             "labels",
             "tracks",
             "assignment",
