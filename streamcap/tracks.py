@@ -45,7 +45,7 @@ class Observed:
         box: in 0..1.
         score: 0..1.
         label: the detector's class, or empty for a blob of motion.
-        look: (d,) float32 appearance, or None.
+        look: (22,) float32 colour shares (colours.py), or None.
         motion: share of the box that moves, 0..1.
     """
 

@@ -8,6 +8,7 @@ from typing import Literal, Protocol, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from streamcap.subtitles import SubtitleTrack
 from streamcap.types import CaptionKind, CaptionStatus, Instance
 from streamcap.wire import (
     CaptionMessage,
@@ -128,8 +129,6 @@ class SubtitleWriter:
     """WebVTT or SubRip: final captions only, without summaries."""
 
     def __init__(self, out: TextIO, form: Literal["vtt", "srt"]) -> None:
-        from streamcap.subtitles import SubtitleTrack  # late: a subscriber installs without it
-
         self._out = out
         self._track = SubtitleTrack(form)
         out.write(self._track.header())
