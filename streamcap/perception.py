@@ -165,9 +165,9 @@ class Perception:
             waited = frame.pts - track.looked
             moving = gate.open and (_share(gate.changed, track.box) > 0.1 or track.speed(1.0) > 0.1)
             if moving or track.stage is Stage.TENTATIVE:
-                wishes.append(Look(track.box, 1.0 + 3.0 * waited))
+                wishes.append(Look(track.box, 1.0 + 3.0 * waited, closer=track.misses % 2 == 1))
             elif waited > REVISIT_S:
-                wishes.append(Look(track.box, waited / REVISIT_S))
+                wishes.append(Look(track.box, waited / REVISIT_S, closer=track.misses % 2 == 1))
         wishes = [look for look in wishes if area(look.box) > 0]
         crops = plan(wishes, size, BUDGET)
         pause = WALK_BUSY_S if gate.open else WALK_QUIET_S
