@@ -263,6 +263,8 @@ _VERBS = {
     "disappear": "disappear from view {at}",
     "stop": "stop {at}",
     "start": "start moving {at}",
+    "fall": "fall to the floor",
+    "lie": "lie on the floor",
 }
 _SCENE_CLAUSES = {
     "empty": {"": "the scene is empty again"},

@@ -107,6 +107,7 @@ class Perception:
             update,
             camera,
             tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
+            frame.image.shape[1] / frame.image.shape[0],
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
