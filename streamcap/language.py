@@ -17,6 +17,9 @@ __all__ = ["Description", "Tally", "describe_change", "describe_scene", "summari
 
 _words = inflect.engine()
 
+_ARRIVALS = ("enter", "appear")
+_DEPARTURES = ("leave", "disappear")
+
 # Most kinds of thing that a full caption names; a viewer stops listening to a longer list.
 MAX_KINDS = 4
 # Only what the detector named this surely is part of a full caption.
@@ -188,11 +191,18 @@ def _grouped(facts: Sequence[Fact]) -> list[_Group]:
         return fact.what, fact.label, fact.where
 
     merged = [_Group(*k, tuple(g)) for k, g in groupby(sorted(facts, key=key), key=key)]
-    return sorted(merged, key=lambda item: (item.what == "empty", item.start, -item.saliency))
+    last_gone = max((item.start for item in merged if item.what in _DEPARTURES), default=0.0)
+
+    def when(item: _Group) -> tuple[float, bool, float]:
+        """Order of time; a scene is empty once the last one has gone."""
+        empty = item.what == "empty"
+        return max(item.start, last_gone) if empty else item.start, empty, -item.saliency
+
+    return sorted(merged, key=when)
 
 
 def _clause(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) -> str:
-    if item.what == "empty" and any(_is_named(i) for i in present.values()):
+    if item.what == "empty" and any(_is_named(i) and _was_there(i, item, facts) for i in present.values()):
         return "no one is left in view"
     if item.what in _SCENE_CLAUSES:
         return _SCENE_CLAUSES[item.what][item.where]
@@ -207,11 +217,12 @@ def _subject(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) 
     """
     if item.label == "object":
         return noun("object", item.count)
-    others = [i for i in present.values() if i.label == item.label and i.visible and i.id not in item.who]
+    alike = [i for i in present.values() if i.label == item.label and i.id not in item.who]
+    others = [i for i in alike if _was_there(i, item, facts)]
     one = present.get(item.who[0]) if item.count == 1 and item.who else None
     looks = one is not None and one.label == item.label and bool(one.attributes)
-    if item.what in ("enter", "appear"):
-        fresh = {who for fact in facts if fact.what in ("enter", "appear") for who in fact.who}
+    if item.what in _ARRIVALS:
+        fresh = {who for fact in facts if fact.what in _ARRIVALS for who in fact.who}
         older = any(i.id not in fresh for i in others)
         if one is not None and looks:
             return dressed(one, definite=False)
@@ -223,6 +234,14 @@ def _subject(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) 
     if not others:
         return f"the {item.label}" if item.count == 1 else f"the {_number(item.count)} {plural(item.label)}"
     return f"{_number(item.count)} of the {plural(item.label)}"
+
+
+def _was_there(instance: Instance, item: _Group, facts: Sequence[Fact]) -> bool:
+    """In view when it happened: who came after a leave was not among those who could leave."""
+    own = [fact for fact in facts if instance.id in fact.who]
+    if item.what not in _ARRIVALS and any(fact.what in _ARRIVALS and fact.start > item.start for fact in own):
+        return False
+    return instance.visible or any(fact.what in _DEPARTURES and fact.start > item.start for fact in own)
 
 
 def dressed(instance: Instance, *, definite: bool) -> str:

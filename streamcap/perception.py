@@ -112,7 +112,8 @@ class Perception:
         with self._stages("facts"):
             facts = self._facts.update(scene)
         key_frame = self._remember(frame, gate.open)
-        instances = tuple(t.instance() for t in self._tracker.tracks if t.id)
+        # Those that ended with this frame are still spoken of.
+        instances = tuple(t.instance() for t in (*self._tracker.tracks, *update.ended) if t.id)
         return Observation(
             frame.pts,
             frame.captured_at,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
-from streamcap.geometry import nearest_side, place, touches
+from streamcap.geometry import centre, nearest_side, place, touches
 from streamcap.instances import Stage, Track
 from streamcap.labels import MOVERS, group
 from streamcap.types import Fact, Skill
@@ -17,7 +17,7 @@ __all__ = ["Presence"]
 EDGE = 0.05
 # Something that moves at birth came; something still was only found late. Share of its box in motion; heights a second.
 BORN_MOVING = 0.12
-BORN_SPEED = 0.25
+BORN_SPEED = 0.18
 # A thing that does not move by itself is only held to have appeared on stronger signs.
 THING_MOTION = 0.3
 THING_HITS = 5
@@ -72,9 +72,8 @@ class Presence:
                 continue
             name = track.instance()
             patience = 0.0 if name.confidence >= NAME_AT_ONCE else NAME_POOR_S
-            if (
-                name.label not in MOVERS or name.label == "object"
-            ):  # what moves and is called a chair needs another look
+            # What moves and is called a chair needs another look; who is half in view may yet turn out to be coming.
+            if name.label not in MOVERS or name.label == "object" or not _is_moving(track):
                 patience = NAME_WAIT_S
             if scene.pts - track.confirmed < patience:
                 continue
@@ -99,7 +98,7 @@ class Presence:
     def _leaving(self, track: Track) -> Fact:
         box = track.trail[-1][1]
         sides = touches(box, EDGE) or touches(track.box, EDGE)
-        side = nearest_side(box, track.velocity, sides)
+        side = nearest_side(box, _heading(track, 1.5), sides)
         return about(track, "leave", track.seen, track.seen, side, 0.8)
 
     def _emptiness(self, scene: Scene) -> Iterator[Fact]:
@@ -129,15 +128,20 @@ def _beside(track: Track, other: Track) -> bool:
 
 def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
     first = track.trail[0][1]
-    moving = track.start_motion > BORN_MOVING or track.speed(2.0) > BORN_SPEED
+    moving = _is_moving(track)
     if not moves_by_itself(track):
         if track.start_motion > THING_MOTION and _is_sure_thing(track):
             yield about(track, "appear", track.born, pts, place(track.box), 0.5)
     elif moving and (sides := touches(first, EDGE)):
-        side = nearest_side(first, _negated(track.velocity), sides)
+        side = nearest_side(first, _negated(_heading(track, 5.0)), sides)
         yield about(track, "enter", track.born, pts, side, 0.85)
     elif moving and not crowded:
         yield about(track, "appear", track.born, pts, place(track.box), 0.6)
+
+
+def _is_moving(track: Track) -> bool:
+    """It came, and was not only found late."""
+    return track.start_motion > BORN_MOVING or max(track.speed(1.0), track.speed(2.0)) > BORN_SPEED
 
 
 def _is_sure_thing(track: Track) -> bool:
@@ -162,6 +166,16 @@ def _went_out(track: Track) -> bool:
     vx, vy = track.velocity
     outward = {"left": -vx, "right": vx, "top": -vy, "bottom": vy}
     return any(outward[side] > 0.01 for side in sides) and track.disturbed
+
+
+def _heading(track: Track, span: float) -> tuple[float, float]:
+    """Mean velocity over the last ``span`` seconds of its trail; steadier than the momentary one."""
+    end, last = track.trail[-1]
+    t, first = next((t, box) for t, box in track.trail if end - t <= span)
+    if end <= t:
+        return track.velocity
+    (x0, y0), (x1, y1) = centre(first), centre(last)
+    return (x1 - x0) / (end - t), (y1 - y0) / (end - t)
 
 
 def _negated(velocity: tuple[float, float]) -> tuple[float, float]:
