@@ -104,15 +104,19 @@ class FolderLock:
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     """A connection for the calling thread; transactions are begun by hand."""
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    settings = [f"cache_size = -{CACHE_KIB}"]
     if readonly:
-        connection.execute("PRAGMA query_only = ON")
+        settings.append("query_only = ON")
     else:
         # FULL: what is committed survives a loss of power, and no number is ever given twice under one epoch.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
-        connection.execute("PRAGMA secure_delete = FAST")
+        settings += ["synchronous = FULL", f"journal_size_limit = {WAL_KEPT_BYTES}", "secure_delete = FAST"]
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    try:
+        for setting in settings:
+            connection.execute(f"PRAGMA {setting}").fetchall()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
