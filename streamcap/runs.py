@@ -121,7 +121,7 @@ class StreamFeed:
                 if committed is not None:
                     return committed
         except asyncio.CancelledError:
-            _log.error("%s: a %s was never committed: %s", self._stream, message.type, self.trouble)
+            _log.error("%s: %s message never committed: %s", self._stream, message.type, self.trouble)
             raise
 
     async def _try(self, message: PublishableMessage) -> PublishableMessage | None:
