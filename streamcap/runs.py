@@ -84,9 +84,8 @@ class StreamFeed:
             UsageError, ValueError, WireError: as ``Hub.publish``, whose ``FeedError`` is waited out.
         """
         if isinstance(message, UnchangedMessage) or not is_durable(message):
-            published = await self._hub.publish(stream, message)
             self._note(message)
-            return published
+            return await self._hub.publish(stream, message)
         async with self._turn:
             if isinstance(message, StatusMessage) and message.state is StreamState.LIVE and self._missed is not None:
                 missed, self._missed = self._missed, None
@@ -98,16 +97,15 @@ class StreamFeed:
         self._hub.set_scene(stream, summary, instances, camera)
 
     async def _commit(self, message: PublishableMessage) -> PublishableMessage:
+        self._note(message)  # before: then the mark is in the same commit
         committed = await self._try(message)
         if committed is None:
             before, since = self._mark, self._clock.monotonic()
             committed = await self._try_again(message)
             away = self._clock.monotonic() - since
             _log.warning("%s: the journal commits again, after %.1f s", self._stream, away)
-            self._note(committed)
             if before is not None and before == self._mark and away >= GAP_LEAST_S:
                 await self._gap(before.media, before.media + away, "the journal could not commit")
-        self._note(committed)
         return committed
 
     async def _try_again(self, message: PublishableMessage) -> PublishableMessage:
