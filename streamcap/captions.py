@@ -92,7 +92,7 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation) -> Window
     start = min([window.start, *(fact.start for fact in facts)])
     # The frame at ``end`` was captured as much earlier as its media time is.
     captured_at = seen.captured_at - (seen.pts - end) if end != window.end else window.captured_at
-    instances = seen.instances if facts or window.scene_start else window.instances
+    instances = _known(window, facts, seen) if facts or window.scene_start else window.instances
     kept = (*window.key_frames, seen.key_frame)[-KEY_FRAMES:] if seen.key_frame else window.key_frames
     return replace(
         window,
@@ -103,6 +103,13 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation) -> Window
         instances=instances,
         key_frames=kept,
     )
+
+
+def _known(window: Window, facts: tuple[Fact, ...], seen: Observation) -> tuple[Instance, ...]:
+    """Those that are there now, and those of which the window speaks though they are gone."""
+    spoken_of = {who for fact in (*window.facts, *facts) for who in fact.who}
+    gone = {i.id: i for i in window.instances if i.id in spoken_of}
+    return tuple((gone | {i.id: i for i in seen.instances}).values())
 
 
 class CaptionBook:

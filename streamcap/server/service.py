@@ -15,6 +15,7 @@ from streamcap.manager import Manager
 from streamcap.models.pool import Models
 from streamcap.server import Listening, StreamInfo, create_app
 from streamcap.server import serve as serve_app
+from streamcap.server.run import bind
 
 __all__ = ["Service", "running"]
 
@@ -59,6 +60,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         ConfigError: the data folder or the journal in it cannot be used.
         FeedError: the disk that the journal lies on is full or fails.
     """
+    listener = bind(settings.server.host, settings.server.port)
     clock = SystemClock()
     journal = await _open_journal(settings)
     hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
@@ -70,7 +72,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
             await manager.start(stream)
         ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(
-            serve_app(app, host=settings.server.host, port=settings.server.port, ready=ready), name="server"
+            serve_app(app, host=settings.server.host, listener=listener, ready=ready), name="server"
         )
         either: list[asyncio.Future[Any]] = [server, ready]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -83,6 +85,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         if server is not None:
             server.cancel()
             await asyncio.wait({server})
+        listener.close()
         await journal.close()
 
 
