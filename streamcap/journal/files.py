@@ -24,8 +24,9 @@ LOCK_NAME: Final = "journal.lock"
 
 SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x5C4A_0001  # "a journal of streamcap", so that another program's database is not taken for one
-# A check reads the whole file, about 0.5 s for each 100 MB; past this a damaged page shows when it is read.
-CHECK_MAX_BYTES: Final = 256 * 1024 * 1024
+# A check reads the whole file: 0.1 s for each 100 MB at best, more where the disk has to be read. Past this size a
+# damaged page shows when it is needed.
+CHECK_MAX_BYTES: Final = 1024 * 1024 * 1024
 BUSY_S: Final = 5.0  # how long to wait for another program that reads or copies the database
 CACHE_KIB: Final = 4096
 WAL_KEPT_BYTES: Final = 16 * 1024 * 1024

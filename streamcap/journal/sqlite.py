@@ -107,9 +107,8 @@ class _Reader:
         """End the thread, after the reading that is under way."""
         if not self._closed:
             self._closed = True
-            done = asyncio.get_running_loop().run_in_executor(self._pool, self._end)
-            self._pool.shutdown(wait=False)
-            await done
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._end)
+            self._pool.shutdown()  # only the thread's last statement is left
 
     def _work(self, work: Callable[[Queries], T]) -> T:
         if self._queries is None:

@@ -126,6 +126,8 @@ class Store:
         except sqlite3.Error as error:
             self._roll_back()
             failure = trouble(error, self.path)
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+                self._make_room()
             for append in sound:
                 append.sealed, append.error = None, failure
             if not sound:
@@ -250,6 +252,13 @@ class Store:
             "UPDATE streams SET media = ?, wall = ? WHERE name = ?",
             [(mark.media, mark.wall, stream) for stream, mark in marks.items()],
         )
+
+    def _make_room(self) -> None:
+        """Move the log into the database and cut it: it holds each page as often as it was written."""
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            logger.debug("no room to be made in %s: %s", self.path, error)
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:  # a full disk may have rolled it back already

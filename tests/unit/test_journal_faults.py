@@ -14,11 +14,14 @@ from pathlib import Path
 import pytest
 
 from streamcap.errors import ConfigError, FeedError, StreamcapError
+from streamcap.flow import SystemClock
+from streamcap.hub import Subscription
 from streamcap.journal import Bounds
 from streamcap.journal.files import FILE_NAME, SCHEMA_VERSION
 from streamcap.journal.sqlite import SqliteJournal
-from streamcap.wire import EventMessage, decode
-from tests.feeding import event
+from streamcap.runs import StreamFeed
+from streamcap.wire import Encoded, EventMessage, decode
+from tests.feeding import event, opened
 from tests.unit.test_journal_sqlite import count, filled
 
 
@@ -168,7 +171,8 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        # Lazily: a file that a failed test left open must not leave the mount behind.
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def make_readonly(disk: Path) -> None:
@@ -197,6 +201,42 @@ async def test_a_full_disk(tmp_path: Path) -> None:
         held = [decode(entry.text) for entry in await again.read("cam", after=0, limit=1000)]
         assert [m.seq for m in held if isinstance(m, EventMessage)] == list(range(1, committed + 2))
         await again.close()
+
+
+async def test_a_full_disk_is_waited_out_and_subscribers_miss_nothing(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 12_000) as disk:
+        journal = await SqliteJournal.open(disk / "data")
+        hub = await opened("cam", "yard", journal=journal)
+        (disk / "ballast").write_bytes(b"x" * 11_500_000)
+
+        async def publish(stream: str) -> None:
+            feed = StreamFeed(hub, stream, SystemClock())
+            for n in range(40):
+                await feed.publish(stream, event(n, stream, "x" * 9000))
+
+        async def collect(subscription: Subscription) -> list[Encoded]:
+            return [item async for item in subscription if item.seq is not None]
+
+        async with hub.subscribe("*") as subscription:
+            reading = asyncio.create_task(collect(subscription))
+            await asyncio.sleep(0)
+            publishing = [asyncio.create_task(publish(stream)) for stream in hub.streams]
+            async with asyncio.timeout(20):
+                while not hub.trouble:
+                    _, pending = await asyncio.wait(publishing, timeout=0.05)
+                    assert pending
+                (disk / "ballast").unlink()
+                await asyncio.gather(*publishing)
+            await hub.close()
+            seen = await reading
+        for stream in hub.streams:
+            held = await journal.read(stream, after=0, limit=1000)
+            assert [item for item in seen if item.stream == stream] == held
+            events = [
+                message.id for message in map(decode, (e.text for e in held)) if isinstance(message, EventMessage)
+            ]
+            assert events == [f"e{n}" for n in range(40)]
+        await journal.close()
 
 
 async def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
