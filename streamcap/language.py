@@ -215,8 +215,8 @@ def _subject(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) 
     ``a person in a red top``, ``another person``, ``two more people`` for who comes; ``the person`` for the only one,
     ``the person in the red top`` where that tells, else ``one of the people``.
     """
-    if item.label == "object":
-        return noun("object", item.count)
+    if item.label == "object" or item.what == "meet":  # who meets is told by how many they are
+        return noun(item.label, item.count)
     alike = [i for i in present.values() if i.label == item.label and i.id not in item.who]
     others = [i for i in alike if _was_there(i, item, facts)]
     one = present.get(item.who[0]) if item.count == 1 and item.who else None
@@ -282,6 +282,7 @@ _VERBS = {
     "disappear": "disappear from view {at}",
     "stop": "stop {at}",
     "start": "start moving {at}",
+    "meet": "meet {at}",
     "fall": "fall to the floor",
     "lie": "lie on the floor",
 }

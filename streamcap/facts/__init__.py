@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from streamcap.facts.groups import Groups
 from streamcap.facts.lens import Lens
 from streamcap.facts.motion import Motion
 from streamcap.facts.posture import Posture
@@ -17,7 +18,7 @@ from streamcap.types import Fact
 
 __all__ = ["RULES", "SALIENCY", "FactEngine", "Rule", "Scene"]
 
-RULES: tuple[Callable[[], Rule], ...] = (Presence, Motion, Posture, Lens)
+RULES: tuple[Callable[[], Rule], ...] = (Presence, Motion, Posture, Groups, Lens)
 
 
 class FactEngine:

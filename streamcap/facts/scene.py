@@ -22,7 +22,7 @@ NAME_LEAST = 0.5
 SALIENCY = {
     "enter": 0.7, "leave": 0.65, "appear": 0.55, "disappear": 0.45, "empty": 0.4, "stop": 0.35, "start": 0.35,
     "cut": 0.9, "pan": 0.45, "tilt": 0.45, "zoom": 0.45, "shake": 0.35, "light": 0.75,
-    "fall": 1.0, "lie": 0.8,
+    "fall": 1.0, "lie": 0.8, "meet": 0.7,
 }  # fmt: skip
 
 

@@ -37,6 +37,7 @@ KINDS: dict[str, list[str]] = {
     "stop": PLACES,
     "start": PLACES,
     "fall": PLACES,
+    "meet": PLACES,
     "lie": PLACES,
     "empty": [""],
     "cut": [""],
