@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import random
 import sqlite3
@@ -36,6 +37,8 @@ from streamcap.wire import (
 )
 from tests.crash_server import STREAMS
 from tests.prerequisites import ROOT
+
+logger = logging.getLogger(__name__)
 
 CRASHES = int(os.environ.get("STREAMCAP_CRASHES", "4"))
 SUBSCRIBERS = 20
@@ -168,7 +171,9 @@ async def test_every_subscriber_ends_with_exactly_the_journal(tmp_path: Path) ->
     assert set(truth) == set(STREAMS) and all(len(texts) > 5 * CRASHES for texts in truth.values())
     for subscriber in subscribers:
         assert subscriber.got == truth
-    assert sum(s.connections for s in subscribers) > SUBSCRIBERS * 2
+    total, visits = sum(map(len, truth.values())), sum(s.connections for s in subscribers)
+    logger.info("%d kills, %d messages, %d subscribers, %d connections", CRASHES, total, SUBSCRIBERS, visits)
+    assert visits > SUBSCRIBERS * 2
     for texts in truth.values():
         finals = [m["id"] for m in map(json.loads, texts) if m["type"] == "caption"]
         assert len(finals) == len(set(finals))
