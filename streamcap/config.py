@@ -11,7 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from streamcap.errors import ConfigError
 
-__all__ = ["DEFAULT_PORT", "FLOORS", "Profile", "ServerSettings", "Settings", "StreamSettings", "load_settings"]
+__all__ = [
+    "DEFAULT_PORT",
+    "FLOORS",
+    "JournalSettings",
+    "Profile",
+    "ServerSettings",
+    "Settings",
+    "StreamSettings",
+    "load_settings",
+]
 
 DEFAULT_PORT = 8750
 DEFAULT_FPS = 5.0
@@ -51,7 +60,12 @@ class StreamSettings(_Strict):
 
 
 class ServerSettings(_Strict):
-    """Where the feed is served. ``data`` is where a durable journal will lie; see docs/decisions."""
+    """Where the feed is served.
+
+    Attributes:
+        data: folder of the durable journal; None keeps the journal in memory.
+        heartbeat_s: longest silence towards a subscriber.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_PORT
@@ -59,10 +73,25 @@ class ServerSettings(_Strict):
     heartbeat_s: Annotated[float, Field(gt=0, le=300)] = 15.0
 
 
+class JournalSettings(_Strict):
+    """What the durable journal keeps of each stream; the oldest messages go first.
+
+    Attributes:
+        max_age_days: longest that a message is kept.
+        max_messages: most messages.
+        max_bytes: most bytes of messages; the file is about half as large again.
+    """
+
+    max_age_days: Annotated[float, Field(gt=0, le=36_500)] = 30.0
+    max_messages: Annotated[int, Field(ge=1)] = 1_000_000
+    max_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+
+
 class Settings(_Strict):
     """The whole of ``streamcap.toml``."""
 
     server: ServerSettings = ServerSettings()
+    journal: JournalSettings = JournalSettings()
     streams: tuple[StreamSettings, ...] = ()
 
     @field_validator("streams")

@@ -15,6 +15,7 @@ from streamcap.flow import Clock
 from streamcap.hub import Hub
 from streamcap.models.pool import Models
 from streamcap.pipeline import Pipeline
+from streamcap.runs import StreamFeed
 from streamcap.sources import Kind, SourceOptions, open_source, parse, redact
 from streamcap.wire import StreamState, status_message
 
@@ -51,6 +52,7 @@ class StreamInfo:
 @dataclass(slots=True)
 class _Running:
     settings: StreamSettings
+    feed: StreamFeed
     task: asyncio.Task[None] | None = None
     pipeline: Pipeline | None = None
     failures: int = 0
@@ -84,9 +86,9 @@ class Manager:
         """
         if settings.id in self._running:
             raise UsageError(f"there is already a stream {settings.id!r}")
-        self._pipeline(settings)  # a source that cannot be named fails here, not in the background
+        running = _Running(settings, StreamFeed(self._hub, settings.id, self._clock))
+        self._pipeline(running)  # a source that cannot be named fails here, not in the background
         await self._hub.open_stream(settings.id)
-        running = _Running(settings)
         running.task = asyncio.create_task(self._supervise(running), name=f"stream-{settings.id}")
         self._running[settings.id] = running
 
@@ -124,26 +126,34 @@ class Manager:
         drops = running.pipeline.source.drops if running.pipeline else 0
         return StreamInfo(key, redact(running.settings.source), status.state if status else "", frames, drops)
 
-    def _pipeline(self, settings: StreamSettings, *, again: bool = False) -> Pipeline:
+    def _pipeline(self, running: _Running, *, origin: float = 0.0) -> Pipeline:
+        settings = running.settings
         return Pipeline(
             settings,
             lambda notify: open_source(
                 settings.source,
-                SourceOptions(stream=settings.id, fps=settings.fps, realtime=True, clock=self._clock, on_notice=notify),
+                SourceOptions(
+                    stream=settings.id,
+                    fps=settings.fps,
+                    origin=origin,
+                    realtime=True,
+                    clock=self._clock,
+                    on_notice=notify,
+                ),
             ),
             self._models,
-            self._hub,
+            running.feed,
             self._clock,
             run_id=f"{secrets.token_hex(3)}-",
-            again=again,
+            again=running.failures > 0,
         )
 
     async def _supervise(self, running: _Running) -> None:
         """Run the stream until it ends or is given up."""
         while True:
-            running.pipeline = self._pipeline(running.settings, again=running.failures > 0)
             started = self._clock.monotonic()
             try:
+                running.pipeline = self._pipeline(running, origin=await running.feed.begin_run())
                 await running.pipeline.run()
             except SourceError as error:
                 if parse(running.settings.source).kind is Kind.FILE:
@@ -179,7 +189,7 @@ class Manager:
         last = self._hub.state(key).status
         if last is not None and (last.state, last.reason, last.detail) == (state, reason, detail):
             return
-        await self._hub.publish(key, status_message(key, state, at=self._clock.wall(), reason=reason, detail=detail))
+        await running.feed.publish(key, status_message(key, state, at=self._clock.wall(), reason=reason, detail=detail))
 
 
 def _backoff(failures: int) -> float:

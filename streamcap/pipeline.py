@@ -181,7 +181,7 @@ class Pipeline:
         finally:
             await self._source.close()
         if self._says_end:
-            await self._status(StreamState.ENDED, "end", f"{self.frames} frames, {self.pts:.1f} s of media")
+            await self._status(StreamState.ENDED, "end", f"{self.frames} frames, {self.watched:.1f} s of media")
 
     async def stop(self, *, ended: bool = True) -> None:
         """Stop watching: what is open becomes final, a summary follows. Idempotent.

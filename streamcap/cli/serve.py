@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from streamcap.cli.signals import stop_on_signals
 from streamcap.config import DEFAULT_PORT, Settings, load_settings, parse_settings
@@ -30,7 +31,10 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.", show_default=str(DEFAULT_PORT))
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder for a durable journal; this version keeps its journal in memory.")
+        Path | None,
+        typer.Option(
+            help="Folder of the journal: captions, events and numbers outlive a restart.", show_default="in memory"
+        ),
     ] = None,
 ) -> None:
     """Watch streams and serve their captions over websockets until stopped.
@@ -62,8 +66,10 @@ async def _serve(settings: Settings, models: Models) -> None:
                 console.print(f"  {url}/v1/streams/{stream.id}/captions")
             if not _is_loopback(settings.server.host):
                 console.print("[yellow]warning:[/] anybody who can reach this address can read the feed")
-            if settings.server.data is not None:
-                console.print("[yellow]warning:[/] --data is not used yet: the journal lives in memory")
+            if settings.server.data is None:
+                console.print("[dim]captions are kept in memory; --data FOLDER keeps them over a restart[/]")
+            else:
+                console.print(f"[dim]journal: {escape(str(settings.server.data))}[/]")
             console.print(f"[dim]read it with: streamcap watch {url}    Ctrl-C stops[/]")
             await service.wait()
             console.print("[dim]stopping[/]")
@@ -80,6 +86,7 @@ def _settings(config: Path | None, streams: list[str], server: dict[str, object]
     given = {key: value for key, value in server.items() if value is not None}
     merged = {
         "server": {**base.server.model_dump(), **given},
+        "journal": base.journal.model_dump(),
         "streams": [*(stream.model_dump() for stream in base.streams), *added],
     }
     return parse_settings(merged, "options")

@@ -15,11 +15,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from streamcap.errors import FeedError, UsageError
+from streamcap.errors import FeedError, UsageError, WireError
 from streamcap.flow import Clock, SystemClock
 from streamcap.hub.outbox import OutboxLimits
 from streamcap.hub.subscription import Channel, Exchange, Subscription
-from streamcap.journal import Journal
+from streamcap.journal import Journal, Mark
 from streamcap.types import CaptionStatus, Instance
 from streamcap.wire import (
     KINDS,
@@ -70,6 +70,7 @@ class HubCounters:
     durable: int = 0
     ephemeral: int = 0
     superseded: int = 0  # drafts that came after their final or after a newer revision; sent to nobody
+    failed: int = 0  # durable messages that the journal could not commit, each try counted
     too_slow: int = 0  # subscriptions closed with 4408
 
 
@@ -81,6 +82,9 @@ class Hub:
         heartbeat_s: longest silence towards a subscriber.
         limits: how far a subscriber may fall behind.
         subscribers_max: subscriptions beyond this are refused with 1013.
+
+    Attributes:
+        trouble: why the journal could not commit the newest durable message; empty when it could.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Hub:
         self._commits: set[asyncio.Task[DurableMessage]] = set()
         self._closed = False
         self.counters = HubCounters()
+        self.trouble = ""
 
     @property
     def clock(self) -> Clock:
@@ -164,6 +169,14 @@ class Hub:
         views = tuple(instance_view(each) for each in instances)
         self._channel(stream).scene = Scene(summary=summary, instances=views, camera=camera)
 
+    def mark(self, stream: str, mark: Mark) -> None:
+        """Note in the journal how far a stream was watched; see ``Journal.mark``."""
+        self._exchange.journal.mark(stream, mark)
+
+    async def last_mark(self, stream: str) -> Mark | None:
+        """How far a stream was watched, also by an earlier process; None where that is not known."""
+        return await self._exchange.journal.last_mark(stream)
+
     async def publish(self, stream: str, message: PublishableMessage) -> PublishableMessage:
         """Publish a message; returns it with its number where it is durable.
 
@@ -200,12 +213,24 @@ class Hub:
     async def _commit(self, channel: Channel, message: DurableMessage) -> DurableMessage:
         try:
             _refuse_second_final(channel.state, message)
-            ((committed, item),) = await self._exchange.journal.append(channel.state.stream, [message])
+            ((committed, item),) = await self._append(channel.state.stream, message)
             self.counters.durable += 1
             self._fan_out(channel, committed, item)
             return committed
         finally:
             channel.order.release()
+
+    async def _append(self, stream: str, message: DurableMessage) -> list[tuple[DurableMessage, Encoded]]:
+        try:
+            committed = await self._exchange.journal.append(stream, [message])
+        except WireError:
+            raise
+        except FeedError as error:
+            self.counters.failed += 1
+            self.trouble = str(error)
+            raise
+        self.trouble = ""
+        return committed
 
     def _fan_out(self, channel: Channel, message: PublishableMessage, item: Encoded) -> None:
         if not channel.state.apply(message):

@@ -79,6 +79,8 @@ def create_app(
     async def readyz(request: Request) -> Response:
         if hub.closed or not hub.streams:
             return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "stopping" if hub.closed else "no stream is open yet")
+        if hub.trouble:
+            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, hub.trouble)
         return PlainTextResponse("ready\n")
 
     return Starlette(

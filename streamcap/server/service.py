@@ -10,7 +10,7 @@ from typing import Any
 from streamcap.config import Settings
 from streamcap.flow import SystemClock
 from streamcap.hub import Hub
-from streamcap.journal import MemoryJournal
+from streamcap.journal import Journal, MemoryJournal, Retention
 from streamcap.manager import Manager
 from streamcap.models.pool import Models
 from streamcap.server import Listening, StreamInfo, create_app
@@ -57,10 +57,12 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
 
     Raises:
         UsageError: a stream's source is of no known sort, or the address cannot be listened on.
+        ConfigError: the data folder or the journal in it cannot be used.
+        FeedError: the disk that the journal lies on is full or fails.
     """
     listener = bind(settings.server.host, settings.server.port)
     clock = SystemClock()
-    journal = MemoryJournal()
+    journal = await _open_journal(settings)
     hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
     manager = Manager(hub, models, clock)
     app = create_app(hub, streams_info=lambda: [StreamInfo(info.id, info.source) for info in manager.infos()])
@@ -85,3 +87,13 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
             await asyncio.wait({server})
         listener.close()
         await journal.close()
+
+
+async def _open_journal(settings: Settings) -> Journal:
+    if settings.server.data is None:
+        return MemoryJournal()
+    from streamcap.journal.sqlite import SqliteJournal  # late: not every Python is built with SQLite
+
+    keep = settings.journal
+    retention = Retention(messages=keep.max_messages, size=keep.max_bytes, age_s=keep.max_age_days * 24 * 3600)
+    return await SqliteJournal.open(settings.server.data, retention=retention)

@@ -67,11 +67,12 @@ class Source(ABC):
         self._info: SourceInfo | None = None
         self._drops: int | None = None
         self._reporter = Reporter(self._emit)
+        self._reporter.offset = options.origin
         self._sampler = Sampler(options.fps)
         self._arrivals = ArrivalFilter()
         self._backoff = Backoff(options.reconnect_first, options.reconnect_cap)
         self._decoded = 0
-        self._offset = 0.0  # media time of the stream minus that of the session
+        self._offset = options.origin  # media time of the stream minus that of the session
         self._last: tuple[float, float] | None = None  # newest picture: media time, clock time of arrival
         self._fresh: After | None = After.END  # the next picture is a session's first; what led to the session
         self._size: tuple[int, int] | None = None
@@ -251,7 +252,7 @@ class Source(ABC):
             finally:
                 self._reporter.flush(self._last[0] - self._offset if self._last else 0.0)
         self._check_stop()
-        self._reporter.offset = self._last[0] if self._last else 0.0
+        self._reporter.offset = self._last[0] if self._last else self._offset
         return None if session.after is After.END else lost
 
     def _reconnect(self, reason: str) -> Session:
@@ -272,11 +273,12 @@ class Source(ABC):
         time = self._place(picture, session)
         index = self._decoded
         self._decoded += 1
-        if self._options.end is not None and time >= self._options.end:
+        since_first = time - self._options.origin
+        if self._options.end is not None and since_first >= self._options.end:
             return False
         if picture.size != self._size:
             self._resized(picture.size, picture.time)
-        if time < (self._options.start or 0.0) or not self._sampler.take(time):
+        if since_first < (self._options.start or 0.0) or not self._sampler.take(time):
             return True
         captured_at = self._captured_at(time, picture, paced=session.paced)
         try:
@@ -303,7 +305,7 @@ class Source(ABC):
         """Lay a session's first picture on the stream's time: behind what was seen before."""
         if self._last is None:
             if session.after is After.RECONNECT:
-                self._emit(NoticeKind.CONNECTED, session_time, f"{self.shown} delivers pictures")
+                self._emit(NoticeKind.CONNECTED, session_time + self._offset, f"{self.shown} delivers pictures")
             return
         last, last_arrived = self._last
         step = 1.0 / session.info.fps if session.info.fps else 0.04

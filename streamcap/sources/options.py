@@ -24,6 +24,7 @@ class SourceOptions:
         stream: id of the stream, for its frames.
         fps: most frames a second of media time, > 0. Everything is decoded; only these are converted.
         start, end: part of the media that is wanted, in seconds from its first picture, half open; None: all.
+        origin: media seconds that the first picture is laid on, for a stream that was watched before; >= 0.
         realtime: play a file as if it were live: paced by its time stamps, late frames dropped.
         max_side: pictures larger than this many pixels on a side are scaled down, >= 16.
         open_timeout: seconds until the first picture at most.
@@ -40,6 +41,7 @@ class SourceOptions:
     fps: float = 5.0
     start: float | None = None
     end: float | None = None
+    origin: float = 0.0
     realtime: bool = False
     max_side: int = 1280
     open_timeout: float = 15.0
@@ -56,6 +58,8 @@ class SourceOptions:
             raise UsageError(f"the start, {self.start:g} s, lies before the first picture")
         if self.end is not None and not self.end > (self.start or 0):
             raise UsageError(f"the end, {self.end:g} s, does not lie after the start, {self.start or 0:g} s")
+        if not self.origin >= 0:
+            raise UsageError(f"media time cannot begin at {self.origin:g} s")
         if self.max_side < 16:
             raise UsageError(f"pictures of at most {self.max_side} pixels are too small to see anything")
         if not (self.open_timeout > 0 and self.read_timeout > 0):

@@ -36,7 +36,7 @@ from streamcap.wire import (
     StreamState,
     decode,
 )
-from tests.feeding import StalledClient, caption, event, final, opened, receive, serving, status
+from tests.feeding import SlowJournal, StalledClient, caption, event, final, opened, receive, serving, status
 
 CAM = "/v1/streams/cam/captions"
 BIG = "x" * 8_000
@@ -428,6 +428,23 @@ async def test_pages() -> None:
         await hub.close()
         assert (await http.get("/readyz")).json()["detail"] == "stopping"
         assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_not_ready_while_the_journal_cannot_commit() -> None:
+    journal = SlowJournal()
+    hub = await opened(journal=journal)
+    async with (
+        serving(hub) as where,
+        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+    ):
+        journal.full = True
+        with pytest.raises(FeedError):
+            await hub.publish("cam", event(1))
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()["detail"]) == (503, "the disk is full")
+        journal.full = False
+        await hub.publish("cam", event(1))
+        assert (await http.get("/readyz")).status_code == 200
 
 
 async def test_not_ready_before_a_stream_is_open() -> None:

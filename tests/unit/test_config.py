@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from streamcap.config import DEFAULT_PORT, FLOORS, Profile, ServerSettings, Settings, StreamSettings, load_settings
+from streamcap.config import (
+    DEFAULT_PORT,
+    FLOORS,
+    JournalSettings,
+    Profile,
+    ServerSettings,
+    Settings,
+    StreamSettings,
+    load_settings,
+)
 from streamcap.errors import ConfigError
 
 GOOD = """
@@ -16,6 +25,10 @@ host = "0.0.0.0"
 port = 9000
 data = "journal"
 heartbeat_s = 5
+
+[journal]
+max_age_days = 0.5
+max_messages = 1_000
 
 [[streams]]
 id = "door"
@@ -54,6 +67,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
 def test_a_whole_file(tmp_path: Path) -> None:
     found = settings(tmp_path, GOOD)
     assert found.server == ServerSettings(host="0.0.0.0", port=9000, data=Path("journal"), heartbeat_s=5)
+    assert found.journal == JournalSettings(max_age_days=0.5, max_messages=1000)
     assert [s.id for s in found.streams] == ["door", "yard.2"]
     assert found.streams[0] == StreamSettings(
         id="door", source="rtsp://camera/stream", fps=2.5, profile=Profile.GENERAL
@@ -68,6 +82,10 @@ def test_a_whole_file(tmp_path: Path) -> None:
         ("[server]\nport = 70000", ("server.port", "65535")),
         ("[server]\nport = -1", ("server.port",)),
         ("[server]\nheartbeat_s = 0", ("server.heartbeat_s",)),
+        ("[journal]\nmax_messages = 0", ("journal.max_messages",)),
+        ("[journal]\nmax_age_days = 0", ("journal.max_age_days",)),
+        ("[journal]\nmax_bytes = 1.5", ("journal.max_bytes",)),
+        ("[journal]\nmax_age = 3", ("journal.max_age",)),
         ('[[streams]]\nid = "a"', ("streams.0.source",)),
         ('[[streams]]\nid = ""\nsource = "test:"', ("streams.0.id",)),
         ('[[streams]]\nid = "a/b"\nsource = "test:"', ("streams.0.id",)),

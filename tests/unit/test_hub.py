@@ -402,8 +402,10 @@ async def test_nothing_is_seen_before_it_is_committed_nor_when_it_cannot_be() ->
         with pytest.raises(FeedError, match="disk is full"):
             await hub.publish("cam", event(2))
         assert subscription.waiting == 1 and hub.state("cam").seq == 1
+        assert hub.trouble == "the disk is full" and (hub.counters.durable, hub.counters.failed) == (1, 1)
         journal.full = False
         await hub.publish("cam", event(3))
+        assert not hub.trouble
         assert seqs(await take(subscription, 2)) == [1, 2]
 
 

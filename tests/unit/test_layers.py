@@ -35,7 +35,7 @@ LAYERS: dict[int, set[str]] = {
         ),
     },
     3: {"sources", "models", "captioners", "journal", "client"},
-    4: {"perception", "pipeline", "hub", "manager"},
+    4: {"perception", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
 }

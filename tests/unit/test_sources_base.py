@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamcap.errors import SourceNotFound, SourceTimeout, SourceUnreadable
+from streamcap.errors import SourceNotFound, SourceTimeout, SourceUnreadable, UsageError
 from streamcap.sources import Source, SourceOptions, open_source
 from streamcap.sources.session import After, DamagedPicture, Picture, Session, fit
 from streamcap.types import Frame, Notice, NoticeKind, SourceInfo
@@ -190,6 +190,27 @@ async def test_a_live_source_comes_back_and_its_time_goes_on() -> None:
     assert (gap.start, gap.end) == pytest.approx((0.1, 30.0))
     assert source.closed == 3
     assert source.told_on == {threading.get_ident()}
+
+
+async def test_a_stream_that_was_watched_before_goes_on_from_there() -> None:
+    clock = JumpingClock()
+    source = ScriptedSource(
+        [(0.0, 1000.0), (0.1, 1000.1), (0.2, 1000.2)],
+        [(0.0, 1010.0)],
+        live=True,
+        after=After.RECONNECT,
+        clock=clock,
+        origin=500.0,
+        start=0.1,
+    )
+    async with source:
+        frames = await take(source, 3)
+    assert [f.pts for f in frames] == pytest.approx([500.1, 500.2, 510.0])
+    assert [f.captured_at for f in frames] == pytest.approx([1e9 + 1000.1, 1e9 + 1000.2, 1e9 + 1010.0])
+    told = [(n.kind, round(n.at, 3)) for n in source.notices if n.kind is not NoticeKind.LOST]
+    assert told[:2] == [(NoticeKind.CONNECTED, 500.0), (NoticeKind.GAP, 510.0)]
+    with pytest.raises(UsageError, match="cannot begin"):
+        SourceOptions(stream="s", origin=-1.0)
 
 
 async def test_waits_between_attempts_grow_and_have_chance_in_them() -> None:

@@ -1,8 +1,4 @@
-"""Where durable messages are committed before anybody sees them, and read again on resume.
-
-``Journal`` is the narrow seam: the hub asks for nothing else, so a journal on disk or in a message broker is a second
-implementation. ``MemoryJournal`` lives as long as the process and forgets the oldest messages first.
-"""
+"""A journal that lives as long as the process."""
 
 from __future__ import annotations
 
@@ -12,65 +8,18 @@ import secrets
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from streamcap.errors import FeedError
+from streamcap.journal.base import Bounds, Mark
 from streamcap.wire import DurableMessage, Encoded, numbered, seal
 
-__all__ = ["Bounds", "Journal", "MemoryJournal"]
+__all__ = ["MemoryJournal"]
 
 # About an hour of a busy street (three durable messages a second), days of a quiet yard.
 MEMORY_MESSAGES: Final = 10_000
 # 10,000 messages of 700 bytes are 7 MB; the bound is for those that name many instances.
 MEMORY_BYTES: Final = 16 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a journal holds of a stream: numbers ``earliest`` to ``newest``; none where ``earliest = newest + 1``."""
-
-    earliest: int
-    newest: int
-
-
-class Journal(Protocol):
-    """Append-only log of the durable messages of many streams.
-
-    Numbers of a stream start at 1 and have no holes. They go on for ever under one ``epoch``, also over a restart of
-    the process and over the removal and return of a stream; a journal that cannot promise this takes a new epoch.
-    """
-
-    @property
-    def epoch(self) -> str:
-        """Name of this life of the numbering."""
-        ...
-
-    async def append(self, stream: str, messages: Sequence[DurableMessage]) -> list[tuple[DurableMessage, Encoded]]:
-        """Commit messages of one stream, all or none, and give them their numbers.
-
-        Calls for one stream do not overlap (the hub sees to it). When this returns, the messages survive whatever the
-        journal is made to survive. A cancelled call may have committed.
-
-        Raises:
-            WireError: a message is a draft or too large; nothing is committed.
-            FeedError: the journal cannot commit, or is closed; nothing is committed.
-        """
-        ...
-
-    async def read(self, stream: str, *, after: int, limit: int) -> list[Encoded]:
-        """Up to ``limit`` committed messages with numbers above ``after``, oldest first.
-
-        The first number is ``after + 1``, unless that is older than retention: then it is the earliest held.
-        """
-        ...
-
-    async def bounds(self, stream: str) -> Bounds:
-        """Numbers held of a stream; ``Bounds(1, 0)`` for one that is not known."""
-        ...
-
-    async def close(self) -> None:
-        """Give up what is held open. Further calls of ``append`` raise ``FeedError``."""
-        ...
 
 
 @dataclass(slots=True)
@@ -93,6 +42,7 @@ class MemoryJournal:
             raise ValueError("a journal keeps at least 1 message")
         self._messages, self._size = messages, size
         self._logs: dict[str, _Log] = {}
+        self._marks: dict[str, Mark] = {}
         self._epoch = secrets.token_hex(8)
         self._closed = False
 
@@ -130,6 +80,14 @@ class MemoryJournal:
         """See ``Journal``."""
         log = self._logs.get(stream)
         return Bounds(1, 0) if log is None else Bounds(log.newest - len(log.entries) + 1, log.newest)
+
+    def mark(self, stream: str, mark: Mark) -> None:
+        """See ``Journal``."""
+        self._marks[stream] = mark
+
+    async def last_mark(self, stream: str) -> Mark | None:
+        """See ``Journal``."""
+        return self._marks.get(stream)
 
     async def close(self) -> None:
         """See ``Journal``. What is held can still be read."""
