@@ -44,13 +44,13 @@ LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 # Layer 2 decides; it does not read a clock, wait, or touch the world.
 NOT_PURE = {
     *("asyncio", "concurrent", "multiprocessing", "threading", "time", "socket", "subprocess", "urllib", "http"),
-    *("httpx", "websockets", "starlette", "uvicorn", "av", "onnxruntime", "ai_edge_litert", "platformdirs"),
+    *("httpx", "websockets", "starlette", "fastapi", "uvicorn", "av", "onnxruntime", "ai_edge_litert", "platformdirs"),
 }
 
 # What only a watcher of video needs; a subscriber installs without it.
 NOT_IN_BASE = (
     *("numpy", "av", "cv2", "scipy", "onnxruntime", "ai_edge_litert", "inflect", "platformdirs", "httpx", "pysubs2"),
-    *("starlette", "uvicorn"),
+    *("starlette", "uvicorn", "fastapi", "prometheus_client"),
 )
 
 
