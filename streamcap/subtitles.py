@@ -10,12 +10,42 @@ from typing import Literal
 from pysubs2.formats.subrip import SubripFormat
 from pysubs2.formats.webvtt import WebVTTFormat
 
-__all__ = ["SubtitleTrack"]
+__all__ = ["RunTimeline", "SubtitleTrack"]
 
 # Reading speed that subtitling guides for adults agree on (characters a second), and the shortest and longest hold.
 READ_CPS = 17.0
 SHORTEST_S = 1.5
 LONGEST_S = 7.0
+# Media time that goes back, and by more than this against the wall clock, has begun anew.
+BEGUN_ANEW_S = 2.0
+
+
+class RunTimeline:
+    """Lays the runs of a stream on one time line: media seconds of the first run, which go on by the wall clock.
+
+    Watching that begins anew counts its media seconds from 0 again; subtitles must not go back.
+    """
+
+    def __init__(self) -> None:
+        self._shift = 0.0
+        self._last: tuple[float, float] | None = None  # on the time line, and its wall time
+
+    def place(self, start: float, end: float, captured_at: float) -> tuple[float, float]:
+        """Where a caption lies.
+
+        Args:
+            start, end: its media seconds.
+            captured_at: wall time of ``end``, Unix seconds.
+        """
+        if self._last is not None:
+            last, last_at = self._last
+            back = last - (end + self._shift)
+            if back > 0 and captured_at - last_at + back > BEGUN_ANEW_S:
+                self._shift += back + max(0.0, captured_at - last_at)
+        placed = (start + self._shift, end + self._shift)
+        if self._last is None or placed[1] >= self._last[0]:
+            self._last = (placed[1], captured_at)
+        return placed
 
 
 class SubtitleTrack:

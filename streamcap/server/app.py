@@ -13,6 +13,9 @@ from starlette.routing import Route, WebSocketRoute
 
 from streamcap import __version__
 from streamcap.hub import Hub
+from streamcap.journal import Journal, MemoryJournal
+from streamcap.scan import Scan, Searchable
+from streamcap.server.api.history import History
 from streamcap.server.api.models import StreamView
 from streamcap.server.api.streams import StreamInfo, Streams
 from streamcap.server.control import StreamControl
@@ -64,8 +67,16 @@ def create_app(
     app.add_middleware(BodyLimit)
     streams = Streams(hub, streams_info, control)
     streams.mount(app)
+    History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
     app.router.routes += [*_pages(hub, streams), *_sockets(FeedSockets(hub, settings))]
     return app
+
+
+def _search(journal: Journal, hub: Hub) -> Searchable | None:
+    if isinstance(journal, Searchable):
+        return journal
+    # One in memory is short enough to be read through; of another kind nobody knows what that would cost.
+    return Scan(journal, lambda: hub.streams) if isinstance(journal, MemoryJournal) else None
 
 
 def _pages(hub: Hub, streams: Streams) -> list[Route]:

@@ -34,7 +34,7 @@ LAYERS: dict[int, set[str]] = {
             "subtitles",
         ),
     },
-    3: {"sources", "models", "captioners", "journal", "client"},
+    3: {"sources", "models", "captioners", "journal", "scan", "client"},
     4: {"perception", "pipeline", "hub", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
