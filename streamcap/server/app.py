@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from streamcap import __version__
 from streamcap.hub import Hub
 from streamcap.journal import Journal, MemoryJournal
 from streamcap.scan import Scan, Searchable
+from streamcap.server.api.health import Health
 from streamcap.server.api.history import History
 from streamcap.server.api.models import StreamView
 from streamcap.server.api.streams import StreamInfo, Streams
 from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
-from streamcap.server.problems import BodyLimit, install, problem
+from streamcap.server.metrics import Metrics, StageTimes
+from streamcap.server.problems import BodyLimit, install
 
 __all__ = ["StreamInfo", "create_app"]
 
@@ -45,12 +46,14 @@ def create_app(
     streams_info: Callable[[], Iterable[StreamInfo]],
     settings: FeedSettings | None = None,
     control: StreamControl | None = None,
+    stages: StageTimes | None = None,
 ) -> FastAPI:
     """The application that serves a hub.
 
     Args:
         streams_info: called for each listing; streams that are not open in the hub are left out.
         control: what adds, changes and removes streams; None where they are fixed.
+        stages: time per stage of a stream, for the metrics.
     """
     settings = settings or FeedSettings()
     app = FastAPI(
@@ -68,7 +71,8 @@ def create_app(
     streams = Streams(hub, streams_info, control)
     streams.mount(app)
     History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
-    app.router.routes += [*_pages(hub, streams), *_sockets(FeedSockets(hub, settings))]
+    Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
+    app.router.routes += [_index(streams), *_sockets(FeedSockets(hub, settings))]
     return app
 
 
@@ -79,20 +83,12 @@ def _search(journal: Journal, hub: Hub) -> Searchable | None:
     return Scan(journal, lambda: hub.streams) if isinstance(journal, MemoryJournal) else None
 
 
-def _pages(hub: Hub, streams: Streams) -> list[Route]:
+def _index(streams: Streams) -> Route:
     async def index(request: Request) -> Response:
         scheme = "wss" if request.url.scheme == "https" else "ws"
         return HTMLResponse(_page(f"{scheme}://{request.url.netloc}", streams.views()), headers=PAGE_HEADERS)
 
-    async def healthz(request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(request: Request) -> Response:
-        if hub.closed or not (hub.streams or streams.can_add):
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "stopping" if hub.closed else "no stream is open yet")
-        return PlainTextResponse("ready\n")
-
-    return [Route("/", index), Route("/healthz", healthz), Route("/readyz", readyz)]
+    return Route("/", index, include_in_schema=False)
 
 
 def _sockets(sockets: FeedSockets) -> list[WebSocketRoute]:

@@ -67,7 +67,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
     manager = Manager(hub, models, clock)
     registry = Registry(settings.server.data) if settings.server.data is not None else None
     control = Control(manager, registry, fixed=[stream.id for stream in settings.streams])
-    app = create_app(hub, streams_info=lambda: _infos(manager), control=control)
+    app = create_app(hub, streams_info=lambda: _infos(manager), control=control, stages=manager.stages)
     server: asyncio.Task[None] | None = None
     try:
         for stream in settings.streams:  # before it listens: a stream that is not open yet would be answered 4404

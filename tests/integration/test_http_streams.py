@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import json
 import stat
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,12 @@ import pytest
 
 from streamcap.config import Settings
 from streamcap.errors import ConfigError
-from streamcap.models.pool import Models, load_default
+from streamcap.models.pool import Models
 from streamcap.server.service import Service, running
 from streamcap.wire import CaptionMessage, StatusMessage, decode
 
 pytestmark = pytest.mark.weights
 BEACON = "test:?seconds=3600"
-
-
-@pytest.fixture(scope="module")
-def models() -> Iterator[Models]:
-    with load_default() as loaded:
-        for _ in range(8):  # its threads begin now, so that no test seems to leave them behind
-            loaded.workers.submit(time.sleep, 0.01)
-        yield loaded
 
 
 @contextlib.asynccontextmanager
