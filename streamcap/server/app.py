@@ -17,6 +17,7 @@ from streamcap.scan import Scan, Searchable
 from streamcap.server.api.health import Health
 from streamcap.server.api.history import History
 from streamcap.server.api.models import StreamView
+from streamcap.server.api.sse import EventStreams
 from streamcap.server.api.streams import StreamInfo, Streams
 from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
@@ -70,6 +71,7 @@ def create_app(
     app.add_middleware(BodyLimit)
     streams = Streams(hub, streams_info, control)
     streams.mount(app)
+    EventStreams(hub, send_timeout_s=settings.send_timeout_s).mount(app)
     History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
     Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
     app.router.routes += [_index(streams), *_sockets(FeedSockets(hub, settings))]
