@@ -19,6 +19,7 @@ from streamcap.server.api.history import History
 from streamcap.server.api.models import StreamView
 from streamcap.server.api.sse import EventStreams
 from streamcap.server.api.streams import StreamInfo, Streams
+from streamcap.server.api.subtitles import LiveSubtitles
 from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
 from streamcap.server.metrics import Metrics, StageTimes
@@ -72,6 +73,7 @@ def create_app(
     streams = Streams(hub, streams_info, control)
     streams.mount(app)
     EventStreams(hub, send_timeout_s=settings.send_timeout_s).mount(app)
+    LiveSubtitles(hub).mount(app)
     History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
     Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
     app.router.routes += [_index(streams), *_sockets(FeedSockets(hub, settings))]

@@ -32,6 +32,7 @@ LAYERS: dict[int, set[str]] = {
             "captions",
             "wire",
             "subtitles",
+            "subtitles_live",
         ),
     },
     3: {"sources", "models", "captioners", "journal", "scan", "client"},
