@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from streamcap import __version__
@@ -24,6 +24,7 @@ from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
 from streamcap.server.metrics import Metrics, StageTimes
 from streamcap.server.problems import BodyLimit, install
+from streamcap.server.schema import asyncapi, docs_page, install_openapi
 
 __all__ = ["StreamInfo", "create_app"]
 
@@ -65,10 +66,12 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        separate_input_output_schemas=False,  # what is absent from a message is absent, not null: see the protocol
         # Off: nothing is sent anywhere unless its owner asks for it, and the feed's sockets pass here too.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     install(app)
+    install_openapi(app)
     app.add_middleware(BodyLimit)
     streams = Streams(hub, streams_info, control)
     streams.mount(app)
@@ -76,7 +79,7 @@ def create_app(
     LiveSubtitles(hub).mount(app)
     History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
     Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
-    app.router.routes += [_index(streams), *_sockets(FeedSockets(hub, settings))]
+    app.router.routes += [_index(streams), *_descriptions(app), *_sockets(FeedSockets(hub, settings))]
     return app
 
 
@@ -93,6 +96,20 @@ def _index(streams: Streams) -> Route:
         return HTMLResponse(_page(f"{scheme}://{request.url.netloc}", streams.views()), headers=PAGE_HEADERS)
 
     return Route("/", index, include_in_schema=False)
+
+
+def _descriptions(app: FastAPI) -> list[Route]:
+    async def docs(request: Request) -> Response:
+        policy = PAGE_HEADERS | {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return HTMLResponse(docs_page(app.openapi()), headers=policy)
+
+    async def feed(request: Request) -> Response:
+        return JSONResponse(asyncapi(request.url.netloc, secure=request.url.scheme == "https"))
+
+    return [
+        Route("/docs", docs, include_in_schema=False),
+        Route("/asyncapi.json", feed, include_in_schema=False),
+    ]
 
 
 def _sockets(sockets: FeedSockets) -> list[WebSocketRoute]:

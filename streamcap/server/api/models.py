@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from streamcap.config import Profile, StreamSettings
-from streamcap.wire import CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
+from streamcap.wire import STREAM_ID, CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
 
 __all__ = ["HistoryPage", "NewStream", "SearchPage", "StreamChange", "StreamList", "StreamView"]
 
 Durable = Annotated[CaptionMessage | EventMessage | StatusMessage | GapMessage, Field(discriminator="type")]
-
-
-def _printable(value: str) -> str:
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-        raise ValueError("holds control characters")
-    return value
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"  # an address on one line
 
 
 class NewStream(StreamSettings):
     """A stream to begin."""
 
-    source: Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
+    id: Annotated[str, Field(pattern=STREAM_ID, examples=["yard"])]
+    source: Annotated[str, Field(min_length=1, max_length=2048, pattern=_PRINTABLE, examples=["test:?seconds=60"])]
     captioner: Literal["grounded"] = "grounded"
 
 
