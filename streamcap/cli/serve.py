@@ -63,7 +63,7 @@ async def _serve(settings: Settings, models: Models) -> None:
             if not _is_loopback(settings.server.host):
                 console.print("[yellow]warning:[/] anybody who can reach this address can read the feed")
             if settings.server.data is not None:
-                console.print("[yellow]warning:[/] --data is not used yet: the journal lives in memory")
+                console.print("[yellow]warning:[/] --data keeps added streams; the journal lives in memory")
             console.print(f"[dim]read it with: streamcap watch {url}    Ctrl-C stops[/]")
             await service.wait()
             console.print("[dim]stopping[/]")
