@@ -6,13 +6,14 @@ import asyncio
 import logging
 import random
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from streamcap.config import StreamSettings
-from streamcap.errors import ModelError, SourceError, StreamcapError, UsageError
+from streamcap.errors import FeedError, ModelError, SourceError, StreamcapError, UsageError
 from streamcap.flow import Clock
 from streamcap.hub import Hub
+from streamcap.metrics import StageTime
 from streamcap.models.pool import Models
 from streamcap.pipeline import Pipeline
 from streamcap.runs import StreamFeed
@@ -39,7 +40,9 @@ class StreamInfo:
 
     Attributes:
         source: without credentials.
-        dropped: frames that the source decoded and nobody looked at.
+        frames: looked at since the watching began or was last changed.
+        dropped: frames that the source decoded and nobody looked at, likewise.
+        paused: not watched until it is resumed.
     """
 
     id: str
@@ -47,6 +50,9 @@ class StreamInfo:
     state: str
     frames: int
     dropped: int
+    fps: float
+    profile: str
+    paused: bool
 
 
 @dataclass(slots=True)
@@ -56,6 +62,8 @@ class _Running:
     task: asyncio.Task[None] | None = None
     pipeline: Pipeline | None = None
     failures: int = 0
+    paused: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Manager:
@@ -78,36 +86,74 @@ class Manager:
     ) -> None:
         await self.stop()
 
-    async def start(self, settings: StreamSettings) -> None:
-        """Open the stream in the hub and begin to watch it.
+    async def start(self, settings: StreamSettings, *, paused: bool = False) -> None:
+        """Open the stream in the hub and begin to watch it, unless it is to begin paused.
 
         Raises:
             UsageError: there is a stream of that id, or its source is of no known sort.
         """
         if settings.id in self._running:
             raise UsageError(f"there is already a stream {settings.id!r}")
-        running = _Running(settings, StreamFeed(self._hub, settings.id, self._clock))
+        running = _Running(settings, StreamFeed(self._hub, settings.id, self._clock), paused=paused)
         self._pipeline(running)  # a source that cannot be named fails here, not in the background
-        await self._hub.open_stream(settings.id)
-        running.task = asyncio.create_task(self._supervise(running), name=f"stream-{settings.id}")
-        self._running[settings.id] = running
+        self._running[settings.id] = running  # before the wait: two calls at once must not both begin
+        try:
+            await self._hub.open_stream(settings.id)
+        except BaseException:
+            del self._running[settings.id]
+            raise
+        if paused:
+            await self._say_paused(running)
+        else:
+            self._watch(running)
+
+    async def change(self, stream: str, settings: StreamSettings, *, paused: bool) -> None:
+        """Watch a stream with other settings, or pause it: what is open becomes final, then watching begins anew.
+
+        Calls for one stream must not overlap. Cancelled, the stream may be left paused.
+
+        Raises:
+            UsageError: there is no such stream, the settings name another, or the source is of no known sort.
+        """
+        running = self._known(stream)
+        if settings.id != stream:
+            raise UsageError(f"the settings of {settings.id!r} cannot be those of {stream!r}")
+        self._pipeline(_Running(settings, running.feed))  # a source that cannot be named fails here, as above
+        await self._halt(running, ended=False)
+        running.settings, running.paused = settings, paused
+        running.pipeline, running.failures = None, 0
+        running.stopping.clear()
+        if paused:
+            await self._say_paused(running)
+        else:
+            self._watch(running)
+
+    async def remove(self, stream: str) -> None:
+        """Stop watching a stream for good: what is open becomes final, then it ends and leaves the hub.
+
+        What the journal holds of it stays. Calls for one stream must not overlap.
+
+        Raises:
+            UsageError: there is no such stream.
+            FeedError: the journal cannot commit its end; it is not watched any more, but still there.
+        """
+        running = self._known(stream)
+        await self._halt(running, ended=True)
+        if not self._hub.has_ended(stream):  # it was paused, waited to be tried again, or was given up
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await self._status(running, StreamState.ENDED, "removed", "")
+            except TimeoutError:
+                raise FeedError(f"the end of {stream} cannot be committed: {running.feed.trouble}") from None
+        self._hub.close_stream(stream)
+        del self._running[stream]
 
     async def stop(self) -> None:
         """Stop watching: what is open becomes final. Streams that do not stop in 10 s are cancelled.
 
         To their subscribers they have not ended: the service goes, and may come back.
         """
-        tasks = [r.task for r in self._running.values() if r.task is not None]
-        for running in self._running.values():
-            if running.pipeline is not None:
-                await running.pipeline.stop(ended=False)
-            elif running.task is not None:
-                running.task.cancel()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=STOP_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(self._halt(running, ended=False) for running in self._running.values()))
         self._running.clear()
 
     async def wait(self) -> None:
@@ -120,11 +166,68 @@ class Manager:
         """All streams, in the order of their start."""
         return [self._info(key, running) for key, running in self._running.items()]
 
+    def stages(self, stream: str) -> dict[str, StageTime]:
+        """Time per stage since the watching of a stream began or was last changed; empty where it is not watched.
+
+        Raises:
+            UsageError: there is no such stream.
+        """
+        pipeline = self._known(stream).pipeline
+        return dict(pipeline.stages.times) if pipeline is not None else {}
+
+    def settings(self, stream: str) -> StreamSettings:
+        """What a stream is watched with.
+
+        Raises:
+            UsageError: there is no such stream.
+        """
+        return self._known(stream).settings
+
+    def _known(self, stream: str) -> _Running:
+        try:
+            return self._running[stream]
+        except KeyError:
+            raise UsageError(f"no such stream: {stream}") from None
+
     def _info(self, key: str, running: _Running) -> StreamInfo:
-        status = self._hub.state(key).status
+        status = self._hub.state(key).status if key in self._hub.streams else None
         frames = running.pipeline.frames if running.pipeline else 0
         drops = running.pipeline.source.drops if running.pipeline else 0
-        return StreamInfo(key, redact(running.settings.source), status.state if status else "", frames, drops)
+        settings = running.settings
+        return StreamInfo(
+            key,
+            redact(settings.source),
+            status.state if status else "",
+            frames,
+            drops,
+            settings.fps,
+            settings.profile,
+            running.paused,
+        )
+
+    def _watch(self, running: _Running) -> None:
+        running.task = asyncio.create_task(self._supervise(running), name=f"stream-{running.settings.id}")
+
+    async def _say_paused(self, running: _Running) -> None:
+        """Publish that a stream is paused. Where the journal cannot commit that, it is tried on in the background."""
+        pause = self._status(running, StreamState.STALLED, "paused", "")
+        running.task = asyncio.create_task(pause, name=f"pause-{running.settings.id}")
+        await asyncio.wait({running.task}, timeout=STOP_S)
+
+    async def _halt(self, running: _Running, *, ended: bool) -> None:
+        """End a stream's task, within 10 s by itself and then by cancellation."""
+        running.stopping.set()
+        task = running.task
+        if task is None or task.done():
+            return
+        if running.pipeline is not None and running.pipeline.is_open:
+            await running.pipeline.stop(ended=ended)
+        else:
+            task.cancel()
+        _, late = await asyncio.wait({task}, timeout=STOP_S)
+        for each in late:
+            each.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     def _pipeline(self, running: _Running, *, origin: float = 0.0) -> Pipeline:
         settings = running.settings
@@ -156,6 +259,8 @@ class Manager:
                 running.pipeline = self._pipeline(running, origin=await running.feed.begin_run())
                 await running.pipeline.run()
             except SourceError as error:
+                if running.stopping.is_set():
+                    return  # closed while it was being opened
                 if parse(running.settings.source).kind is Kind.FILE:
                     await self._give_up(running, "source", error)
                     return
@@ -170,11 +275,13 @@ class Manager:
                 _log.exception("stream %s broke", running.settings.id)
                 if self._clock.monotonic() - started > HEALTHY_S:
                     running.failures = 0
-                if running.failures >= RESTARTS:
+                if running.failures >= RESTARTS or running.stopping.is_set():
                     await self._give_up(running, "defect", error)
                     return
                 await self._status(running, StreamState.RECONNECTING, "restart", type(error).__name__)
             else:
+                return
+            if running.stopping.is_set():
                 return
             running.pipeline = None
             running.failures += 1

@@ -3,11 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
-__all__ = ["StageTime", "Stages"]
+__all__ = ["STAGE_BOUNDS", "Histogram", "StageTime", "Stages"]
+
+# Seconds. From a quiet frame's gate to a large model's answer, three steps a decade.
+STAGE_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Histogram:
+    """How often values fell between bounds.
+
+    Args:
+        bounds: upper ends, rising, each belonging to its own bucket; one more bucket takes what lies above the last.
+
+    Attributes:
+        counts: values by bucket, one longer than ``bounds``.
+        total: sum of all values.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float] = STAGE_BOUNDS) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[tuple[str, int]]:
+        """Upper end as text (``+Inf`` for the last) and how many values lie at or below it."""
+        found, upto = [], 0
+        for bound, count in zip((*self.bounds, None), list(self.counts), strict=True):
+            upto += count
+            found.append(("+Inf" if bound is None else repr(float(bound)), upto))
+        return found
 
 
 @dataclass(slots=True)
@@ -18,11 +55,13 @@ class StageTime:
         count: runs.
         seconds: total wall time.
         worst: longest run, seconds.
+        spread: how the runs are spread over ``STAGE_BOUNDS``.
     """
 
     count: int = 0
     seconds: float = 0.0
     worst: float = 0.0
+    spread: Histogram = field(default_factory=Histogram)
 
     @property
     def mean_ms(self) -> float:
@@ -51,3 +90,4 @@ class Stages:
         entry.count += 1
         entry.seconds += seconds
         entry.worst = max(entry.worst, seconds)
+        entry.spread.add(seconds)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from streamcap.models.pool import Models, load_default
 from streamcap.models.resolver import Resolver
 from tests.prerequisites import PREREQUISITES, SHARED, SYSTEM_PYTHON, need, required
 
@@ -90,6 +91,16 @@ def weights() -> Callable[[str], Path]:
     """Gives the path of a cached weights file by its id in the catalog."""
     need("weights")
     return lambda entry_id: Resolver().ensure(entry_id, offline=True)
+
+
+@pytest.fixture(scope="session")
+def models() -> Iterator[Models]:
+    """The embedded default, loaded once; its threads run already, so no test seems to leave them behind."""
+    need("weights")
+    with load_default() as loaded:
+        for _ in range(8):
+            loaded.workers.submit(time.sleep, 0.01)
+        yield loaded
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ __all__ = [
     "CuttingProxy",
     "SlowJournal",
     "StalledClient",
+    "StalledHttp",
     "caption",
     "event",
     "final",
@@ -163,6 +164,33 @@ class StalledClient:
                 if _frames(data)[1] is not None:
                     break
         return _frames(data)
+
+
+class StalledHttp:
+    """A GET on a bare socket with a small buffer: the answer is read when told to, and only then."""
+
+    def __init__(self, where: Listening, path: str) -> None:
+        self._where, self._path = where, path
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.setblocking(False)
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(self._socket, (self._where.host, self._where.port))
+        await loop.sock_sendall(self._socket, f"GET {self._path} HTTP/1.1\r\nHost: {self._where.host}\r\n\r\n".encode())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._socket.close()
+
+    async def read_all(self) -> bytes:
+        """Read to the end of the connection, as it came."""
+        data, loop = b"", asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := await asyncio.wait_for(loop.sock_recv(self._socket, 1 << 20), 10):
+                data += chunk
+        return data
 
 
 def _frames(data: bytes) -> tuple[list[str], int | None]:

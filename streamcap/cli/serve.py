@@ -43,7 +43,7 @@ def serve(
     with ?loop=1 for ever.
     """
     settings = _settings(config, stream or [], {"host": host, "port": port, "data": data})
-    if not settings.streams:
+    if not settings.streams and settings.server.data is None:
         raise UsageError("no stream to watch", hint="name one: streamcap serve --stream door=rtsp://camera/stream")
     from streamcap.cli.models import weights_progress
     from streamcap.models.pool import load_default

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from streamcap.errors import FeedError, UsageError, WireError
@@ -20,6 +21,7 @@ from streamcap.flow import Clock, SystemClock
 from streamcap.hub.outbox import OutboxLimits
 from streamcap.hub.subscription import Channel, Exchange, Subscription
 from streamcap.journal import Journal, Mark
+from streamcap.metrics import Stages, StageTime
 from streamcap.types import CaptionStatus, Instance
 from streamcap.wire import (
     KINDS,
@@ -72,6 +74,8 @@ class HubCounters:
     superseded: int = 0  # drafts that came after their final or after a newer revision; sent to nobody
     failed: int = 0  # durable messages that the journal could not commit, each try counted
     too_slow: int = 0  # subscriptions closed with 4408
+    conflated: int = 0  # ephemeral messages that subscribers, gone by now, were spared
+    closings: Counter[str] = field(default_factory=Counter)  # subscriptions by how they ended, ``left`` by themselves
 
 
 class Hub:
@@ -101,8 +105,10 @@ class Hub:
         self._subscriptions: set[Subscription] = set()
         self._commits: set[asyncio.Task[DurableMessage]] = set()
         self._closed = False
+        self._stages = Stages()
         self.counters = HubCounters()
         self.trouble = ""
+        self.on_published: Callable[[PublishableMessage], None] | None = None  # told of each; must not block
 
     @property
     def clock(self) -> Clock:
@@ -112,7 +118,22 @@ class Hub:
     @property
     def streams(self) -> tuple[str, ...]:
         """Ids of the open streams, in the order of opening."""
-        return tuple(self._exchange.channels)
+        return self._exchange.open_streams()
+
+    @property
+    def journal(self) -> Journal:
+        """Where durable messages are committed. To be read from."""
+        return self._exchange.journal
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Longest silence towards a subscriber."""
+        return self._exchange.heartbeat_s
+
+    @property
+    def commits(self) -> StageTime:
+        """How long the journal took to commit."""
+        return self._stages.times.get("commit") or StageTime()
 
     @property
     def subscribers(self) -> int:
@@ -132,6 +153,22 @@ class Hub:
         """
         return self._channel(stream).state
 
+    def has_ended(self, stream: str) -> bool:
+        """True once the stream has said ``ended``: what is journaled is all there is, until it is started again.
+
+        Raises:
+            UsageError: no such stream is open.
+        """
+        return self._channel(stream).ended
+
+    def watchers(self, stream: str) -> int:
+        """Live subscriptions of a stream.
+
+        Raises:
+            UsageError: no such stream is open.
+        """
+        return len(self._channel(stream).subscribers)
+
     async def open_stream(self, stream: str) -> None:
         """Open a stream; nothing happens where it is open. Its state is read back from what the journal holds.
 
@@ -145,7 +182,11 @@ class Hub:
                 f"{stream!r} cannot be the id of a stream",
                 hint="use up to 64 letters, digits, '.', '_', '-', beginning with a letter or digit",
             )
-        if stream in self._exchange.channels:
+        known = self._exchange.channels.get(stream)
+        if known is not None:
+            if known.closed:  # taken away, and somebody still listens to its end
+                known.closed = False
+                self._join_everything(stream)
             return
         bounds = await self._exchange.journal.bounds(stream)
         state = FeedState(stream, epoch=self._exchange.journal.epoch)
@@ -154,8 +195,31 @@ class Hub:
             state.apply(decode(entry.text))
         if stream not in self._exchange.channels:  # another call may have been quicker
             self._exchange.channels[stream] = Channel(state, bounds.earliest)
-            for subscription in self._exchange.everything:
-                subscription.join(stream)
+            self._join_everything(stream)
+
+    def close_stream(self, stream: str) -> None:
+        """Take a stream away: it is listed no more and cannot be subscribed to. What the journal holds of it stays.
+
+        To be called once it has said ``ended``. Those who still take what waits for them may do so; feeds of all
+        streams go on without it. Opened again, its numbers go on.
+
+        Raises:
+            UsageError: no such stream is open.
+        """
+        self._channel(stream).closed = True
+        for subscription in self._exchange.everything:
+            subscription.leave(stream)
+        self._sweep()
+
+    def _join_everything(self, stream: str) -> None:
+        for subscription in self._exchange.everything:
+            subscription.join(stream)
+
+    def _sweep(self) -> None:
+        """Let go of closed streams that no subscription speaks of any more."""
+        for stream in [name for name, channel in self._exchange.channels.items() if channel.closed]:
+            if not any(stream in subscription.streams for subscription in self._subscriptions):
+                del self._exchange.channels[stream]
 
     def set_scene(self, stream: str, summary: str, instances: Iterable[Instance] = (), camera: str = "") -> None:
         """Say what the scene is now; later snapshots carry it.
@@ -213,7 +277,8 @@ class Hub:
     async def _commit(self, channel: Channel, message: DurableMessage) -> DurableMessage:
         try:
             _refuse_second_final(channel.state, message)
-            ((committed, item),) = await self._append(channel.state.stream, message)
+            with self._stages("commit"):
+                ((committed, item),) = await self._append(channel.state.stream, message)
             self.counters.durable += 1
             self._fan_out(channel, committed, item)
             return committed
@@ -238,6 +303,8 @@ class Hub:
             return
         if isinstance(message, StatusMessage):
             channel.ended = message.state is StreamState.ENDED
+        if self.on_published is not None:
+            self.on_published(message)
         for subscription in channel.subscribers:
             subscription.offer(message, item)
             if channel.ended:
@@ -279,8 +346,8 @@ class Hub:
         finally:
             self._subscriptions.discard(subscription)
             await subscription.detach()
-            if subscription.closing is not None and subscription.closing.code is CloseCode.TOO_SLOW:
-                self.counters.too_slow += 1
+            self._count(subscription)
+            self._sweep()
 
     async def close(self) -> None:
         """Close all subscriptions with 1012 once they have taken what waits, and refuse new ones. Idempotent.
@@ -297,13 +364,19 @@ class Hub:
             if late:
                 logger.error("%d commits are still under way after %g s", len(late), CLOSE_S)
 
+    def _count(self, subscription: Subscription) -> None:
+        closing = subscription.closing
+        self.counters.conflated += subscription.conflated
+        self.counters.closings[closing.code.name.lower() if closing else "left"] += 1
+        self.counters.too_slow += closing is not None and closing.code is CloseCode.TOO_SLOW
+
     def _admit(self, names: list[str] | None) -> None:
         if self._closed:
             raise SubscribeRefused("the server is stopping", code=CloseCode.RESTARTING)
         if len(self._subscriptions) >= self._subscribers_max:
             raise SubscribeRefused("too many subscribers", code=CloseCode.OVERLOADED, hint="try again later")
         for name in names or ():
-            if name not in self._exchange.channels:
+            if name not in self._exchange.channels or self._exchange.channels[name].closed:
                 raise SubscribeRefused(f"no such stream: {name}", code=CloseCode.NO_SUCH_STREAM)
 
     @staticmethod
@@ -317,10 +390,10 @@ class Hub:
         return {names[0]: after}
 
     def _channel(self, stream: str) -> Channel:
-        try:
-            return self._exchange.channels[stream]
-        except KeyError:
-            raise UsageError(f"no such stream: {stream}") from None
+        channel = self._exchange.channels.get(stream)
+        if channel is None or channel.closed:
+            raise UsageError(f"no such stream: {stream}")
+        return channel
 
 
 def _refuse_second_final(state: FeedState, message: DurableMessage) -> None:

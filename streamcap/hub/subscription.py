@@ -50,6 +50,7 @@ class Channel:
         order: held from the commit of a message to its fan-out, so that the two have one order.
         ended: the stream has said ``ended`` in this process. One that a journal holds from an earlier process does not
             count: the stream has been opened again since.
+        closed: the stream was taken away; kept for those who still take what waits for them.
     """
 
     def __init__(self, state: FeedState, earliest: int) -> None:
@@ -59,6 +60,7 @@ class Channel:
         self.order = asyncio.Lock()
         self.subscribers: set[Subscription] = set()
         self.ended = False
+        self.closed = False
 
 
 @dataclass(slots=True)
@@ -76,6 +78,10 @@ class Exchange:
     limits: OutboxLimits
     channels: dict[str, Channel] = field(default_factory=dict)
     everything: set[Subscription] = field(default_factory=set)
+
+    def open_streams(self) -> tuple[str, ...]:
+        """Ids of the open streams, in the order of opening."""
+        return tuple(stream for stream, channel in self.channels.items() if not channel.closed)
 
     def hello(self, stream: str) -> HelloMessage:
         """The first message of a stream on a connection."""
@@ -109,7 +115,7 @@ class Subscription:
     ) -> None:
         self._exchange = exchange
         self._all = streams is None
-        self._streams = list(streams if streams is not None else exchange.channels)
+        self._streams = list(streams if streams is not None else exchange.open_streams())
         self._interim, self._kinds = interim, kinds
         self._after, self._epoch = after, epoch
         self._outbox = Outbox(exchange.limits, exchange.clock.monotonic)
@@ -117,6 +123,11 @@ class Subscription:
 
     def __aiter__(self) -> AsyncIterator[Encoded]:
         return self._items
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams that it speaks of now."""
+        return tuple(self._streams)
 
     @property
     def closing(self) -> Closing | None:
@@ -160,6 +171,12 @@ class Subscription:
         self._streams.append(stream)
         self._control(self._exchange.hello(stream))
         self._begin_live(stream, replayed=False, resync=False)
+
+    def leave(self, stream: str) -> None:
+        """Take no further part in a stream that was taken away; what waits still goes out. For the hub."""
+        if stream in self._streams:
+            self._streams.remove(stream)
+            self._exchange.channels[stream].subscribers.discard(self)
 
     async def detach(self) -> None:
         """Take no further part. For the hub."""
@@ -220,9 +237,11 @@ class Subscription:
         for stream in self._streams:
             self._begin_live(stream, replayed=stream in cursors, resync=stream in resync)
         if self._all:
-            for stream in self._exchange.channels:
+            for stream in self._exchange.open_streams():
                 if stream not in self._streams:
                     self.join(stream)
+            for stream in [name for name in self._streams if self._exchange.channels[name].closed]:
+                self.leave(stream)  # taken away during the replay
             self._exchange.everything.add(self)
         self.end_if_all_ended()
 

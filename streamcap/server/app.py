@@ -1,27 +1,33 @@
-"""The ASGI application: feed, stream list, health, and a page that says where things are."""
+"""The ASGI application: feed, HTTP API, health, metrics, and a page that says where things are."""
 
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from streamcap import __version__
 from streamcap.hub import Hub
+from streamcap.journal import Journal, MemoryJournal, Searchable
+from streamcap.scan import Scan
+from streamcap.server.api.health import Health
+from streamcap.server.api.history import History
+from streamcap.server.api.models import StreamView
+from streamcap.server.api.sse import EventStreams
+from streamcap.server.api.streams import StreamInfo, Streams
+from streamcap.server.api.subtitles import LiveSubtitles
+from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
+from streamcap.server.metrics import Metrics, StageTimes
+from streamcap.server.problems import BodyLimit, install
+from streamcap.server.schema import asyncapi, docs_page, install_openapi
 
 __all__ = ["StreamInfo", "create_app"]
 
-_CREDENTIALS = re.compile(r"//[^/@]*@")
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>streamcap</title>
 <h1>streamcap {version}</h1>
@@ -30,99 +36,94 @@ _PAGE = """<!doctype html>
 <li>all streams: <code>{ws}/v1/captions?streams=*</code></li>
 {streams}
 </ul>
-<p><a href="/v1/streams">Streams</a> as JSON; <a href="/healthz">health</a>. In a terminal:
-<code>streamcap watch {ws}</code></p>
+<p><a href="/v1/streams">Streams</a> as JSON; <a href="/docs">the HTTP API</a>; <a href="/healthz">health</a>. In a
+terminal: <code>streamcap watch {ws}</code></p>
 </html>
 """
-
-
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
-    """What the list of streams says beside what the hub knows.
-
-    Attributes:
-        id: as it was opened in the hub.
-        source: where the video comes from, credentials removed.
-    """
-
-    id: str
-    source: str = ""
+PAGE_HEADERS = {"content-security-policy": "default-src 'none'", "x-content-type-options": "nosniff"}
 
 
 def create_app(
-    hub: Hub, *, streams_info: Callable[[], Iterable[StreamInfo]], settings: FeedSettings | None = None
-) -> Starlette:
+    hub: Hub,
+    *,
+    streams_info: Callable[[], Iterable[StreamInfo]],
+    settings: FeedSettings | None = None,
+    control: StreamControl | None = None,
+    stages: StageTimes | None = None,
+) -> FastAPI:
     """The application that serves a hub.
 
     Args:
         streams_info: called for each listing; streams that are not open in the hub are left out.
+        control: what adds, changes and removes streams; None where they are fixed.
+        stages: time per stage of a stream, for the metrics.
     """
-    sockets = FeedSockets(hub, settings or FeedSettings())
+    settings = settings or FeedSettings()
+    app = FastAPI(
+        title="streamcap",
+        version=__version__,
+        summary="Watches live video and says what happens, as it happens",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,  # what is absent from a message is absent, not null: see the protocol
+        # Off: nothing is sent anywhere unless its owner asks for it, and the feed's sockets pass here too.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    install(app)
+    install_openapi(app)
+    app.add_middleware(BodyLimit)
+    streams = Streams(hub, streams_info, control)
+    streams.mount(app)
+    EventStreams(hub, send_timeout_s=settings.send_timeout_s).mount(app)
+    LiveSubtitles(hub).mount(app)
+    History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
+    Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
+    app.router.routes += [_index(streams), *_descriptions(app), *_sockets(FeedSockets(hub, settings))]
+    return app
 
-    def list_streams() -> list[dict[str, Any]]:
-        sources = {info.id: info.source for info in streams_info()}
-        return [_describe(hub, stream, sources.get(stream, "")) for stream in hub.streams]
 
+def _search(journal: Journal, hub: Hub) -> Searchable | None:
+    if isinstance(journal, Searchable):
+        return journal
+    # One in memory is short enough to be read through; of another kind nobody knows what that would cost.
+    return Scan(journal, lambda: hub.streams) if isinstance(journal, MemoryJournal) else None
+
+
+def _index(streams: Streams) -> Route:
     async def index(request: Request) -> Response:
         scheme = "wss" if request.url.scheme == "https" else "ws"
-        return HTMLResponse(
-            _page(f"{scheme}://{request.url.netloc}", list_streams()),
-            headers={"content-security-policy": "default-src 'none'", "x-content-type-options": "nosniff"},
-        )
+        return HTMLResponse(_page(f"{scheme}://{request.url.netloc}", streams.views()), headers=PAGE_HEADERS)
 
-    async def streams(request: Request) -> Response:
-        return JSONResponse({"streams": list_streams()})
-
-    async def healthz(request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(request: Request) -> Response:
-        if hub.closed or not hub.streams:
-            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "stopping" if hub.closed else "no stream is open yet")
-        if hub.trouble:
-            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, hub.trouble)
-        return PlainTextResponse("ready\n")
-
-    return Starlette(
-        routes=[
-            Route("/", index),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/v1/streams", streams),
-            WebSocketRoute("/v1/streams/{stream}/captions", sockets.one),
-            WebSocketRoute("/v1/captions", sockets.many),
-            WebSocketRoute("/{path:path}", sockets.nowhere),
-        ],
-        exception_handlers={HTTPException: _http_error},
-    )
+    return Route("/", index, include_in_schema=False)
 
 
-def _describe(hub: Hub, stream: str, source: str) -> dict[str, Any]:
-    state = hub.state(stream)
-    return {
-        "id": stream,
-        "state": state.status.state.value if state.status else None,
-        "source": _CREDENTIALS.sub("//", source),
-        "seq": state.seq,
-        "feed": f"/v1/streams/{stream}/captions",
-    }
+def _descriptions(app: FastAPI) -> list[Route]:
+    async def docs(request: Request) -> Response:
+        policy = PAGE_HEADERS | {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+        return HTMLResponse(docs_page(app.openapi()), headers=policy)
+
+    async def feed(request: Request) -> Response:
+        return JSONResponse(asyncapi(request.url.netloc, secure=request.url.scheme == "https"))
+
+    return [
+        Route("/docs", docs, include_in_schema=False),
+        Route("/asyncapi.json", feed, include_in_schema=False),
+    ]
 
 
-def _page(ws: str, streams: list[dict[str, Any]]) -> str:
+def _sockets(sockets: FeedSockets) -> list[WebSocketRoute]:
+    return [
+        WebSocketRoute("/v1/streams/{stream}/captions", sockets.one),
+        WebSocketRoute("/v1/captions", sockets.many),
+        WebSocketRoute("/{path:path}", sockets.nowhere),
+    ]
+
+
+def _page(ws: str, streams: list[StreamView]) -> str:
     ws = html.escape(ws)
     lines = []
     for each in streams:
-        name = f"{html.escape(each['id'])} ({html.escape(each['state'] or 'not started')})"
-        lines.append(f"<li>{name}: <code>{ws}{each['feed']}</code></li>")
+        name = f"{html.escape(each.id)} ({html.escape(each.state or 'not started')})"
+        lines.append(f"<li>{name}: <code>{ws}{each.feed}</code></li>")
     return _PAGE.format(version=__version__, ws=ws, streams="\n".join(lines))
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _problem(HTTPStatus(error.status_code), error.detail, error.headers)
-
-
-def _problem(status: HTTPStatus, detail: str, headers: Any = None) -> Response:
-    """RFC 9457."""
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return JSONResponse(body, status.value, headers=headers, media_type="application/problem+json")

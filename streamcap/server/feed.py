@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from starlette.datastructures import QueryParams
@@ -22,14 +22,13 @@ from streamcap.errors import FeedError, UsageError
 from streamcap.hub import ALL, Hub, SubscribeRefused
 from streamcap.hub.outbox import Closing
 from streamcap.hub.subscription import Subscription
+from streamcap.server.race import first
 from streamcap.server.transport import FORCE_CLOSE
 from streamcap.wire import KINDS, STREAM_ID, SUBPROTOCOL, CloseCode, ErrorMessage, encode, wall_time
 
 __all__ = ["FeedQuery", "FeedSettings", "FeedSockets", "parse_query"]
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # Protocol v1 gives a subscriber nothing to say. Keepalives of simple-minded clients fit in here for a day; each message
 # counts for MESSAGE_COST at least, so that empty ones are not free.
@@ -161,7 +160,7 @@ class FeedSockets:
             query.streams, interim=query.interim, kinds=query.kinds, after=query.after, epoch=query.epoch
         )
         async with subscribe as subscription:
-            return await _first(self._send(socket, subscription), self._read(socket), _wait_cut(subscription))
+            return await first(self._send(socket, subscription), self._read(socket), _wait_cut(subscription))
 
     def _is_allowed(self, socket: WebSocket) -> bool:
         origin = socket.headers.get("origin")
@@ -220,15 +219,3 @@ def _force(socket: WebSocket, code: int, reason: str) -> bool:
         return False
     cast("Callable[[int, str], None]", extension["call"])(code, reason)
     return True
-
-
-async def _first(*activities: Coroutine[Any, Any, T]) -> T:
-    """Result of the first that ends, in order where several do; the others are cancelled and awaited."""
-    tasks = [asyncio.create_task(activity) for activity in activities]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return next(task for task in tasks if task in done).result()

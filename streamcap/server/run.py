@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from streamcap.errors import UsageError
-from streamcap.server.transport import FeedWebSocketProtocol
+from streamcap.server.transport import FeedHttpProtocol, FeedWebSocketProtocol
 
 __all__ = ["Listening", "bind", "serve"]
 
@@ -87,7 +87,7 @@ async def serve(
     listener = listener or bind(host, port)
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=FeedHttpProtocol,
         ws=FeedWebSocketProtocol,
         ws_max_size=CLIENT_MESSAGE_MAX,
         ws_ping_interval=PING_S,

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from streamcap.config import Settings
+from streamcap.config import Profile, Settings
 from streamcap.flow import SystemClock
 from streamcap.hub import Hub
 from streamcap.journal import Journal, MemoryJournal, Retention
@@ -15,6 +15,8 @@ from streamcap.manager import Manager
 from streamcap.models.pool import Models
 from streamcap.server import Listening, StreamInfo, create_app
 from streamcap.server import serve as serve_app
+from streamcap.server.control import Control
+from streamcap.server.registry import Registry
 from streamcap.server.run import bind
 
 __all__ = ["Service", "running"]
@@ -27,8 +29,9 @@ class Service:
         listening: where the feed is served.
     """
 
-    def __init__(self, manager: Manager, listening: Listening, server: asyncio.Task[None]) -> None:
+    def __init__(self, manager: Manager, hub: Hub, listening: Listening, server: asyncio.Task[None]) -> None:
         self.manager = manager
+        self.hub = hub
         self.listening = listening
         self._server = server
         self._stop = asyncio.Event()
@@ -57,19 +60,22 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
 
     Raises:
         UsageError: a stream's source is of no known sort, or the address cannot be listened on.
-        ConfigError: the data folder or the journal in it cannot be used.
+        ConfigError: the data folder, the journal in it, or what it holds of streams added earlier cannot be used.
         FeedError: the disk that the journal lies on is full or fails.
     """
     listener = bind(settings.server.host, settings.server.port)
     clock = SystemClock()
+    registry = Registry(settings.server.data) if settings.server.data is not None else None
     journal = await _open_journal(settings)
     hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
     manager = Manager(hub, models, clock)
-    app = create_app(hub, streams_info=lambda: [StreamInfo(info.id, info.source) for info in manager.infos()])
+    control = Control(manager, registry, fixed=[stream.id for stream in settings.streams])
+    app = create_app(hub, streams_info=lambda: _infos(manager), control=control, stages=manager.stages)
     server: asyncio.Task[None] | None = None
     try:
         for stream in settings.streams:  # before it listens: a stream that is not open yet would be answered 4404
             await manager.start(stream)
+        await control.restore()
         ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(
             serve_app(app, host=settings.server.host, listener=listener, ready=ready), name="server"
@@ -78,7 +84,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if server.done():
             server.result()
-        yield Service(manager, ready.result(), server)
+        yield Service(manager, hub, ready.result(), server)
     finally:
         await manager.stop()
         await hub.close()
@@ -97,3 +103,18 @@ async def _open_journal(settings: Settings) -> Journal:
     keep = settings.journal
     retention = Retention(messages=keep.max_messages, size=keep.max_bytes, age_s=keep.max_age_days * 24 * 3600)
     return await SqliteJournal.open(settings.server.data, retention=retention)
+
+
+def _infos(manager: Manager) -> list[StreamInfo]:
+    return [
+        StreamInfo(
+            info.id,
+            info.source,
+            fps=info.fps,
+            profile=Profile(info.profile),
+            paused=info.paused,
+            frames=info.frames,
+            drops=info.dropped,
+        )
+        for info in manager.infos()
+    ]

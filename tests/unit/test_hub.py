@@ -460,3 +460,84 @@ async def test_close_lets_subscribers_finish_and_refuses_new_ones() -> None:
                 pass
         assert refusal.value.code is CloseCode.RESTARTING
     assert hub.state("cam").seq == 2
+
+
+# Streams that are taken away
+
+
+async def test_a_stream_that_is_taken_away_leaves_feeds_of_all_and_comes_back_with_its_numbers() -> None:
+    hub = await opened("cam", "yard")
+    async with hub.subscribe() as feed:
+        assert types(await take(feed, 4)) == ["hello", "hello", "snapshot", "snapshot"]
+        await hub.publish("cam", event(1))
+        await hub.publish("cam", status(StreamState.ENDED))
+        hub.close_stream("cam")
+        assert hub.streams == ("yard",) and feed.streams == ("yard",)
+        await hub.publish("yard", event(2, "yard"))
+        assert types(await take(feed, 3)) == ["event", "status", "event"], "what was said before still comes"
+        with pytest.raises(UsageError, match="no such stream"):
+            await hub.publish("cam", event(3))
+        with pytest.raises(SubscribeRefused) as refused:
+            async with hub.subscribe("cam"):
+                pass
+        assert refused.value.code is CloseCode.NO_SUCH_STREAM
+        await hub.open_stream("cam")
+        hello, snapshot = await take(feed, 2)
+        assert isinstance(hello, HelloMessage) and (hello.stream, hello.seq) == ("cam", 2)
+        assert isinstance(snapshot, SnapshotMessage) and snapshot.seq == 2
+        assert (await hub.publish("cam", event(4))).seq == 3  # type: ignore[union-attr]
+        assert seqs(await take(feed, 1)) == [3]
+
+
+async def test_who_still_takes_the_end_of_a_stream_may_do_so_and_then_it_is_forgotten() -> None:
+    hub = await opened("cam")
+    async with hub.subscribe("cam") as slow:
+        await take(slow, 2)
+        await hub.publish("cam", event(1))
+        await hub.publish("cam", status(StreamState.ENDED))
+        hub.close_stream("cam")
+        async with hub.subscribe() as other:  # of a hub without streams
+            assert types(await rest(slow)) == ["event", "status"] and code(slow) is CloseCode.ENDED
+            await hub.open_stream("cam")  # while the old one is still spoken of
+            assert [m.type for m in await take(other, 2)] == ["hello", "snapshot"]
+            hub.close_stream("cam")
+    await hub.open_stream("cam")
+    assert hub.state("cam").seq == 2, "read back from the journal"
+    hub.close_stream("cam")
+    with pytest.raises(UsageError):
+        hub.close_stream("cam")
+
+
+async def test_a_stream_that_is_taken_away_during_a_replay() -> None:
+    journal = SlowJournal(reading=0.01)
+    hub = await opened("cam", "yard", journal=journal)
+    for n in range(3):
+        await hub.publish("cam", event(n))
+        await hub.publish("yard", event(n, "yard"))
+    async with hub.subscribe(after={"cam": 0, "yard": 0}, epoch=journal.epoch) as feed:
+        await take(feed, 2)  # the hellos
+        replay = asyncio.create_task(take(feed, 7))
+        await asyncio.sleep(0.005)
+        await hub.publish("cam", status(StreamState.ENDED))
+        hub.close_stream("cam")
+        got = await replay
+        while types(got).count("caught_up") < 2:
+            got += await take(feed, 1)
+        assert [m.seq for m in got if isinstance(m, NumberedMessage) and m.stream == "cam"] == [1, 2, 3, 4], (
+            "to its end"
+        )
+        assert feed.streams == ("yard",)
+        await hub.publish("yard", event(9, "yard"))
+        assert seqs(await take(feed, 1)) == [4]
+
+
+async def test_how_subscriptions_end_is_counted() -> None:
+    hub = await opened("cam", limits=OutboxLimits(messages=1))
+    async with hub.subscribe("cam") as slow:
+        await take(slow, 2)
+        for n in range(3):
+            await hub.publish("cam", event(n))
+    async with hub.subscribe("cam"):
+        pass
+    assert hub.counters.closings == {"too_slow": 1, "left": 1} and hub.counters.too_slow == 1
+    assert hub.commits.count == 3

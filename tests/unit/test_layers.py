@@ -32,9 +32,10 @@ LAYERS: dict[int, set[str]] = {
             "captions",
             "wire",
             "subtitles",
+            "subtitles_live",
         ),
     },
-    3: {"sources", "models", "captioners", "journal", "client"},
+    3: {"sources", "models", "captioners", "journal", "scan", "client"},
     4: {"perception", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
@@ -44,13 +45,13 @@ LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
 # Layer 2 decides; it does not read a clock, wait, or touch the world.
 NOT_PURE = {
     *("asyncio", "concurrent", "multiprocessing", "threading", "time", "socket", "subprocess", "urllib", "http"),
-    *("httpx", "websockets", "starlette", "uvicorn", "av", "onnxruntime", "ai_edge_litert", "platformdirs"),
+    *("httpx", "websockets", "starlette", "fastapi", "uvicorn", "av", "onnxruntime", "ai_edge_litert", "platformdirs"),
 }
 
 # What only a watcher of video needs; a subscriber installs without it.
 NOT_IN_BASE = (
     *("numpy", "av", "cv2", "scipy", "onnxruntime", "ai_edge_litert", "inflect", "platformdirs", "httpx"),
-    *("starlette", "uvicorn"),
+    *("starlette", "uvicorn", "fastapi", "prometheus_client"),
 )
 
 

@@ -1,0 +1,1 @@
+"""The HTTP API: streams, history, search, the feed as server-sent events, live subtitles."""

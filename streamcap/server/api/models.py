@@ -1,0 +1,84 @@
+"""What the HTTP API takes and gives, beside the messages of the feed (``streamcap.wire``)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamcap.config import Profile, StreamSettings
+from streamcap.wire import STREAM_ID, CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
+
+__all__ = ["HistoryPage", "NewStream", "SearchPage", "StreamChange", "StreamList", "StreamView"]
+
+Durable = Annotated[CaptionMessage | EventMessage | StatusMessage | GapMessage, Field(discriminator="type")]
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"  # an address on one line
+
+
+class NewStream(StreamSettings):
+    """A stream to begin."""
+
+    id: Annotated[str, Field(pattern=STREAM_ID, examples=["yard"])]
+    source: Annotated[str, Field(min_length=1, max_length=2048, pattern=_PRINTABLE, examples=["test:?seconds=60"])]
+    captioner: Literal["grounded"] = "grounded"
+
+
+class StreamChange(BaseModel):
+    """What is to be different; what is absent stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fps: Annotated[float, Field(gt=0, le=60)] | None = None
+    profile: Profile | None = None
+    paused: bool | None = None
+
+
+class StreamView(BaseModel):
+    """A stream as the API shows it.
+
+    ``source`` is without credentials; ``frames`` and ``drops`` count since watching began or was last changed; ``seq``
+    is the newest durable message; the last four are where its feed and its subtitles are.
+    """
+
+    id: str
+    state: StreamState | None
+    reason: str
+    source: str
+    fps: float | None
+    profile: Profile | None
+    paused: bool
+    frames: int
+    drops: int
+    seq: int
+    subscribers: int
+    feed: str
+    sse: str
+    history: str
+    subtitles: str
+
+
+class StreamList(BaseModel):
+    """All streams, in the order of their start."""
+
+    streams: list[StreamView]
+
+
+class HistoryPage(BaseModel):
+    """Durable messages of a stream, oldest first.
+
+    ``earliest`` is the oldest number that is still held; where ``after`` lies before it, what is in between is gone.
+    ``next`` goes into ``after`` for what follows, and is absent at the end of what there is now.
+    """
+
+    stream: str
+    epoch: str
+    earliest: int
+    newest: int
+    next: int | None = None
+    messages: list[Durable]
+
+
+class SearchPage(BaseModel):
+    """Captions and events that were found, newest first."""
+
+    messages: list[Annotated[CaptionMessage | EventMessage, Field(discriminator="type")]]

@@ -1,0 +1,149 @@
+"""``/v1/streams``: list, add, change, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import FastAPI, Path
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from streamcap.config import Profile
+from streamcap.hub import Hub
+from streamcap.server.api.models import NewStream, StreamChange, StreamList, StreamView
+from streamcap.server.control import StreamControl
+from streamcap.server.problems import documented
+from streamcap.sources import redact
+from streamcap.wire import STREAM_ID
+
+__all__ = ["StreamId", "StreamInfo", "Streams", "missing"]
+
+_TAGS: Final[list[str | Enum]] = ["streams"]
+StreamId = Annotated[str, Path(pattern=STREAM_ID, description="Id of a stream.")]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What the list of streams says beside what the hub knows.
+
+    Attributes:
+        id: as it was opened in the hub.
+        source: where the video comes from; credentials are taken away before it is shown.
+        fps, profile: None where they are not known.
+    """
+
+    id: str
+    source: str = ""
+    fps: float | None = None
+    profile: Profile | None = None
+    paused: bool = False
+    frames: int = 0
+    drops: int = 0
+
+
+def missing(stream: str) -> HTTPException:
+    """What to raise where there is no such stream."""
+    return HTTPException(HTTPStatus.NOT_FOUND, f"there is no stream {stream}")
+
+
+class Streams:
+    """The operations on streams.
+
+    Args:
+        infos: called for each listing; streams that are not open in the hub are left out.
+        control: None where streams cannot be changed at run time: the operations that would do it answer 501.
+    """
+
+    def __init__(self, hub: Hub, infos: Callable[[], Iterable[StreamInfo]], control: StreamControl | None) -> None:
+        self._hub, self._infos, self._control = hub, infos, control
+
+    def mount(self, app: FastAPI) -> None:
+        """Add the routes."""
+        path, one = "/v1/streams", "/v1/streams/{stream}"
+        no_such = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+        writes = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        fails = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.SERVICE_UNAVAILABLE)
+        app.get(path, tags=_TAGS, summary="All streams")(self.list_all)
+        app.post(
+            path,
+            tags=_TAGS,
+            status_code=201,
+            summary="Add a stream and begin to watch it",
+            responses=documented(*writes, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY, *fails),
+        )(self.add)
+        app.get(one, tags=_TAGS, summary="One stream", responses=documented(*no_such))(self.get)
+        app.patch(
+            one, tags=_TAGS, summary="Change, pause or resume a stream", responses=documented(*no_such, *writes, *fails)
+        )(self.change)
+        app.delete(one, tags=_TAGS, status_code=204, summary="End a stream", responses=documented(*no_such, *fails))(
+            self.remove
+        )
+
+    @property
+    def can_add(self) -> bool:
+        """True where streams can be added at run time."""
+        return self._control is not None
+
+    def views(self) -> list[StreamView]:
+        """All streams as they are shown."""
+        infos = {info.id: info for info in self._infos()}
+        return [self._view(infos.get(stream) or StreamInfo(stream)) for stream in self._hub.streams]
+
+    async def list_all(self) -> StreamList:
+        """All streams, in the order of their start."""
+        return StreamList(streams=self.views())
+
+    async def add(self, body: NewStream, response: Response) -> StreamView:
+        """The stream is watched at once, and again after a restart of the server where it has a data folder."""
+        await self._controlled().add(body)
+        response.headers["location"] = f"/v1/streams/{body.id}"
+        return self._one(body.id)
+
+    async def get(self, stream: StreamId) -> StreamView:
+        """One stream."""
+        return self._one(stream)
+
+    async def change(self, stream: StreamId, body: StreamChange) -> StreamView:
+        """What is open becomes final; then the stream is watched anew with the new settings, unless it is paused."""
+        await self._controlled().change(stream, fps=body.fps, profile=body.profile, paused=body.paused)
+        return self._one(stream)
+
+    async def remove(self, stream: StreamId) -> None:
+        """What is open becomes final and the stream ends. Its history can still be read."""
+        await self._controlled().remove(stream)
+
+    def _controlled(self) -> StreamControl:
+        if self._control is None:
+            raise HTTPException(HTTPStatus.NOT_IMPLEMENTED, "the streams of this server cannot be changed")
+        return self._control
+
+    def _one(self, stream: str) -> StreamView:
+        if stream not in self._hub.streams:
+            raise missing(stream)
+        infos = {info.id: info for info in self._infos()}
+        return self._view(infos.get(stream) or StreamInfo(stream))
+
+    def _view(self, info: StreamInfo) -> StreamView:
+        state = self._hub.state(info.id)
+        path = f"/v1/streams/{info.id}"
+        return StreamView(
+            id=info.id,
+            state=state.status.state if state.status else None,
+            reason=state.status.reason if state.status else "",
+            source=redact(info.source),
+            fps=info.fps,
+            profile=info.profile,
+            paused=info.paused,
+            frames=info.frames,
+            drops=info.drops,
+            seq=state.seq,
+            subscribers=self._hub.watchers(info.id),
+            feed=f"{path}/captions",
+            sse=f"{path}/captions/sse",
+            history=f"{path}/captions",
+            subtitles=f"{path}/live.m3u8",
+        )

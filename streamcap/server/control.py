@@ -1,0 +1,182 @@
+"""What the HTTP API may do to streams: add, change and remove them, and have them back after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final, Protocol
+
+from streamcap.config import StreamSettings
+from streamcap.errors import UsageError
+from streamcap.manager import Manager
+from streamcap.server.registry import Kept, Registry
+from streamcap.sources import Kind, parse
+
+__all__ = [
+    "STREAMS_MAX",
+    "AdmitSource",
+    "Control",
+    "NotAllowed",
+    "SourceRefused",
+    "StreamControl",
+    "StreamExists",
+    "StreamMissing",
+    "no_local_files",
+]
+
+logger = logging.getLogger(__name__)
+
+STREAMS_MAX: Final = 256  # each has threads, a decoder and a memory of its own; far above what one machine watches
+
+AdmitSource = Callable[[str], Awaitable[None]]
+"""Lets a source address pass or raises ``UsageError`` (it cannot be) or ``SourceRefused`` (it may not be)."""
+
+
+class StreamExists(UsageError):
+    """There is a stream of that id."""
+
+
+class StreamMissing(UsageError):
+    """There is no stream of that id."""
+
+
+class NotAllowed(UsageError):
+    """It could be done, but not by way of the API."""
+
+
+class SourceRefused(NotAllowed):
+    """A source that may not be opened by way of the API."""
+
+
+class StreamControl(Protocol):
+    """The seam between the HTTP API and what runs the streams."""
+
+    async def add(self, settings: StreamSettings) -> None:
+        """Begin to watch a stream, and keep it for the next start.
+
+        Raises:
+            StreamExists: there is one of that id.
+            SourceRefused: its source may not be opened from here.
+            NotAllowed: there are too many streams.
+            UsageError: its source is of no known sort.
+            StreamcapError: it cannot be kept; it is not watched either.
+        """
+        ...
+
+    async def change(
+        self, stream: str, *, fps: float | None = None, profile: str | None = None, paused: bool | None = None
+    ) -> None:
+        """Watch a stream with other settings, pause or resume it; None leaves a setting as it is.
+
+        Raises:
+            StreamMissing: there is none of that id.
+            StreamcapError: it cannot be kept; nothing has changed.
+        """
+        ...
+
+    async def remove(self, stream: str) -> None:
+        """End a stream and keep it no longer.
+
+        Raises:
+            StreamMissing: there is none of that id.
+            StreamcapError: that cannot be written down; it goes on.
+        """
+        ...
+
+
+async def no_local_files(source: str) -> None:
+    """The rule where no other is given: nothing of this machine's own may be opened by way of the API.
+
+    Raises:
+        SourceRefused: a file or a device.
+        UsageError: the source is of no known sort.
+    """
+    if parse(source).kind in (Kind.FILE, Kind.DEVICE):
+        raise SourceRefused("files and devices of the server cannot be added over the API")
+
+
+class Control:
+    """The control of a manager's streams, with a registry where there is a data folder. One call at a time.
+
+    Args:
+        fixed: ids from the settings file: they are as the file says again after a restart, whatever is done here.
+        admit: which sources may be added.
+        streams_max: streams beyond this are refused.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        registry: Registry | None = None,
+        *,
+        fixed: Collection[str] = (),
+        admit: AdmitSource = no_local_files,
+        streams_max: int = STREAMS_MAX,
+    ) -> None:
+        self._manager, self._registry = manager, registry
+        self._fixed = frozenset(fixed)
+        self._admit, self._streams_max = admit, streams_max
+        self._turn = asyncio.Lock()
+
+    async def restore(self) -> None:
+        """Begin what was kept at an earlier run. One that cannot be begun any more is told of in the log, and kept."""
+        for kept in self._registry.kept.values() if self._registry is not None else ():
+            stream = kept.settings.id
+            if stream in self._fixed:
+                logger.warning("the settings file's stream %s is taken, not the one that was added to it", stream)
+                continue
+            try:
+                await self._manager.start(kept.settings, paused=kept.paused)
+            except UsageError as error:
+                logger.error("stream %s cannot be begun again: %s", stream, error)  # noqa: TRY400 - no defect
+
+    async def add(self, settings: StreamSettings) -> None:
+        """See ``StreamControl``."""
+        async with self._turn:
+            known = [info.id for info in self._manager.infos()]
+            if settings.id in known:
+                raise StreamExists(f"there is already a stream {settings.id}")
+            if len(known) >= self._streams_max:
+                raise NotAllowed(f"there are {len(known)} streams already, and no more are taken")
+            await self._admit(settings.source)
+            if self._registry is not None:
+                await self._registry.put(Kept(settings=settings))
+            try:
+                await self._manager.start(settings)
+            except BaseException:
+                if self._registry is not None:
+                    await self._registry.drop(settings.id)
+                raise
+
+    async def change(
+        self, stream: str, *, fps: float | None = None, profile: str | None = None, paused: bool | None = None
+    ) -> None:
+        """See ``StreamControl``."""
+        async with self._turn:
+            now = self._is_paused(stream)
+            wanted = {"fps": fps, "profile": profile}
+            settings = StreamSettings.model_validate(
+                self._manager.settings(stream).model_dump() | {k: v for k, v in wanted.items() if v is not None}
+            )
+            pause = now if paused is None else paused
+            if (settings, pause) == (self._manager.settings(stream), now):
+                return
+            if self._registry is not None and stream not in self._fixed:
+                await self._registry.put(Kept(settings=settings, paused=pause))
+            await self._manager.change(stream, settings, paused=pause)
+
+    async def remove(self, stream: str) -> None:
+        """See ``StreamControl``."""
+        async with self._turn:
+            self._is_paused(stream)
+            if self._registry is not None:
+                await self._registry.drop(stream)
+            await self._manager.remove(stream)
+
+    def _is_paused(self, stream: str) -> bool:
+        """Whether the stream is paused."""
+        for info in self._manager.infos():
+            if info.id == stream:
+                return info.paused
+        raise StreamMissing(f"there is no stream {stream}")

@@ -1,0 +1,150 @@
+"""``/metrics`` for Prometheus. Everything is read where it is counted, at the moment of the scrape.
+
+Only what nobody else counts is counted here: how old captions were when they went out, and how many went out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from streamcap import __version__
+from streamcap.hub import Hub
+from streamcap.metrics import Histogram, StageTime
+from streamcap.server.api.streams import StreamInfo
+from streamcap.types import CaptionStatus
+from streamcap.wire import CaptionMessage, PublishableMessage, StreamState
+
+__all__ = ["Metrics", "StageTimes"]
+
+StageTimes = Callable[[str], Mapping[str, StageTime]]
+"""Time per stage of a stream, by the names of the stages."""
+
+# Seconds from the capture of the last frame a text speaks of to its hand-over: a grounded draft takes tenths, a large
+# model seconds, and past a minute it is not live any more.
+AGE_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
+_FINAL: Final = "final"
+_DRAFT: Final = "draft"
+
+
+class Metrics(Collector):
+    """Collects a hub's and its streams' numbers. One for each hub: it listens to what is published.
+
+    Args:
+        infos: called for each scrape; streams that are not open in the hub are left out.
+        stages: time per stage of a stream.
+    """
+
+    def __init__(self, hub: Hub, infos: Callable[[], Iterable[StreamInfo]], stages: StageTimes | None = None) -> None:
+        self._hub, self._infos, self._stages = hub, infos, stages
+        self._ages: dict[tuple[str, str], Histogram] = {}
+        self._messages: Counter[tuple[str, str]] = Counter()
+        hub.on_published = self._on_published
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """All numbers in the form that a scraper asks for, and its media type."""
+        encoder, media_type = choose_encoder(accept)
+        return encoder(self._registry), media_type
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        yield InfoMetricFamily("streamcap", "The program", {"version": __version__})
+        open_streams = set(self._hub.streams)
+        for key in [key for key in self._ages if key[0] not in open_streams]:
+            del self._ages[key]
+        for key in [key for key in self._messages if key[0] not in open_streams]:
+            del self._messages[key]
+        yield from self._of_streams()
+        yield from self._of_messages()
+        yield from self._of_the_hub()
+
+    def _on_published(self, message: PublishableMessage) -> None:
+        kind: str = message.type
+        if isinstance(message, CaptionMessage):
+            if message.status is CaptionStatus.RETRACTED:
+                kind = "retraction"
+            else:
+                kind = _FINAL if message.status is CaptionStatus.FINAL else _DRAFT
+                self._ages.setdefault((message.stream, kind), Histogram(AGE_BOUNDS)).add(message.age_ms / 1000)
+        self._messages[message.stream, kind] += 1
+
+    def _of_streams(self) -> Iterator[Metric]:
+        by_state = GaugeMetricFamily("streamcap_streams", "Streams by their state", labels=["state"])
+        state_of = GaugeMetricFamily(
+            "streamcap_stream_state", "1 for the state of a stream", labels=["stream", "state"]
+        )
+        frames = CounterMetricFamily("streamcap_frames", "Frames looked at", labels=["stream"])
+        drops = CounterMetricFamily("streamcap_frames_dropped", "Frames nobody had time to look at", labels=["stream"])
+        seq = GaugeMetricFamily("streamcap_stream_seq", "Number of the newest durable message", labels=["stream"])
+        watchers = GaugeMetricFamily("streamcap_stream_subscribers", "Live subscriptions", labels=["stream"])
+        stages = HistogramMetricFamily("streamcap_stage_seconds", "Time per run of a stage", labels=["stream", "stage"])
+        states: Counter[str] = Counter({state.value: 0 for state in StreamState})
+        open_streams = set(self._hub.streams)
+        for info in self._infos():
+            if info.id not in open_streams:
+                continue
+            known = self._hub.state(info.id)
+            state = known.status.state.value if known.status else StreamState.CONNECTING.value
+            states[state] += 1
+            state_of.add_metric([info.id, state], 1)
+            frames.add_metric([info.id], info.frames)
+            drops.add_metric([info.id], info.drops)
+            seq.add_metric([info.id], known.seq)
+            watchers.add_metric([info.id], self._hub.watchers(info.id))
+            for name, stage in sorted(self._stages(info.id).items()) if self._stages is not None else ():
+                _add(stages, [info.id, name], stage.spread)
+        for state, count in states.items():
+            by_state.add_metric([state], count)
+        yield from (by_state, state_of, frames, drops, seq, watchers, stages)
+
+    def _of_messages(self) -> Iterator[Metric]:
+        ages = HistogramMetricFamily(
+            "streamcap_caption_age_seconds",
+            "From the capture of the last frame that a caption speaks of to its hand-over to the feed",
+            labels=["stream", "status"],
+        )
+        for (stream, status), spread in self._ages.items():
+            _add(ages, [stream, status], spread)
+        messages = CounterMetricFamily("streamcap_messages", "Messages published", labels=["stream", "kind"])
+        for (stream, kind), count in self._messages.items():
+            messages.add_metric([stream, kind], count)
+        yield from (ages, messages)
+
+    def _of_the_hub(self) -> Iterator[Metric]:
+        counters = self._hub.counters
+        yield GaugeMetricFamily("streamcap_subscribers", "Subscriptions that are open", self._hub.subscribers)
+        closed = CounterMetricFamily(
+            "streamcap_subscriptions_closed", "Subscriptions that are over, by how they ended", labels=["reason"]
+        )
+        for reason, count in ({"too_slow": 0, "left": 0} | dict(counters.closings)).items():
+            closed.add_metric([reason], count)
+        yield closed
+        yield CounterMetricFamily(
+            "streamcap_drafts_conflated", "Drafts that subscribers, gone by now, were spared", counters.conflated
+        )
+        yield CounterMetricFamily(
+            "streamcap_drafts_superseded", "Drafts that came too late and went to nobody", counters.superseded
+        )
+        commits = HistogramMetricFamily("streamcap_journal_commit_seconds", "Time per commit of the journal")
+        _add(commits, [], self._hub.commits.spread)
+        yield commits
+
+
+def _add(family: HistogramMetricFamily, labels: list[str], spread: Histogram) -> None:
+    family.add_metric(labels, buckets=list(spread.cumulative()), sum_value=spread.total)
