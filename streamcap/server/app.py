@@ -18,6 +18,8 @@ from starlette.routing import Route, WebSocketRoute
 from streamcap import __version__
 from streamcap.hub import Hub
 from streamcap.server.feed import FeedSettings, FeedSockets
+from streamcap.server.problems import problem
+from streamcap.server.rules import access_of
 
 __all__ = ["StreamInfo", "create_app"]
 
@@ -59,26 +61,27 @@ def create_app(
     """
     sockets = FeedSockets(hub, settings or FeedSettings())
 
-    def list_streams() -> list[dict[str, Any]]:
+    def list_streams(request: Request) -> list[dict[str, Any]]:
         sources = {info.id: info.source for info in streams_info()}
-        return [_describe(hub, stream, sources.get(stream, "")) for stream in hub.streams]
+        visible = filter(access_of(request.scope).covers, hub.streams)
+        return [_describe(hub, stream, sources.get(stream, "")) for stream in visible]
 
     async def index(request: Request) -> Response:
         scheme = "wss" if request.url.scheme == "https" else "ws"
         return HTMLResponse(
-            _page(f"{scheme}://{request.url.netloc}", list_streams()),
+            _page(f"{scheme}://{request.url.netloc}", list_streams(request)),
             headers={"content-security-policy": "default-src 'none'", "x-content-type-options": "nosniff"},
         )
 
     async def streams(request: Request) -> Response:
-        return JSONResponse({"streams": list_streams()})
+        return JSONResponse({"streams": list_streams(request)})
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(request: Request) -> Response:
         if hub.closed or not hub.streams:
-            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "stopping" if hub.closed else "no stream is open yet")
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "stopping" if hub.closed else "no stream is open yet")
         return PlainTextResponse("ready\n")
 
     return Starlette(
@@ -117,10 +120,4 @@ def _page(ws: str, streams: list[dict[str, Any]]) -> str:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _problem(HTTPStatus(error.status_code), error.detail, error.headers)
-
-
-def _problem(status: HTTPStatus, detail: str, headers: Any = None) -> Response:
-    """RFC 9457."""
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
-    return JSONResponse(body, status.value, headers=headers, media_type="application/problem+json")
+    return problem(HTTPStatus(error.status_code), error.detail, error.headers)

@@ -7,14 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from streamcap.config import Settings
+from streamcap.config import Settings, is_loopback
 from streamcap.flow import SystemClock
 from streamcap.hub import Hub
 from streamcap.journal import MemoryJournal
 from streamcap.manager import Manager
 from streamcap.models.pool import Models
-from streamcap.server import Listening, StreamInfo, create_app
+from streamcap.server import Guard, Listening, StreamInfo, create_app
 from streamcap.server import serve as serve_app
+from streamcap.tokens import guard_for
 
 __all__ = ["Service", "running"]
 
@@ -55,20 +56,33 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
     1012; then the server, then the journal. Cancellation takes the same way.
 
     Raises:
-        UsageError: a stream's source is of no known sort, or the address cannot be listened on.
+        UsageError: a stream's source is of no known sort, or the address cannot be listened on, or everybody could
+            use it from there and nobody said that they may.
+        ConfigError: the tokens, or the certificate, cannot be used.
     """
+    security, local = settings.security, is_loopback(settings.server.host)
+    tokens = guard_for(settings)
     clock = SystemClock()
     journal = MemoryJournal()
     hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
     manager = Manager(hub, models, clock)
     app = create_app(hub, streams_info=lambda: [StreamInfo(info.id, info.source) for info in manager.infos()])
+    guard = Guard(app, tokens, security, hosts=security.allowed_hosts or (() if local else None))
     server: asyncio.Task[None] | None = None
     try:
         for stream in settings.streams:  # before it listens: a stream that is not open yet would be answered 4404
             await manager.start(stream)
         ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(
-            serve_app(app, host=settings.server.host, port=settings.server.port, ready=ready), name="server"
+            serve_app(
+                guard,
+                host=settings.server.host,
+                port=settings.server.port,
+                ready=ready,
+                limits=security.limits,
+                tls=(security.tls_cert, security.tls_key) if security.tls_cert and security.tls_key else None,
+            ),
+            name="server",
         )
         either: list[asyncio.Future[Any]] = [server, ready]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -13,6 +13,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 
+from streamcap.server.limits import Lease
+from streamcap.wire import CloseCode
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
 
@@ -20,10 +23,31 @@ __all__ = ["FORCE_CLOSE", "FeedWebSocketProtocol"]
 
 FORCE_CLOSE: Final = "streamcap.force_close"  # ASGI extension: {"call": (code, reason) -> None}
 LINGER_S: Final = 5.0  # for a peer to take the last frames and to answer the close
+FRAGMENTS_MAX: Final = 64  # of one message; empty ones count in no limit of size
 
 
 class FeedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """One websocket connection; offers ``FORCE_CLOSE`` to the application."""
+    """One websocket connection; offers ``FORCE_CLOSE`` to the application.
+
+    Attributes:
+        lease: its place among the connections that are counted.
+    """
+
+    lease: Lease | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        super().connection_lost(exc)
+        if self.lease is not None:
+            self.lease.leave()
+
+    def handle_cont(self, event: Frame) -> None:
+        """A further part of a message."""
+        if len(self.frames) >= FRAGMENTS_MAX:
+            self.conn.fail(CloseCode.TOO_BIG, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
 
     def force_close(self, code: int, reason: str) -> None:
         """Put a close frame behind what is buffered, without waiting, and cut the socket after ``LINGER_S``.

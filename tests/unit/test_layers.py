@@ -34,7 +34,7 @@ LAYERS: dict[int, set[str]] = {
             "subtitles",
         ),
     },
-    3: {"sources", "models", "captioners", "journal", "client"},
+    3: {"sources", "models", "captioners", "journal", "client", "tokens"},
     4: {"perception", "pipeline", "hub", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
@@ -127,7 +127,15 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["streamcap.client", "streamcap.wire", "streamcap.cli", "streamcap.cli.models", "streamcap.cli.doctor"]
+    "module",
+    [
+        "streamcap.client",
+        "streamcap.wire",
+        "streamcap.cli",
+        "streamcap.cli.models",
+        "streamcap.cli.doctor",
+        "streamcap.tokens",
+    ],
 )
 def test_a_subscriber_installs_without_the_vision_packages(module: str) -> None:
     blocker = f"""
