@@ -67,7 +67,10 @@ def serve(
 
 
 async def _serve(settings: Settings, models: Models) -> None:
+    from streamcap.server.limits import allow_open_files
     from streamcap.server.service import running
+
+    allow_open_files(settings.security.limits.connections)
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     async with running(settings, models) as service:

@@ -315,6 +315,9 @@ _CLOSE: Final = {"connection": "close"}
 
 
 def _size(headers: Headers, most: int) -> _Refusal | None:
+    if "content-length" in headers and "transfer-encoding" in headers:
+        # Two lengths: what stands before us may have believed the other one (request smuggling).
+        return _Refusal(HTTPStatus.BAD_REQUEST, "a body has one length", _CLOSE)
     length = headers.get("content-length", "0")
     if length.isascii() and length.isdigit() and int(length[:20]) <= most:
         return None

@@ -7,7 +7,7 @@ a deadline, which what trickles in does not put off.
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -18,7 +18,8 @@ from streamcap.server.transport import FeedWebSocketProtocol
 
 __all__ = ["FeedHttpProtocol", "http_protocol"]
 
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
+TAKEN_MIN_BYTES: Final = 16 * 1024  # of what waits for it, a client has to take in each ``stall_timeout_s``
+_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
 
 
 class FeedHttpProtocol(H11Protocol):
@@ -30,6 +31,7 @@ class FeedHttpProtocol(H11Protocol):
     lease: Lease | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
+    _waiting = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it, or turn it away; from here on a request's head has to come."""
@@ -78,7 +80,7 @@ class FeedHttpProtocol(H11Protocol):
         """More waits for the client than it takes."""
         super().pause_writing()
         if self._stall_timer is None:
-            self._stall_timer = self.loop.call_later(self.limits.stall_timeout_s, self.transport.abort)
+            self._watch_stall()
 
     def resume_writing(self) -> None:
         """It takes it again."""
@@ -86,6 +88,8 @@ class FeedHttpProtocol(H11Protocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+        if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._await_head()
 
     def _await_head(self) -> None:
         if self._head_timer is not None:
@@ -94,8 +98,26 @@ class FeedHttpProtocol(H11Protocol):
 
     def _head_late(self) -> None:
         self._head_timer = None
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is not None and not self.cycle.response_complete:
+            return
+        if self.transport.get_write_buffer_size() == 0:
             self.transport.abort()
+        elif self._stall_timer is None:  # it still takes what it was told, which is for the other deadline to judge
+            self._watch_stall()
+
+    def _watch_stall(self) -> None:
+        self._waiting = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(self.limits.stall_timeout_s, self._stalled)
+
+    def _stalled(self) -> None:
+        self._stall_timer = None
+        waiting = self.transport.get_write_buffer_size()
+        if waiting == 0:
+            self._await_head()
+        elif waiting > self._waiting - TAKEN_MIN_BYTES:
+            self.transport.abort()
+        else:
+            self._watch_stall()
 
     def _stop_timers(self) -> None:
         for timer in (self._head_timer, self._stall_timer):

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
+import resource
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Buckets", "Connections", "Lease", "client_key"]
+__all__ = ["FILES_RESERVED", "Buckets", "Connections", "Lease", "allow_open_files", "client_key", "room_for"]
+
+logger = logging.getLogger(__name__)
 
 ADDRESSES_MAX: Final = 10_000  # remembered at a time: about 2 MB
+
+
+FILES_RESERVED: Final = 200  # open files kept for sources, journal, models and the like
+
+
+def allow_open_files(connections: int) -> None:
+    """Let the process hold this many connections, as far as the system allows. For the owner of the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES_RESERVED
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def room_for(connections: int) -> int:
+    """How many of these connections the process can hold. Without this a flood would take the files of everything else:
+    a camera could not be opened again, nor a journal be written.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= connections + FILES_RESERVED:
+        return connections
+    room = max(1, soft - FILES_RESERVED)
+    logger.warning("%d connections at most, as the system allows %d open files: see ulimit -n", room, soft)
+    return room
 
 
 def client_key(host: str | None, *, exempt_loopback: bool = True) -> str | None:

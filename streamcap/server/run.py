@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from streamcap.config import LimitSettings
 from streamcap.errors import ConfigError, UsageError
 from streamcap.server.http_transport import http_protocol
-from streamcap.server.limits import Connections
+from streamcap.server.limits import Connections, room_for
 from streamcap.server.transport import FeedWebSocketProtocol
 
 __all__ = ["Listening", "serve"]
@@ -127,7 +127,7 @@ async def serve(
     listener = _bind(host, port)
     config = uvicorn.Config(
         app,
-        http=http_protocol(limits, Connections(limits.connections, limits.connections_per_address)),
+        http=http_protocol(limits, Connections(room_for(limits.connections), limits.connections_per_address)),
         h11_max_incomplete_event_size=limits.header_bytes,
         ssl_certfile=certificate,
         ssl_keyfile=key,
