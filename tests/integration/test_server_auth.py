@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,12 +22,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin, Subprotocol
 
 from streamcap import tokens as tokens_module
+from streamcap.client import subscribe
 from streamcap.config import LimitSettings, SecuritySettings
+from streamcap.errors import FeedClosed, UsageError
 from streamcap.server import Guard, Listening, serve
 from streamcap.server.rules import access_of
 from streamcap.tokens import Scope, TokenFile, TokenGuard
 from streamcap.wire import SUBPROTOCOL, ErrorMessage, Message, decode
 from tests.feeding import event, opened, receive, serving
+from tests.prerequisites import ROOT
 
 CAM = "/v1/streams/cam/captions"
 QUICK = SecuritySettings(limits=LimitSettings(auth_timeout_s=0.3))
@@ -342,3 +348,42 @@ async def test_names_that_are_not_ours() -> None:
             compression=None,
         ) as connection:
             assert (await refused(connection))[:2] == ("forbidden", 4403)
+
+
+# The Python client
+
+
+async def test_the_client_brings_its_token(keys: Keys) -> None:
+    hub = await opened("cam", "yard")
+    async with serving(hub, tokens=keys.guard()) as where:
+        async with subscribe(where.url, token=keys.cam) as feed:
+            assert [(await anext(feed)).stream for _ in range(2)] == ["cam", "cam"]
+        for token, code in ((None, 4401), (keys.wrong, 4401), (keys.publish, 4403)):
+            with pytest.raises(FeedClosed) as closed:
+                async with subscribe(where.url, token=token) as feed:
+                    await anext(feed)  # the error
+                    await anext(feed)
+            assert closed.value.code == code and closed.value.hint
+    for bad in ("", "a b", "a\nb", "ü"):
+        with pytest.raises(UsageError, match="no token"):
+            async with subscribe("ws://127.0.0.1:1", token=bad):
+                pass
+
+
+async def test_watch_takes_the_token_from_the_environment(keys: Keys) -> None:
+    hub = await opened()
+    async with serving(hub, tokens=keys.guard()) as where:
+        for token, code, said in ((keys.cam, 0, b'"hello"'), (keys.wrong, 3, b"the token is not valid")):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "streamcap", "watch", "--json", where.url + CAM),
+                cwd=ROOT,
+                env=os.environ | {"STREAMCAP_TOKEN": token},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            assert process.stdout is not None
+            first = await asyncio.wait_for(process.stdout.readline(), 20)
+            if code == 0:
+                process.send_signal(signal.SIGINT)
+            out, err = await asyncio.wait_for(process.communicate(), 20)
+            assert process.returncode == code and said in first + out + err, err
