@@ -22,7 +22,7 @@ from streamcap.server.http_transport import http_protocol
 from streamcap.server.limits import Connections, room_for
 from streamcap.server.transport import FeedWebSocketProtocol
 
-__all__ = ["Listening", "serve"]
+__all__ = ["Listening", "bind", "check_tls", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ async def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8750,
+    listener: socket.socket | None = None,
     ready: asyncio.Future[Listening] | None = None,
     shutdown_s: float = SHUTDOWN_S,
     limits: LimitSettings | None = None,
@@ -113,6 +114,7 @@ async def serve(
 
     Args:
         port: 0 for any free one.
+        listener: from :func:`bind`, instead of ``host`` and ``port``; closed at the end.
         ready: set to the real address once connections are accepted.
         tls: certificate chain and key, PEM files.
 
@@ -123,8 +125,8 @@ async def serve(
     limits = limits or LimitSettings()
     certificate, key = tls or (None, None)
     if tls is not None:
-        _check_tls(*tls)
-    listener = _bind(host, port)
+        check_tls(*tls)
+    listener = listener or bind(host, port)
     config = uvicorn.Config(
         app,
         http=http_protocol(limits, Connections(room_for(limits.connections), limits.connections_per_address)),
@@ -190,7 +192,12 @@ async def _stop(server: _Server, running: asyncio.Task[None], shutdown_s: float)
         await asyncio.gather(running, *server.server_state.tasks, return_exceptions=True)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to an address, so that it is known to be free before anything is started.
+
+    Raises:
+        UsageError: it cannot be listened on.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -211,7 +218,12 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _check_tls(certificate: Path, key: Path) -> None:
+def check_tls(certificate: Path, key: Path) -> None:
+    """Return where a certificate chain and its key can be used.
+
+    Raises:
+        ConfigError: they cannot.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key, password=_no_password)

@@ -15,6 +15,7 @@ from streamcap.manager import Manager
 from streamcap.models.pool import Models
 from streamcap.server import Guard, Listening, StreamInfo, create_app
 from streamcap.server import serve as serve_app
+from streamcap.server.run import bind, check_tls
 from streamcap.tokens import guard_for
 
 __all__ = ["Service", "running"]
@@ -62,6 +63,10 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
     """
     security, local = settings.security, is_loopback(settings.server.host)
     tokens = guard_for(settings)
+    tls = (security.tls_cert, security.tls_key) if security.tls_cert and security.tls_key else None
+    if tls is not None:
+        check_tls(*tls)
+    listener = bind(settings.server.host, settings.server.port)
     clock = SystemClock()
     journal = MemoryJournal()
     hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
@@ -77,10 +82,10 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
             serve_app(
                 guard,
                 host=settings.server.host,
-                port=settings.server.port,
+                listener=listener,
                 ready=ready,
                 limits=security.limits,
-                tls=(security.tls_cert, security.tls_key) if security.tls_cert and security.tls_key else None,
+                tls=tls,
             ),
             name="server",
         )
@@ -95,4 +100,5 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         if server is not None:
             server.cancel()
             await asyncio.wait({server})
+        listener.close()
         await journal.close()
