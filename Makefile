@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup weights demo test lint format quality bench clean
+.PHONY: help setup weights demo test js lint format quality bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ test: $(INSTALLED)  ## Run the tests
 	@$(BIN)/streamcap models pull default || echo "going on without weights"
 	$(BIN)/python -m pytest $(ARGS)
 
+# Its tests start feed servers with this virtual environment's Python.
+js: $(INSTALLED)  ## Check and test the JavaScript client (Node 20.10 or newer)
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 10) ? 0 : 1)' || { \
+		echo "the JavaScript client needs Node 20.10 or newer, with npm"; exit 1; }
+	cd clients/js && npm ci --no-audit --no-fund && npm run check && npm test
+
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,4 +65,4 @@ bench: weights  ## Measure speed, memory and latency
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:  ## Remove what was built here; the weights in the user's cache stay
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) clients/js/node_modules clients/js/types build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

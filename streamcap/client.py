@@ -61,7 +61,8 @@ _STATUS_CODES: Final = {
 }
 _HINTS: Final = {
     CloseCode.NO_SUCH_STREAM: "the server's page at / lists its streams",
-    CloseCode.UNAUTHORIZED: "the server wants a token",
+    CloseCode.UNAUTHORIZED: "the server wants a token: --token, or STREAMCAP_TOKEN",
+    CloseCode.FORBIDDEN: "the token is not for this; whoever runs the server can make another",
 }
 
 
@@ -108,8 +109,12 @@ class Feed:
         interim: bool,
         kinds: Iterable[str] | None,
         reconnect: bool,
+        token: str | None = None,
     ) -> None:
         self._url = feed_url(url)
+        self._headers = {"Authorization": f"Bearer {_checked(token)}"} if token is not None else {}
+        if token is not None and urlsplit(self._url).scheme == "ws" and not _is_loopback(self._url):
+            logger.warning("the token goes to %s in the clear; wss:// would hide it", self._server)
         self._options: dict[str, str] = {} if interim else {"interim": "false"}
         if kinds is not None:
             self._options["kinds"] = ",".join(sorted(kinds))
@@ -203,6 +208,7 @@ class Feed:
             self._socket = await connect(
                 self._resume_url(),
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
+                additional_headers=self._headers,
                 compression=None,
                 proxy=None if _is_loopback(self._url) else True,
                 open_timeout=OPEN_TIMEOUT_S,
@@ -316,6 +322,7 @@ async def subscribe(
     interim: bool = True,
     kinds: Iterable[str] | None = None,
     reconnect: bool = True,
+    token: str | None = None,
 ) -> AsyncIterator[Feed]:
     """Subscribe for the length of the block; leaving it, also by cancellation, closes the connection.
 
@@ -326,18 +333,25 @@ async def subscribe(
         kinds: of ``caption``, ``event``, ``status``, ``gap``, ``unchanged``; None for all.
         reconnect: come back after a loss, with growing pauses, and resume; no durable message is missed that the
             server still holds, and none comes twice. Otherwise a loss raises ``FeedError``.
+        token: for a server that asks for one, sent as a header.
 
     Raises:
-        UsageError: not the address of a feed.
+        UsageError: not the address of a feed, or not a token.
         FeedError: nothing can be reached there.
         FeedClosed: the server will not have this subscription.
     """
-    feed = Feed(url, after=after, epoch=epoch, interim=interim, kinds=kinds, reconnect=reconnect)
+    feed = Feed(url, after=after, epoch=epoch, interim=interim, kinds=kinds, reconnect=reconnect, token=token)
     try:
         await feed.connect_first()
         yield feed
     finally:
         await feed.close()
+
+
+def _checked(token: str) -> str:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError("that is no token", hint="streamcap token create makes one: sc_…")
+    return token
 
 
 def _closed_for_good(code: CloseCode, reason: str) -> FeedClosed:

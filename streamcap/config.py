@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from streamcap.errors import ConfigError
 
@@ -15,10 +17,14 @@ __all__ = [
     "DEFAULT_PORT",
     "FLOORS",
     "JournalSettings",
+    "LimitSettings",
     "Profile",
+    "SecuritySettings",
     "ServerSettings",
     "Settings",
+    "SourcePolicy",
     "StreamSettings",
+    "is_loopback",
     "load_settings",
 ]
 
@@ -87,11 +93,90 @@ class JournalSettings(_Strict):
     max_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
 
 
+class LimitSettings(_Strict):
+    """What the server bears from its clients.
+
+    Attributes:
+        connections: open at a time, in all.
+        connections_per_address: of these from one IPv4 address, or one /64 of IPv6.
+        requests_per_s, burst: of one address: the rate in the long run, and how many at once.
+        exempt_loopback: no limit by address for this machine itself: a reverse proxy brings everybody from there.
+        header_bytes, body_bytes: of one request.
+        header_timeout_s: for a request's head to arrive whole; also how long a connection may be quiet between two.
+        body_timeout_s: for a request's body to arrive whole.
+        stall_timeout_s: how long a client of the HTTP API may take nothing of what waits for it.
+        tls_timeout_s: for a TLS handshake.
+        auth_timeout_s: for the first message of a websocket, where that has to bring the token.
+    """
+
+    connections: Annotated[int, Field(ge=1)] = 4000
+    connections_per_address: Annotated[int, Field(ge=1)] = 200
+    requests_per_s: Annotated[float, Field(gt=0)] = 50.0
+    burst: Annotated[int, Field(ge=1)] = 200
+    exempt_loopback: bool = True
+    header_bytes: Annotated[int, Field(ge=8192, le=1 << 20)] = 16 * 1024
+    body_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
+    header_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    body_timeout_s: Annotated[float, Field(gt=0, le=300)] = 15.0
+    stall_timeout_s: Annotated[float, Field(gt=0, le=300)] = 30.0
+    tls_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    auth_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+
+class SourcePolicy(_Strict):
+    """Which sources may be opened for somebody who is not at this machine: streams that are added over the API.
+
+    Attributes:
+        schemes: allowed, of those that ``streamcap.sources`` knows; ``file`` also needs ``media_root``, and cameras of
+            this machine (``device``) are never opened.
+        media_root: folder of the files that may be opened; None for none at all.
+        allow_private: cameras on private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7) may be opened.
+        networks: further networks that may be, such as ``192.168.7.0/24``; also the only way to loopback and link-local
+            addresses. Addresses at which clouds serve credentials stay closed.
+    """
+
+    schemes: frozenset[str] = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "file", "test"})
+    media_root: Path | None = None
+    allow_private: bool = False
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+class SecuritySettings(_Strict):
+    """Who may use the server, and how much of it. See docs/security.md.
+
+    Attributes:
+        tokens: file of bearer tokens; None for ``tokens.json`` in the data folder.
+        insecure: serve beyond this machine although nobody needs a token.
+        allowed_origins: web origins, as ``https://host``, whose pages may use the server beside its own; ``"*"`` for
+            any.
+        allowed_hosts: names by which clients may call the server, beside ``localhost`` and addresses; where it listens
+            beyond this machine and none is given: any name.
+        tls_cert, tls_key: PEM files; both or neither.
+        sources: what streams that are added over the API may open.
+    """
+
+    tokens: Path | None = None
+    insecure: bool = False
+    allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    limits: LimitSettings = LimitSettings()
+    sources: SourcePolicy = SourcePolicy()
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> SecuritySettings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
+
+
 class Settings(_Strict):
     """The whole of ``streamcap.toml``."""
 
     server: ServerSettings = ServerSettings()
     journal: JournalSettings = JournalSettings()
+    security: SecuritySettings = SecuritySettings()
     streams: tuple[StreamSettings, ...] = ()
 
     @field_validator("streams")
@@ -131,3 +216,11 @@ def parse_settings(raw: object, origin: str) -> Settings:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
         raise ConfigError(f"{origin}: {where}: {first['msg']}") from error
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address that only this machine can reach, and for the name ``localhost``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -2,7 +2,8 @@
 
     StreamcapError
     ├── UsageError            the caller asked for something that cannot be (exit 2)
-    │   └── ConfigError       a settings file or option that does not hold
+    │   ├── ConfigError       a settings file or option that does not hold
+    │   └── SourceRefused     a source that is not opened for whoever asks
     ├── SourceError           a video source failed (exit 3)
     │   ├── SourceNotFound    nothing is there: no such file, host or device
     │   ├── SourceUnreadable  something is there, but no decoder can read it
@@ -32,6 +33,7 @@ __all__ = [
     "SourceClosed",
     "SourceError",
     "SourceNotFound",
+    "SourceRefused",
     "SourceTimeout",
     "SourceUnreadable",
     "StreamcapError",
@@ -65,6 +67,10 @@ class UsageError(StreamcapError):
 
 class ConfigError(UsageError):
     """A settings file or an option does not hold."""
+
+
+class SourceRefused(UsageError):
+    """A source that is not opened for whoever asks. The message names no credentials."""
 
 
 class SourceError(StreamcapError):

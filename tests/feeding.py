@@ -8,14 +8,17 @@ import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection
 
+from streamcap.config import SecuritySettings
 from streamcap.errors import FeedError
 from streamcap.hub import Hub
 from streamcap.journal import MemoryJournal
-from streamcap.server import FeedSettings, Listening, StreamInfo, create_app, serve
+from streamcap.server import FeedSettings, Guard, Listening, StreamInfo, create_app, serve
+from streamcap.tokens import TokenGuard
 from streamcap.types import Caption, CaptionKind, CaptionStatus, Event
 from streamcap.wire import (
     CaptionMessage,
@@ -79,14 +82,26 @@ async def opened(*streams: str, **options: Any) -> Hub:
 
 @contextlib.asynccontextmanager
 async def serving(
-    hub: Hub, *, port: int = 0, shutdown_s: float = 1.0, source: str = "test:", **settings: Any
+    hub: Hub,
+    *,
+    port: int = 0,
+    shutdown_s: float = 1.0,
+    source: str = "test:",
+    tokens: TokenGuard | None = None,
+    security: SecuritySettings | None = None,
+    tls: tuple[Path, Path] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Listening]:
     """A server of this hub on a free port; stopped at the end of the block."""
+    security = security or SecuritySettings()
     ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
     app = create_app(
         hub, streams_info=lambda: [StreamInfo(s, source) for s in hub.streams], settings=FeedSettings(**settings)
     )
-    task = asyncio.create_task(serve(app, port=port, ready=ready, shutdown_s=shutdown_s))
+    guard = Guard(app, tokens, security, hosts=security.allowed_hosts)
+    task = asyncio.create_task(
+        serve(guard, port=port, ready=ready, shutdown_s=shutdown_s, limits=security.limits, tls=tls)
+    )
     try:
         yield await asyncio.wait_for(ready, 5)
     finally:

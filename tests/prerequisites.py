@@ -69,9 +69,14 @@ def _weights() -> str:
     return ""
 
 
+def _node() -> str:
+    return "" if shutil.which("node") and shutil.which("npm") else "no node with npm on the PATH"
+
+
 PREREQUISITES: dict[str, Callable[[], str]] = {
     "rtsp": _rtsp,
     "ffmpeg": _ffmpeg,
+    "node": _node,
     "weights": _weights,
     "clips": _folder("clips", "truth.json"),
     "stress": _folder("stress", "manifest.json"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcap.cli.signals import stop_on_signals
-from streamcap.config import DEFAULT_PORT, Settings, load_settings, parse_settings
+from streamcap.config import DEFAULT_PORT, Settings, is_loopback, load_settings, parse_settings
 from streamcap.errors import UsageError
+from streamcap.tokens import guard_for
 
 if TYPE_CHECKING:
     from streamcap.models.pool import Models
@@ -36,15 +36,31 @@ def serve(
             help="Folder of the journal: captions, events and numbers outlive a restart.", show_default="in memory"
         ),
     ] = None,
+    tokens: Annotated[
+        Path | None,
+        typer.Option(help="File of bearer tokens (streamcap token).", show_default="tokens.json in --data"),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond this machine although nobody needs a token.")
+    ] = False,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM) for https and wss.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
 ) -> None:
     """Watch streams and serve their captions over websockets until stopped.
 
     Settings come from the file; what is given here is added or wins. A file as SOURCE is played once at its own speed,
     with ?loop=1 for ever.
     """
-    settings = _settings(config, stream or [], {"host": host, "port": port, "data": data})
+    security: dict[str, object] = {
+        "tokens": tokens,
+        "insecure": insecure or None,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+    }
+    settings = _settings(config, stream or [], {"host": host, "port": port, "data": data}, security)
     if not settings.streams and settings.server.data is None:
         raise UsageError("no stream to watch", hint="name one: streamcap serve --stream door=rtsp://camera/stream")
+    guard_for(settings)  # before anything is loaded or fetched
     from streamcap.cli.models import weights_progress
     from streamcap.models.pool import load_default
 
@@ -55,7 +71,10 @@ def serve(
 
 
 async def _serve(settings: Settings, models: Models) -> None:
+    from streamcap.server.limits import allow_open_files
     from streamcap.server.service import running
+
+    allow_open_files(settings.security.limits.connections)
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     async with running(settings, models) as service:
@@ -64,8 +83,8 @@ async def _serve(settings: Settings, models: Models) -> None:
             console.print(f"[bold]streamcap[/] serves {len(settings.streams)} stream(s) on {url}")
             for stream in settings.streams:
                 console.print(f"  {url}/v1/streams/{stream.id}/captions")
-            if not _is_loopback(settings.server.host):
-                console.print("[yellow]warning:[/] anybody who can reach this address can read the feed")
+            for line in _warnings(settings):
+                console.print(f"[yellow]warning:[/] {line}")
             if settings.server.data is None:
                 console.print("[dim]captions are kept in memory; --data FOLDER keeps them over a restart[/]")
             else:
@@ -75,7 +94,20 @@ async def _serve(settings: Settings, models: Models) -> None:
             console.print("[dim]stopping[/]")
 
 
-def _settings(config: Path | None, streams: list[str], server: dict[str, object]) -> Settings:
+def _warnings(settings: Settings) -> list[str]:
+    lines: list[str] = []
+    if is_loopback(settings.server.host):
+        return lines
+    if not guard_for(settings).required:
+        lines.append("anybody who can reach this address can read the feed")
+    if settings.security.tls_cert is None:
+        lines.append("without TLS, captions and tokens can be read on their way: --tls-cert, or a proxy that has it")
+    return lines
+
+
+def _settings(
+    config: Path | None, streams: list[str], server: dict[str, object], security: dict[str, object]
+) -> Settings:
     base = load_settings(config) if config is not None else Settings()
     added = []
     for item in streams:
@@ -83,17 +115,14 @@ def _settings(config: Path | None, streams: list[str], server: dict[str, object]
         if not separator or not name or not source:
             raise UsageError(f"--stream {item}: not ID=SOURCE", hint="for example --stream door=rtsp://camera/stream")
         added.append({"id": name, "source": source})
-    given = {key: value for key, value in server.items() if value is not None}
     merged = {
-        "server": {**base.server.model_dump(), **given},
+        "server": {**base.server.model_dump(), **_given(server)},
         "journal": base.journal.model_dump(),
+        "security": {**base.security.model_dump(), **_given(security)},
         "streams": [*(stream.model_dump() for stream in base.streams), *added],
     }
     return parse_settings(merged, "options")
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _given(options: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in options.items() if value is not None}

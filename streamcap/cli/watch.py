@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
 import typer
@@ -24,16 +25,21 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Every message of the feed as it came, one a line.")] = False,
     after: Annotated[int | None, typer.Option(min=0, help="Resume after this sequence number (one stream).")] = None,
     epoch: Annotated[str | None, typer.Option(help="Epoch that the number belongs to, from a hello.")] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="STREAMCAP_TOKEN", help="For a server that asks for one. Better in the environment."),
+    ] = None,
 ) -> None:
     """Follow a feed until it ends or Ctrl-C; comes back by itself after a loss, without a hole.
 
     Signs: = a full caption, + what changed, ~ a draft, ! an event, Σ a summary, # the state of the stream.
     """
-    asyncio.run(_watch(url, drafts=drafts, events=events, as_json=as_json, after=after, epoch=epoch))
+    subscription = subscribe(url, after=after, epoch=epoch, interim=drafts or as_json, token=token)
+    asyncio.run(_watch(subscription, events=events, as_json=as_json))
 
 
-async def _watch(url: str, *, drafts: bool, events: bool, as_json: bool, after: int | None, epoch: str | None) -> None:
-    async with subscribe(url, after=after, epoch=epoch, interim=drafts or as_json) as feed:
+async def _watch(subscription: AbstractAsyncContextManager[Feed], *, events: bool, as_json: bool) -> None:
+    async with subscription as feed:
         with stop_on_signals(feed.close):
             await follow(feed, events=events, as_json=as_json)
 

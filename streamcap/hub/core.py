@@ -319,6 +319,7 @@ class Hub:
         kinds: Iterable[str] | None = None,
         after: int | Mapping[str, int] | None = None,
         epoch: str | None = None,
+        visible: Callable[[str], bool] | None = None,
     ) -> AsyncIterator[Subscription]:
         """Subscribe for the length of the block.
 
@@ -328,6 +329,7 @@ class Hub:
             kinds: which of ``KINDS`` to get; None for all. Hello, snapshot and the like come always.
             after: resume after this number, by stream where there are several; others begin with a snapshot.
             epoch: the epoch that the numbers belong to; under another one, or none, a snapshot follows an ``error``.
+            visible: which streams ``"*"`` stands for, now and later; None for all.
 
         Raises:
             SubscribeRefused: no such stream (4404), too many subscribers (1013), the hub is closed (1012).
@@ -339,7 +341,9 @@ class Hub:
         if not wanted <= KINDS:
             raise UsageError(f"no such kind: {', '.join(sorted(wanted - KINDS))}", hint=f"kinds: {', '.join(KINDS)}")
         self._admit(names)
-        subscription = Subscription(self._exchange, names, interim=interim, kinds=wanted, after=places, epoch=epoch)
+        subscription = Subscription(
+            self._exchange, names, interim=interim, kinds=wanted, after=places, epoch=epoch, visible=visible
+        )
         self._subscriptions.add(subscription)
         try:
             yield subscription

@@ -8,7 +8,7 @@ subscription joins the live fan-out. A snapshot is taken in that instant too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -112,10 +112,12 @@ class Subscription:
         kinds: frozenset[str],
         after: Mapping[str, int],
         epoch: str | None,
+        visible: Callable[[str], bool] | None = None,
     ) -> None:
         self._exchange = exchange
         self._all = streams is None
-        self._streams = list(streams if streams is not None else exchange.open_streams())
+        self._visible = visible
+        self._streams = list(streams if streams is not None else filter(visible, exchange.open_streams()))
         self._interim, self._kinds = interim, kinds
         self._after, self._epoch = after, epoch
         self._outbox = Outbox(exchange.limits, exchange.clock.monotonic)
@@ -167,7 +169,9 @@ class Subscription:
             self._outbox.put_newest(item, slot)
 
     def join(self, stream: str) -> None:
-        """Take part in a stream that was opened later. For the hub."""
+        """Take part in a stream that was opened later, if this subscriber may see it. For the hub."""
+        if self._visible is not None and not self._visible(stream):
+            return
         self._streams.append(stream)
         self._control(self._exchange.hello(stream))
         self._begin_live(stream, replayed=False, resync=False)

@@ -2,6 +2,7 @@
 
 from streamcap.server.app import StreamInfo, create_app
 from streamcap.server.feed import FeedSettings
+from streamcap.server.guard import Guard
 from streamcap.server.run import Listening, serve
 
-__all__ = ["FeedSettings", "Listening", "StreamInfo", "create_app", "serve"]
+__all__ = ["FeedSettings", "Guard", "Listening", "StreamInfo", "create_app", "serve"]

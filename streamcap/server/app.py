@@ -24,6 +24,7 @@ from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
 from streamcap.server.metrics import Metrics, StageTimes
 from streamcap.server.problems import BodyLimit, install
+from streamcap.server.rules import access_of
 from streamcap.server.schema import asyncapi, docs_page, install_openapi
 
 __all__ = ["StreamInfo", "create_app"]
@@ -93,7 +94,9 @@ def _search(journal: Journal, hub: Hub) -> Searchable | None:
 def _index(streams: Streams) -> Route:
     async def index(request: Request) -> Response:
         scheme = "wss" if request.url.scheme == "https" else "ws"
-        return HTMLResponse(_page(f"{scheme}://{request.url.netloc}", streams.views()), headers=PAGE_HEADERS)
+        return HTMLResponse(
+            _page(f"{scheme}://{request.url.netloc}", streams.views(access_of(request.scope))), headers=PAGE_HEADERS
+        )
 
     return Route("/", index, include_in_schema=False)
 

@@ -7,25 +7,26 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
-from streamcap.config import StreamSettings
-from streamcap.errors import UsageError
+from streamcap.config import SourcePolicy, StreamSettings
+from streamcap.errors import SourceRefused, UsageError
 from streamcap.manager import Manager
 from streamcap.server.registry import Kept, Registry
-from streamcap.sources import Kind, parse
+from streamcap.sources.policy import Resolver, check_source, resolve
 
 __all__ = [
     "STREAMS_MAX",
     "AdmitSource",
     "Control",
     "NotAllowed",
-    "SourceRefused",
     "StreamControl",
     "StreamExists",
     "StreamMissing",
-    "no_local_files",
+    "admission",
 ]
 
 logger = logging.getLogger(__name__)
+
+RESOLVE_S: Final = 10.0  # to find the addresses of a host name
 
 STREAMS_MAX: Final = 256  # each has threads, a decoder and a memory of its own; far above what one machine watches
 
@@ -43,10 +44,6 @@ class StreamMissing(UsageError):
 
 class NotAllowed(UsageError):
     """It could be done, but not by way of the API."""
-
-
-class SourceRefused(NotAllowed):
-    """A source that may not be opened by way of the API."""
 
 
 class StreamControl(Protocol):
@@ -85,15 +82,18 @@ class StreamControl(Protocol):
         ...
 
 
-async def no_local_files(source: str) -> None:
-    """The rule where no other is given: nothing of this machine's own may be opened by way of the API.
+def admission(policy: SourcePolicy, resolver: Resolver = resolve) -> AdmitSource:
+    """Admits what a policy lets be opened. A source is checked when it is added, not again when it is begun later."""
 
-    Raises:
-        SourceRefused: a file or a device.
-        UsageError: the source is of no known sort.
-    """
-    if parse(source).kind in (Kind.FILE, Kind.DEVICE):
-        raise SourceRefused("files and devices of the server cannot be added over the API")
+    async def admit(source: str) -> None:
+        # In a thread: a name is looked up there. One that is given up ends by itself, as the system's resolver does.
+        check = asyncio.to_thread(check_source, source, policy, resolver)
+        try:
+            await asyncio.wait_for(check, RESOLVE_S)
+        except TimeoutError:
+            raise SourceRefused(f"the address of its host was not found within {RESOLVE_S:g} s") from None
+
+    return admit
 
 
 class Control:
@@ -101,7 +101,7 @@ class Control:
 
     Args:
         fixed: ids from the settings file: they are as the file says again after a restart, whatever is done here.
-        admit: which sources may be added.
+        admit: which sources may be added; None for those that the policy lets pass as it comes.
         streams_max: streams beyond this are refused.
     """
 
@@ -111,12 +111,12 @@ class Control:
         registry: Registry | None = None,
         *,
         fixed: Collection[str] = (),
-        admit: AdmitSource = no_local_files,
+        admit: AdmitSource | None = None,
         streams_max: int = STREAMS_MAX,
     ) -> None:
         self._manager, self._registry = manager, registry
         self._fixed = frozenset(fixed)
-        self._admit, self._streams_max = admit, streams_max
+        self._admit, self._streams_max = admit or admission(SourcePolicy()), streams_max
         self._turn = asyncio.Lock()
 
     async def restore(self) -> None:

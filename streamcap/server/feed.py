@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
-from urllib.parse import urlsplit
 
 from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -23,6 +22,7 @@ from streamcap.hub import ALL, Hub, SubscribeRefused
 from streamcap.hub.outbox import Closing
 from streamcap.hub.subscription import Subscription
 from streamcap.server.race import first
+from streamcap.server.rules import access_of
 from streamcap.server.transport import FORCE_CLOSE
 from streamcap.wire import KINDS, STREAM_ID, SUBPROTOCOL, CloseCode, ErrorMessage, encode, wall_time
 
@@ -39,7 +39,6 @@ _NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 _ERROR_CODES: Final = {
     CloseCode.BAD_REQUEST: "bad_request",
-    CloseCode.FORBIDDEN: "forbidden",
     CloseCode.NO_SUCH_STREAM: "no_such_stream",
     CloseCode.OVERLOADED: "overloaded",
     CloseCode.INTERNAL: "internal",
@@ -52,13 +51,9 @@ class FeedSettings:
 
     Attributes:
         send_timeout_s: longest that one send may wait for a client that does not read.
-        allowed_origins: web origins, as ``https://host``, whose pages may subscribe beside the server's own; ``"*"``
-            for any. Programs send no origin and are not concerned. Without this check any page that a person opens
-            could read the captions of a server on that person's own machine.
     """
 
     send_timeout_s: float = 10.0
-    allowed_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +148,17 @@ class FeedSockets:
             await self._close(socket, closing)
 
     async def _converse(self, socket: WebSocket, stream: str | None) -> Closing | None:
-        if not self._is_allowed(socket):
-            return Closing(CloseCode.FORBIDDEN, "pages of this origin may not subscribe")
         query = parse_query(socket.query_params, stream)
         subscribe = self._hub.subscribe(
-            query.streams, interim=query.interim, kinds=query.kinds, after=query.after, epoch=query.epoch
+            query.streams,
+            interim=query.interim,
+            kinds=query.kinds,
+            after=query.after,
+            epoch=query.epoch,
+            visible=access_of(socket.scope).covers,
         )
         async with subscribe as subscription:
             return await first(self._send(socket, subscription), self._read(socket), _wait_cut(subscription))
-
-    def _is_allowed(self, socket: WebSocket) -> bool:
-        origin = socket.headers.get("origin")
-        allowed = self._settings.allowed_origins
-        if origin is None or "*" in allowed or origin in allowed:
-            return True
-        return urlsplit(origin).netloc.lower() == socket.headers.get("host", "").lower()
 
     async def _send(self, socket: WebSocket, subscription: Subscription) -> Closing | None:
         try:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamcap.errors import StreamcapError, UsageError
+from streamcap.errors import SourceRefused, StreamcapError, UsageError
 from streamcap.server.control import NotAllowed, StreamExists, StreamMissing
 
 __all__ = ["BODY_MAX", "BodyLimit", "Problem", "documented", "install", "problem"]
@@ -30,6 +30,7 @@ _STATUS_OF: Final[tuple[tuple[type[StreamcapError], HTTPStatus], ...]] = (
     (StreamMissing, HTTPStatus.NOT_FOUND),
     (StreamExists, HTTPStatus.CONFLICT),
     (NotAllowed, HTTPStatus.FORBIDDEN),
+    (SourceRefused, HTTPStatus.FORBIDDEN),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (StreamcapError, HTTPStatus.SERVICE_UNAVAILABLE),
 )

@@ -7,17 +7,22 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Generator
+import ssl
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from streamcap.errors import UsageError
-from streamcap.server.transport import FeedHttpProtocol, FeedWebSocketProtocol
+from streamcap.config import LimitSettings
+from streamcap.errors import ConfigError, UsageError
+from streamcap.server.http_transport import http_protocol
+from streamcap.server.limits import Connections, room_for
+from streamcap.server.transport import FeedWebSocketProtocol
 
-__all__ = ["Listening", "bind", "serve"]
+__all__ = ["Listening", "bind", "check_tls", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,26 +40,55 @@ class Listening:
 
     host: str
     port: int
+    secure: bool = False
 
     @property
     def url(self) -> str:
         """Address for a subscriber, such as ``ws://127.0.0.1:8750``."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - read, not bound
-        return f"ws://[{host}]:{self.port}" if ":" in host else f"ws://{host}:{self.port}"
+        scheme = "wss" if self.secure else "ws"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, limits: LimitSettings) -> None:
         super().__init__(config)
         self.listens = asyncio.Event()
+        self._tls_timeout_s = limits.tls_timeout_s
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield  # signals belong to the command line
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self.config.ssl is None:
+            await super().startup(sockets)
+        else:
+            await self._startup_tls(sockets or [])
         self.listens.set()
+
+    async def _startup_tls(self, sockets: list[socket.socket]) -> None:
+        # As uvicorn does it, but for the deadline of a handshake, which is a minute otherwise: before it is done a
+        # connection is not seen by anything that counts.
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> asyncio.Protocol:
+            make = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+            return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+        self.servers = [
+            await loop.create_server(
+                protocol,
+                sock=listener,
+                ssl=self.config.ssl,
+                backlog=self.config.backlog,
+                ssl_handshake_timeout=self._tls_timeout_s,
+                ssl_shutdown_timeout=self._tls_timeout_s,
+            )
+            for listener in sockets
+        ]
+        self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -70,6 +104,8 @@ async def serve(
     listener: socket.socket | None = None,
     ready: asyncio.Future[Listening] | None = None,
     shutdown_s: float = SHUTDOWN_S,
+    limits: LimitSettings | None = None,
+    tls: tuple[Path, Path] | None = None,
 ) -> None:
     """Serve until cancelled.
 
@@ -80,14 +116,23 @@ async def serve(
         port: 0 for any free one.
         listener: from :func:`bind`, instead of ``host`` and ``port``; closed at the end.
         ready: set to the real address once connections are accepted.
+        tls: certificate chain and key, PEM files.
 
     Raises:
         UsageError: the address cannot be listened on.
+        ConfigError: the certificate or its key cannot be used.
     """
+    limits = limits or LimitSettings()
+    certificate, key = tls or (None, None)
+    if tls is not None:
+        check_tls(*tls)
     listener = listener or bind(host, port)
     config = uvicorn.Config(
         app,
-        http=FeedHttpProtocol,
+        http=http_protocol(limits, Connections(room_for(limits.connections), limits.connections_per_address)),
+        h11_max_incomplete_event_size=limits.header_bytes,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
         ws=FeedWebSocketProtocol,
         ws_max_size=CLIENT_MESSAGE_MAX,
         ws_ping_interval=PING_S,
@@ -101,10 +146,10 @@ async def serve(
         proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(shutdown_s)),
     )
-    server = _Server(config)
+    server = _Server(config, limits)
     running = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
     try:
-        await _announce(server, running, listener, ready)
+        await _announce(server, running, listener, ready, secure=tls is not None)
         await asyncio.shield(running)
     finally:
         await _stop(server, running, shutdown_s)
@@ -112,7 +157,12 @@ async def serve(
 
 
 async def _announce(
-    server: _Server, running: asyncio.Task[None], listener: socket.socket, ready: asyncio.Future[Listening] | None
+    server: _Server,
+    running: asyncio.Task[None],
+    listener: socket.socket,
+    ready: asyncio.Future[Listening] | None,
+    *,
+    secure: bool,
 ) -> None:
     listens = asyncio.create_task(server.listens.wait())
     try:
@@ -121,7 +171,7 @@ async def _announce(
         listens.cancel()
     if server.listens.is_set():
         address: tuple[Any, ...] = listener.getsockname()
-        where = Listening(address[0], address[1])
+        where = Listening(address[0], address[1], secure)
         logger.info("listening on %s", where.url)
         if ready is not None and not ready.done():
             ready.set_result(where)
@@ -166,6 +216,33 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint=_hint(error)) from None
     return listener
+
+
+def check_tls(certificate: Path, key: Path) -> None:
+    """Return where a certificate chain and its key can be used.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except FileNotFoundError:
+        missing = certificate if not certificate.exists() else key
+        raise ConfigError(f"no such file: {missing}", hint="--tls-cert and --tls-key name PEM files") from None
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"{certificate} and {key} cannot be used: {_tls_fault(error)}",
+            hint="a certificate chain and its key, PEM, without a password",
+        ) from None
+
+
+def _no_password() -> str:
+    return ""  # else OpenSSL would ask at the terminal
+
+
+def _tls_fault(error: Exception) -> str:
+    return (getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)).replace("_", " ").lower()
 
 
 def _hint(error: OSError) -> str:

@@ -7,17 +7,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from streamcap.config import Profile, Settings
+from streamcap.config import Profile, Settings, is_loopback
 from streamcap.flow import SystemClock
 from streamcap.hub import Hub
 from streamcap.journal import Journal, MemoryJournal, Retention
 from streamcap.manager import Manager
 from streamcap.models.pool import Models
-from streamcap.server import Listening, StreamInfo, create_app
+from streamcap.server import Guard, Listening, StreamInfo, create_app
 from streamcap.server import serve as serve_app
-from streamcap.server.control import Control
+from streamcap.server.control import Control, admission
 from streamcap.server.registry import Registry
-from streamcap.server.run import bind
+from streamcap.server.run import bind, check_tls
+from streamcap.tokens import guard_for
 
 __all__ = ["Service", "running"]
 
@@ -59,40 +60,55 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
     1012; then the server, then the journal. Cancellation takes the same way.
 
     Raises:
-        UsageError: a stream's source is of no known sort, or the address cannot be listened on.
-        ConfigError: the data folder, the journal in it, or what it holds of streams added earlier cannot be used.
+        UsageError: a stream's source is of no known sort, or the address cannot be listened on, or everybody could
+            use it from there and nobody said that they may.
+        ConfigError: the data folder, the journal in it, what it holds of streams added earlier, the tokens, or the
+            certificate cannot be used.
         FeedError: the disk that the journal lies on is full or fails.
     """
-    listener = bind(settings.server.host, settings.server.port)
-    clock = SystemClock()
+    security = settings.security
+    tokens = guard_for(settings)
+    tls = (security.tls_cert, security.tls_key) if security.tls_cert and security.tls_key else None
+    if tls is not None:
+        check_tls(*tls)
     registry = Registry(settings.server.data) if settings.server.data is not None else None
-    journal = await _open_journal(settings)
-    hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
-    manager = Manager(hub, models, clock)
-    control = Control(manager, registry, fixed=[stream.id for stream in settings.streams])
-    app = create_app(hub, streams_info=lambda: _infos(manager), control=control, stages=manager.stages)
-    server: asyncio.Task[None] | None = None
-    try:
-        for stream in settings.streams:  # before it listens: a stream that is not open yet would be answered 4404
-            await manager.start(stream)
-        await control.restore()
-        ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
-        server = asyncio.create_task(
-            serve_app(app, host=settings.server.host, listener=listener, ready=ready), name="server"
-        )
-        either: list[asyncio.Future[Any]] = [server, ready]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if server.done():
-            server.result()
-        yield Service(manager, hub, ready.result(), server)
-    finally:
-        await manager.stop()
-        await hub.close()
-        if server is not None:
-            server.cancel()
-            await asyncio.wait({server})
-        listener.close()
-        await journal.close()
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(bind(settings.server.host, settings.server.port)))
+        journal = await _open_journal(settings)
+        stack.push_async_callback(journal.close)
+        clock = SystemClock()
+        hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
+        manager = Manager(hub, models, clock)
+        fixed = [stream.id for stream in settings.streams]
+        control = Control(manager, registry, fixed=fixed, admit=admission(security.sources))
+        app = create_app(hub, streams_info=lambda: _infos(manager), control=control, stages=manager.stages)
+        guard = Guard(app, tokens, security, hosts=_hosts(settings))
+        server: asyncio.Task[None] | None = None
+        try:
+            for stream in settings.streams:  # before it listens: a stream that is not open yet would be answered 4404
+                await manager.start(stream)
+            await control.restore()
+            ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+            serving = serve_app(
+                guard, host=settings.server.host, listener=listener, ready=ready, limits=security.limits, tls=tls
+            )
+            server = asyncio.create_task(serving, name="server")
+            either: list[asyncio.Future[Any]] = [server, ready]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if server.done():
+                server.result()
+            yield Service(manager, hub, ready.result(), server)
+        finally:
+            await manager.stop()
+            await hub.close()
+            if server is not None:
+                server.cancel()
+                await asyncio.wait({server})
+
+
+def _hosts(settings: Settings) -> tuple[str, ...] | None:
+    """Names by which clients may call the server; None for any."""
+    return settings.security.allowed_hosts or (() if is_loopback(settings.server.host) else None)
 
 
 async def _open_journal(settings: Settings) -> Journal:

@@ -1,4 +1,4 @@
-"""The protocols of uvicorn, made to let go of a peer that has stopped reading.
+"""The websocket protocol of uvicorn, made to let go of a peer that has stopped reading.
 
 As it comes, a connection whose peer does not read is never closed: ``transport.close()`` waits for the write buffer to
 drain, and a close frame waits behind it. Here every end of a connection has a deadline, after which the socket is cut;
@@ -7,24 +7,47 @@ and a peer that sends pings but does not read their answers cannot make the writ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 
-if TYPE_CHECKING:
-    from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from streamcap.server.limits import Lease
+from streamcap.wire import CloseCode
 
-__all__ = ["FORCE_CLOSE", "FeedHttpProtocol", "FeedWebSocketProtocol"]
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
+
+__all__ = ["FORCE_CLOSE", "FeedWebSocketProtocol"]
 
 FORCE_CLOSE: Final = "streamcap.force_close"  # ASGI extension: {"call": (code, reason) -> None}
 LINGER_S: Final = 5.0  # for a peer to take the last frames and to answer the close
+FRAGMENTS_MAX: Final = 64  # of one message; empty ones count in no limit of size
 
 
 class FeedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """One websocket connection; offers ``FORCE_CLOSE`` to the application."""
+    """One websocket connection; offers ``FORCE_CLOSE`` to the application.
+
+    Attributes:
+        lease: its place among the connections that are counted.
+    """
+
+    lease: Lease | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        super().connection_lost(exc)
+        if self.lease is not None:
+            self.lease.leave()
+
+    def handle_cont(self, event: Frame) -> None:
+        """A further part of a message."""
+        if len(self.frames) >= FRAGMENTS_MAX:
+            self.conn.fail(CloseCode.TOO_BIG, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
 
     def force_close(self, code: int, reason: str) -> None:
         """Put a close frame behind what is buffered, without waiting, and cut the socket after ``LINGER_S``.
@@ -87,20 +110,3 @@ class FeedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.close_timer.cancel()
         # ``connection_lost`` cancels it, which is the usual course.
         self.close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
-
-
-class FeedHttpProtocol(H11Protocol):
-    """One HTTP connection; offers ``FORCE_CLOSE`` to the application, which cuts it whatever is still buffered."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._application = self.app
-        self.app = self._offer
-
-    async def _offer(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        extensions = scope.setdefault("extensions", {})  # type: ignore[typeddict-item]
-        extensions[FORCE_CLOSE] = {"call": self._force_close}
-        await self._application(scope, receive, send)
-
-    def _force_close(self, code: int, reason: str) -> None:
-        self.transport.abort()

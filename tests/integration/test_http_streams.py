@@ -109,7 +109,8 @@ async def test_streams_are_there_again_after_a_restart(models: Models, tmp_path:
         await http.patch("/v1/streams/front", json={"fps": 3})
     file = data / "streams.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600, "addresses may hold credentials"
-    assert [each.name for each in data.iterdir()] == ["streams.json"], "nothing half written is left"
+    left = {each.name for each in data.iterdir()}
+    assert left == {"streams.json", "journal.sqlite3", "journal.lock"}, "nothing half written is left"
     async with service(models, data, front=BEACON, a="test:?seconds=30") as (_, http):
         shown = {each["id"]: each for each in (await http.get("/v1/streams")).json()["streams"]}
         assert set(shown) == {"front", "a", "b"}
@@ -130,7 +131,7 @@ async def test_a_registry_that_does_not_hold_is_told_of(models: Models, tmp_path
 async def test_a_stream_that_cannot_be_kept_is_not_begun(models: Models, tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with service(models, data) as (_, http):
-        data.write_text("in the way")  # a folder cannot be made here; also true for root
+        (data / "streams.json").mkdir()  # no file can take its place; also true for root
         refused = await http.post("/v1/streams", json={"id": "a", "source": BEACON})
         assert refused.status_code == 503 and "cannot be written" in refused.json()["detail"]
         assert (await http.get("/v1/streams")).json() == {"streams": []}
@@ -143,6 +144,10 @@ async def test_a_stream_that_cannot_be_kept_is_not_begun(models: Models, tmp_pat
         ({"id": "a", "source": "test:?sceonds=3"}, 400),
         ({"id": "a", "source": "/etc/passwd"}, 403),
         ({"id": "a", "source": "device:/dev/video0"}, 403),
+        ({"id": "a", "source": "rtsp://127.0.0.1/live"}, 403),
+        ({"id": "a", "source": "rtsp://192.168.1.7/live"}, 403),
+        ({"id": "a", "source": "http://169.254.169.254/latest/meta-data"}, 403),
+        ({"id": "a", "source": "rtsp://0x7f.1/live"}, 403),
         ({"id": "a b", "source": BEACON}, 422),
         ({"id": "a", "source": BEACON, "fps": 0}, 422),
         ({"id": "a", "source": BEACON, "colour": "red"}, 422),

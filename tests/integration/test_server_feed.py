@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin, Subprotocol
 
+from streamcap.config import SecuritySettings
 from streamcap.errors import FeedError, UsageError
 from streamcap.hub import Hub, OutboxLimits
 from streamcap.journal import MemoryJournal
@@ -173,7 +174,7 @@ async def test_bad_addresses() -> None:
 
 async def test_pages_of_other_origins_may_not_subscribe() -> None:
     hub = await opened()
-    async with serving(hub, allowed_origins=("https://desk.example",)) as where:
+    async with serving(hub, security=SecuritySettings(allowed_origins=("https://desk.example",))) as where:
         for origin in (f"http://{where.host}:{where.port}", "https://desk.example"):
             async with connected(where, CAM, origin=Origin(origin)) as connection:
                 assert (await receive(connection, 1))[0].type == "hello"

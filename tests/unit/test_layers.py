@@ -35,7 +35,7 @@ LAYERS: dict[int, set[str]] = {
             "subtitles_live",
         ),
     },
-    3: {"sources", "models", "captioners", "journal", "scan", "client"},
+    3: {"sources", "models", "captioners", "journal", "scan", "client", "tokens"},
     4: {"perception", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
@@ -128,7 +128,15 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["streamcap.client", "streamcap.wire", "streamcap.cli", "streamcap.cli.models", "streamcap.cli.doctor"]
+    "module",
+    [
+        "streamcap.client",
+        "streamcap.wire",
+        "streamcap.cli",
+        "streamcap.cli.models",
+        "streamcap.cli.doctor",
+        "streamcap.tokens",
+    ],
 )
 def test_a_subscriber_installs_without_the_vision_packages(module: str) -> None:
     blocker = f"""

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 from fastapi import FastAPI, Path
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from streamcap.config import Profile
@@ -17,7 +18,9 @@ from streamcap.hub import Hub
 from streamcap.server.api.models import NewStream, StreamChange, StreamList, StreamView
 from streamcap.server.control import StreamControl
 from streamcap.server.problems import documented
+from streamcap.server.rules import access_of
 from streamcap.sources import redact
+from streamcap.tokens import Access
 from streamcap.wire import STREAM_ID
 
 __all__ = ["StreamId", "StreamInfo", "Streams", "missing"]
@@ -88,14 +91,15 @@ class Streams:
         """True where streams can be added at run time."""
         return self._control is not None
 
-    def views(self) -> list[StreamView]:
-        """All streams as they are shown."""
+    def views(self, access: Access) -> list[StreamView]:
+        """The streams that somebody may see, as they are shown."""
         infos = {info.id: info for info in self._infos()}
-        return [self._view(infos.get(stream) or StreamInfo(stream)) for stream in self._hub.streams]
+        visible = filter(access.covers, self._hub.streams)
+        return [self._view(infos.get(stream) or StreamInfo(stream)) for stream in visible]
 
-    async def list_all(self) -> StreamList:
-        """All streams, in the order of their start."""
-        return StreamList(streams=self.views())
+    async def list_all(self, request: Request) -> StreamList:
+        """All streams that the caller's token is for, in the order of their start."""
+        return StreamList(streams=self.views(access_of(request.scope)))
 
     async def add(self, body: NewStream, response: Response) -> StreamView:
         """The stream is watched at once, and again after a restart of the server where it has a data folder."""
