@@ -53,7 +53,8 @@ class _Running:
     settings: StreamSettings
     task: asyncio.Task[None] | None = None
     pipeline: Pipeline | None = None
-    failures: int = 0
+    failures: int = 0  # since it last ran well: how long to wait before the next try
+    defects: int = 0
 
 
 class Manager:
@@ -159,15 +160,16 @@ class Manager:
             except Exception as error:  # a defect of one stream must not end the others; it is logged whole
                 _log.exception("stream %s broke", running.settings.id)
                 if self._clock.monotonic() - started > HEALTHY_S:
-                    running.failures = 0
-                if running.failures >= RESTARTS:
+                    running.defects = 0
+                running.defects += 1
+                if running.defects > RESTARTS:
                     await self._give_up(running, "defect", error)
                     return
                 await self._status(running, StreamState.RECONNECTING, "restart", type(error).__name__)
             else:
                 return
             running.pipeline = None
-            running.failures += 1
+            running.failures = 1 if self._clock.monotonic() - started > HEALTHY_S else running.failures + 1
             await self._clock.sleep(_backoff(running.failures))
 
     async def _give_up(self, running: _Running, reason: str, error: Exception) -> None:
