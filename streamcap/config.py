@@ -16,6 +16,7 @@ from streamcap.errors import ConfigError
 __all__ = [
     "DEFAULT_PORT",
     "FLOORS",
+    "CaptionerName",
     "JournalSettings",
     "LimitSettings",
     "Profile",
@@ -37,6 +38,12 @@ class Profile(StrEnum):
 
     SURVEILLANCE = "surveillance"
     GENERAL = "general"
+
+
+class CaptionerName(StrEnum):
+    """Who makes the final text."""
+
+    GROUNDED = "grounded"
 
 
 # Facts of lower saliency (0..1) are not spoken of.
@@ -62,7 +69,7 @@ class StreamSettings(_Strict):
     source: Annotated[str, Field(min_length=1)]
     fps: Annotated[float, Field(gt=0, le=60)] = DEFAULT_FPS
     profile: Profile = Profile.SURVEILLANCE
-    captioner: str = "grounded"
+    captioner: CaptionerName = CaptionerName.GROUNDED
 
 
 class ServerSettings(_Strict):
