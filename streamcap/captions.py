@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 
 from streamcap.language import Description
@@ -12,6 +13,13 @@ __all__ = ["CaptionBook", "Step", "WindowBuilder"]
 # A window closes this long (media seconds) after its last fact, or this long after its first.
 QUIET_S = 0.6
 LONGEST_S = 1.8
+# In a busy scene windows grow, so that a caption says more and comes less often; drafts and events do not wait.
+# Each caption of the last minute beyond CALM makes them longer, up to the BUSY values.
+CALM = 6
+QUIET_STEP_S = 0.7
+BUSY_QUIET_S = 4.0
+BUSY_LONGEST_S = 9.0
+MINUTE_S = 60.0
 # The same words about the same instances within this time (media seconds) say nothing new.
 REPEAT_S = 30.0
 RECENT = 16
@@ -40,6 +48,7 @@ class WindowBuilder:
         self._count = 0
         self._window: Window | None = None
         self._opened = self._touched = 0.0
+        self._closed_at: deque[float] = deque(maxlen=64)
 
     def add(self, seen: Observation) -> list[Step]:
         """Take in one observation; returns windows that changed or closed, in order."""
@@ -76,7 +85,15 @@ class WindowBuilder:
     def _is_over(self, seen: Observation) -> bool:
         if self._window is not None and self._window.scene_start and not seen.settled:
             return False
-        return seen.pts - self._touched >= QUIET_S or seen.pts - self._opened >= LONGEST_S
+        while self._closed_at and seen.pts - self._closed_at[0] > MINUTE_S:
+            self._closed_at.popleft()
+        beyond = max(0, len(self._closed_at) - CALM)
+        quiet = min(BUSY_QUIET_S, QUIET_S + beyond * QUIET_STEP_S)
+        longest = min(BUSY_LONGEST_S, LONGEST_S * quiet / QUIET_S)
+        over = seen.pts - self._touched >= quiet or seen.pts - self._opened >= longest
+        if over:
+            self._closed_at.append(seen.pts)
+        return over
 
     def _close(self) -> Step:
         assert self._window is not None
@@ -92,7 +109,7 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation) -> Window
     start = min([window.start, *(fact.start for fact in facts)])
     # The frame at ``end`` was captured as much earlier as its media time is.
     captured_at = seen.captured_at - (seen.pts - end) if end != window.end else window.captured_at
-    instances = seen.instances if facts or window.scene_start else window.instances
+    instances = _known(window, facts, seen) if facts or window.scene_start else window.instances
     kept = (*window.key_frames, seen.key_frame)[-KEY_FRAMES:] if seen.key_frame else window.key_frames
     return replace(
         window,
@@ -103,6 +120,13 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation) -> Window
         instances=instances,
         key_frames=kept,
     )
+
+
+def _known(window: Window, facts: tuple[Fact, ...], seen: Observation) -> tuple[Instance, ...]:
+    """Those that are there now, and those of which the window speaks though they are gone."""
+    spoken_of = {who for fact in (*window.facts, *facts) for who in fact.who}
+    gone = {i.id: i for i in window.instances if i.id in spoken_of}
+    return tuple((gone | {i.id: i for i in seen.instances}).values())
 
 
 class CaptionBook:

@@ -7,7 +7,8 @@
     │   ├── SourceNotFound    nothing is there: no such file, host or device
     │   ├── SourceUnreadable  something is there, but no decoder can read it
     │   ├── NoVideo           it can be read, and holds no video
-    │   └── SourceTimeout     it stopped answering
+    │   ├── SourceTimeout     it stopped answering
+    │   └── SourceClosed      it was closed before it was open: somebody's wish, no fault
     ├── ModelError            a model failed (exit 4)
     │   ├── WeightsUnavailable  no source of a weights file can be reached
     │   ├── WeightsCorrupt      a weights file does not match its hash
@@ -28,6 +29,7 @@ __all__ = [
     "ModelError",
     "ModelLoadError",
     "NoVideo",
+    "SourceClosed",
     "SourceError",
     "SourceNotFound",
     "SourceTimeout",
@@ -85,6 +87,10 @@ class NoVideo(SourceError):
 
 class SourceTimeout(SourceError):
     """The source stopped answering."""
+
+
+class SourceClosed(SourceError):
+    """The source was closed before it was open."""
 
 
 class ModelError(StreamcapError):

@@ -129,9 +129,10 @@ class Channel(Generic[T]):
     async def __aiter__(self) -> AsyncIterator[T]:
         """Items in order until the channel is closed. A cancelled wait loses nothing."""
         while True:
+            taken: list[T] = []
             with self._room:
                 if self._items:
-                    item = self._items.popleft()
+                    taken.append(self._items.popleft())
                     self.gets += 1
                     self._room.notify_all()
                 elif self._closed:
@@ -140,11 +141,10 @@ class Channel(Generic[T]):
                     return
                 else:
                     self._ready.clear()
-                    item = None
-            if item is None:
-                await self._ready.wait()
-            else:
+            for item in taken:
                 yield item
+            if not taken:
+                await self._ready.wait()
 
     def _wake(self) -> None:
         try:

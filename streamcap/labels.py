@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-__all__ = ["ANIMALS", "MOVERS", "VEHICLES", "Vote", "group"]
+__all__ = ["ANIMALS", "BAGS", "MOVERS", "VEHICLES", "Vote", "group"]
 
 VEHICLES = frozenset({"car", "truck", "bus", "train", "motorcycle", "vehicle"})
 ANIMALS = frozenset({"bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal"})
+BAGS = frozenset({"backpack", "handbag", "suitcase"})
 # What moves by itself: news when it comes or goes.
 MOVERS = frozenset({"person", "bicycle", "boat", "airplane", "object"}) | VEHICLES | ANIMALS
 

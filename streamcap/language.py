@@ -17,6 +17,9 @@ __all__ = ["Description", "Tally", "describe_change", "describe_scene", "summari
 
 _words = inflect.engine()
 
+_ARRIVALS = ("enter", "appear")
+_DEPARTURES = ("leave", "disappear")
+
 # Most kinds of thing that a full caption names; a viewer stops listening to a longer list.
 MAX_KINDS = 4
 # Only what the detector named this surely is part of a full caption.
@@ -94,7 +97,7 @@ def describe_scene(instances: Sequence[Instance], facts: Iterable[Fact] = ()) ->
     order = sorted(kinds, key=lambda k: (k != "person", k not in MOVERS, -kinds[k], k))[:MAX_KINDS]
     named = [i for i in sure if i.label in order]
     if len(named) <= PLACED:
-        parts = [f"{noun(i.label)} {_spot(i)}" for k in order for i in named if i.label == k]
+        parts = [f"{dressed(i, definite=False)} {_spot(i)}" for k in order for i in named if i.label == k]
         if len(parts) == 2 and len(order) == 1:
             a, b = named
             spots = [_spot(a), _spot(b)]
@@ -188,11 +191,18 @@ def _grouped(facts: Sequence[Fact]) -> list[_Group]:
         return fact.what, fact.label, fact.where
 
     merged = [_Group(*k, tuple(g)) for k, g in groupby(sorted(facts, key=key), key=key)]
-    return sorted(merged, key=lambda item: (item.what == "empty", item.start, -item.saliency))
+    last_gone = max((item.start for item in merged if item.what in _DEPARTURES), default=0.0)
+
+    def when(item: _Group) -> tuple[float, bool, float]:
+        """Order of time; a scene is empty once the last one has gone."""
+        empty = item.what == "empty"
+        return max(item.start, last_gone) if empty else item.start, empty, -item.saliency
+
+    return sorted(merged, key=when)
 
 
 def _clause(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) -> str:
-    if item.what == "empty" and any(_is_named(i) for i in present.values()):
+    if item.what == "empty" and any(_is_named(i) and _was_there(i, item, facts) for i in present.values()):
         return "no one is left in view"
     if item.what in _SCENE_CLAUSES:
         return _SCENE_CLAUSES[item.what][item.where]
@@ -200,23 +210,55 @@ def _clause(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) -
 
 
 def _subject(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) -> str:
-    """``another person`` for one more, ``the person`` for the only one, ``one of the people`` among several."""
-    if item.label == "object":
-        return noun("object", item.count)
-    fresh = {who for fact in facts if fact.what in ("enter", "appear") for who in fact.who}
-    others = [i for i in present.values() if i.label == item.label and i.visible and i.id not in item.who]
-    if item.what in ("enter", "appear"):
-        older = [i for i in others if i.id not in fresh]
+    """Who: by what tells them apart.
+
+    ``a person in a red top``, ``another person``, ``two more people`` for who comes; ``the person`` for the only one,
+    ``the person in the red top`` where that tells, else ``one of the people``.
+    """
+    if item.label == "object" or item.what == "meet":  # who meets is told by how many they are
+        return noun(item.label, item.count)
+    alike = [i for i in present.values() if i.label == item.label and i.id not in item.who]
+    others = [i for i in alike if _was_there(i, item, facts)]
+    one = present.get(item.who[0]) if item.count == 1 and item.who else None
+    looks = one is not None and one.label == item.label and bool(one.attributes)
+    if item.what in _ARRIVALS:
+        fresh = {who for fact in facts if fact.what in _ARRIVALS for who in fact.who}
+        older = any(i.id not in fresh for i in others)
+        if one is not None and looks:
+            return dressed(one, definite=False)
         if not older:
             return noun(item.label, item.count)
         return f"another {item.label}" if item.count == 1 else f"{_number(item.count)} more {plural(item.label)}"
-    if others:
-        return (
-            f"one of the {plural(item.label)}"
-            if item.count == 1
-            else f"{_number(item.count)} of the {plural(item.label)}"
-        )
-    return f"the {item.label}" if item.count == 1 else f"the {_number(item.count)} {plural(item.label)}"
+    if one is not None and looks and all(i.attributes[:1] != one.attributes[:1] for i in others):
+        return dressed(one, definite=True)
+    if not others:
+        return f"the {item.label}" if item.count == 1 else f"the {_number(item.count)} {plural(item.label)}"
+    return f"{_number(item.count)} of the {plural(item.label)}"
+
+
+def _was_there(instance: Instance, item: _Group, facts: Sequence[Fact]) -> bool:
+    """In view when it happened: who came after a leave was not among those who could leave."""
+    own = [fact for fact in facts if instance.id in fact.who]
+    if item.what not in _ARRIVALS and any(fact.what in _ARRIVALS and fact.start > item.start for fact in own):
+        return False
+    return instance.visible or any(fact.what in _DEPARTURES and fact.start > item.start for fact in own)
+
+
+def dressed(instance: Instance, *, definite: bool) -> str:
+    """An instance with what it looks like: ``a person in a red top``, ``the person in black``, ``the white car``."""
+    words = instance.attributes
+    if instance.label != "person":
+        described = " ".join([*words[:1], instance.label])
+        return f"the {described}" if definite else str(_words.a(described))
+    head = "the person" if definite else "a person"
+    colours = [word.split(" ")[0] for word in words]
+    if not words:
+        return head
+    if len(words) == 2 and colours[0] == colours[1]:
+        return f"{head} in {colours[0]}"
+    if definite:
+        return f"{head} in the {words[0]}"
+    return f"{head} in " + listing([word if word.endswith("trousers") else str(_words.a(word)) for word in words])
 
 
 def _verb(item: _Group, count: int) -> str:
@@ -240,6 +282,9 @@ _VERBS = {
     "disappear": "disappear from view {at}",
     "stop": "stop {at}",
     "start": "start moving {at}",
+    "meet": "meet {at}",
+    "fall": "fall to the floor",
+    "lie": "lie on the floor",
 }
 _SCENE_CLAUSES = {
     "empty": {"": "the scene is empty again"},

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.appearance import appearance
 from streamcap.camera import CameraReading, CameraWatch
+from streamcap.colours import balance, shares
 from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
@@ -39,10 +39,14 @@ WALK_QUIET_S = 2.0
 REVISIT_S = 3.0
 # The first frames of a scene see every tile.
 START_FRAMES = 4
-# At most one feature a second, and one in any minute even if nothing happens.
-ENCODE_EVERY_S = 1.0
-ENCODE_QUIET_S = 60.0
+# Key frames (media seconds between two): when the tracker or the camera has news, while something moves, and when
+# nothing happens.
+KEEP_NEWS_S = 1.0
+KEEP_BUSY_S = 4.0
+KEEP_QUIET_S = 60.0
 KEY_FRAME_WIDTH = 320
+# Share of a new white balance that is taken over at each look.
+BALANCE_STEP = 0.05
 # Third gate: a frame this like the last key frame is no new key frame (ShareGPT4Video's limit on CLIP features).
 KEY_SIMILARITY = 0.93
 # A detection cut by its crop's border shows a part of the object.
@@ -70,11 +74,12 @@ class Perception:
         self._tracker = Tracker()
         self._facts = FactEngine()
         self._walk = TileWalk()
+        self._gains: NDArray[np.float32] | None = None
         self._scene_start = 0.0
         self._frames = 0
         self._walked = 0.0
         self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
-        self._kept_at = -ENCODE_QUIET_S
+        self._kept_at = -KEEP_QUIET_S
 
     def observe(self, frame: Frame) -> Observation:
         """Take in the next frame of the stream.
@@ -104,11 +109,14 @@ class Perception:
             update,
             camera,
             tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
+            frame.image.shape[1] / frame.image.shape[0],
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
-        key_frame = self._remember(frame, gate.open)
-        instances = tuple(t.instance() for t in self._tracker.tracks if t.id)
+        news = bool(scene_start or facts or update.confirmed or update.ended)
+        key_frame = self._remember(frame, KEEP_NEWS_S if news else KEEP_BUSY_S if gate.open else KEEP_QUIET_S)
+        # Those that ended with this frame are still spoken of.
+        instances = tuple(t.instance() for t in (*self._tracker.tracks, *update.ended) if t.id)
         return Observation(
             frame.pts,
             frame.captured_at,
@@ -162,9 +170,9 @@ class Perception:
             waited = frame.pts - track.looked
             moving = gate.open and (_share(gate.changed, track.box) > 0.1 or track.speed(1.0) > 0.1)
             if moving or track.stage is Stage.TENTATIVE:
-                wishes.append(Look(track.box, 1.0 + 3.0 * waited))
+                wishes.append(Look(track.box, 1.0 + 3.0 * waited, closer=track.misses % 2 == 1))
             elif waited > REVISIT_S:
-                wishes.append(Look(track.box, waited / REVISIT_S))
+                wishes.append(Look(track.box, waited / REVISIT_S, closer=track.misses % 2 == 1))
         wishes = [look for look in wishes if area(look.box) > 0]
         crops = plan(wishes, size, BUDGET)
         pause = WALK_BUSY_S if gate.open else WALK_QUIET_S
@@ -189,12 +197,18 @@ class Perception:
                 sx, sy = x1 - x0, y1 - y0
                 raw.append((score, labels[label], (x0 + a * sx, y0 + b * sy, x0 + c * sx, y0 + d * sy)))
         kept = distinct(raw)
-        return [Observed(b, s, lab, appearance(image, b), self._foreground.cover(b)) for s, lab, b in kept]
+        gains = self._balance(image)
+        return [Observed(b, s, lab, shares(image, b, gains), self._foreground.cover(b)) for s, lab, b in kept]
 
-    def _remember(self, frame: Frame, changed: bool) -> KeyFrame | None:
-        """Keep a small copy of the frame if it is time for one, and have its feature computed."""
+    def _balance(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """White balance of the stream, followed slowly: a red lorry that fills the picture is no colour cast."""
+        now = balance(cv2.resize(image, (64, 48), interpolation=cv2.INTER_AREA))
+        self._gains = now if self._gains is None else self._gains + BALANCE_STEP * (now - self._gains)
+        return self._gains
+
+    def _remember(self, frame: Frame, pause: float) -> KeyFrame | None:
+        """Keep a small copy of the frame if ``pause`` seconds have gone, and have its feature computed."""
         self._collect(wait=False)
-        pause = ENCODE_EVERY_S if changed else ENCODE_QUIET_S
         if self._encoding is not None or frame.pts - self._kept_at < pause:
             return None
         self._kept_at = frame.pts

@@ -20,7 +20,7 @@ from streamcap.captioners.base import Captioner
 from streamcap.captioners.grounded import GroundedCaptioner
 from streamcap.captions import CaptionBook, Step, WindowBuilder
 from streamcap.config import FLOORS, StreamSettings
-from streamcap.errors import ModelError
+from streamcap.errors import ModelError, SourceClosed
 from streamcap.flow import Clock
 from streamcap.language import Description, Tally, describe_change, describe_scene, summarise
 from streamcap.metrics import Stages
@@ -146,11 +146,6 @@ class Pipeline:
         return self._source
 
     @property
-    def is_open(self) -> bool:
-        """True once the source has given its first picture; before that :meth:`stop` has nothing to make final."""
-        return self._info is not None
-
-    @property
     def duration(self) -> float | None:
         """Seconds of media that the source will have, None where unknown, endless or not open yet."""
         return self._info.duration if self._info is not None else None
@@ -181,6 +176,8 @@ class Pipeline:
                 self._info = source.info
                 await self._status(StreamState.LIVE, "connected", _describe(source.info))
                 await self._watch()
+        except SourceClosed:
+            _log.debug("%s: stopped before its source was open", self._id)
         finally:
             await self._source.close()
         if self._says_end:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pysubs2.formats.subrip import SubripFormat
-from pysubs2.formats.webvtt import WebVTTFormat
-
-__all__ = ["RunTimeline", "SubtitleTrack"]
+__all__ = ["RunTimeline", "SubtitleTrack", "stamp"]
 
 # Reading speed that subtitling guides for adults agree on (characters a second), and the shortest and longest hold.
 READ_CPS = 17.0
 SHORTEST_S = 1.5
 LONGEST_S = 7.0
+# Two captions of one moment: the first one flashes by, but stands in the file.
+SHORTEST_CUE_S = 0.1
 # Media time that goes back, and by more than this against the wall clock, has begun anew.
 BEGUN_ANEW_S = 2.0
 
@@ -59,6 +58,7 @@ class SubtitleTrack:
         self._form = form
         self._count = 0
         self._held: tuple[float, float, str] | None = None
+        self._free_from = 0.0
 
     def header(self) -> str:
         """What the file begins with."""
@@ -70,10 +70,12 @@ class SubtitleTrack:
         Args:
             start, end: media seconds that the text speaks about; ``start`` is moved behind the cue before.
         """
-        done = self._release(until=end)
+        begin = max(end, self._free_from)
+        done = self._release(until=begin)
         hold = min(LONGEST_S, max(SHORTEST_S, len(text) / READ_CPS))
         # Shown from when it is known: nobody wants to read of what is not yet to be seen.
-        self._held = (end, end + hold, text)
+        begin = max(begin, self._free_from)
+        self._held = (begin, begin + hold, text)
         return done
 
     def finish(self) -> str:
@@ -86,7 +88,14 @@ class SubtitleTrack:
         start, end, text = self._held
         self._held = None
         self._count += 1
-        end = max(start + 0.001, min(end, until))
-        stamp = WebVTTFormat.ms_to_timestamp if self._form == "vtt" else SubripFormat.ms_to_timestamp
+        end = self._free_from = max(start + SHORTEST_CUE_S, min(end, until))
         body = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") if self._form == "vtt" else text
-        return f"{self._count}\n{stamp(round(start * 1000))} --> {stamp(round(end * 1000))}\n{body}\n\n"
+        return f"{self._count}\n{stamp(start, self._form)} --> {stamp(end, self._form)}\n{body}\n\n"
+
+
+def stamp(seconds: float, form: Literal["vtt", "srt"]) -> str:
+    """``00:01:02.345``, with a comma in SubRip; the hours grow as long as the stream runs."""
+    whole, ms = divmod(round(seconds * 1000), 1000)
+    minutes, whole = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{whole:02d}{'.' if form == 'vtt' else ','}{ms:03d}"

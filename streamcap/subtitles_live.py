@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from pysubs2.formats.webvtt import WebVTTFormat
-
-from streamcap.subtitles import LONGEST_S, READ_CPS, SHORTEST_S
+from streamcap.subtitles import LONGEST_S, READ_CPS, SHORTEST_S, stamp
 from streamcap.types import CaptionKind, CaptionStatus
 from streamcap.wire import CaptionMessage, DurableMessage, StatusMessage, StreamState
 
@@ -129,7 +127,7 @@ class LiveTrack:
         return min(last, final), last >= final
 
     def _stamp(self, at: float) -> str:
-        return WebVTTFormat.ms_to_timestamp(round((at - self._origin) * 1000))
+        return stamp(at - self._origin, "vtt")
 
 
 def _escape(text: str) -> str:

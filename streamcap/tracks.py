@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.camera import Transform
-from streamcap.geometry import centre
+from streamcap.colours import attributes
+from streamcap.geometry import centre, touches
 from streamcap.labels import Vote
 from streamcap.types import Box, Instance
 
@@ -26,6 +27,14 @@ ROAM_FRAMES = 0.2
 # Confirmation: detections needed; a moving thing needs one less than a still one.
 HITS_STILL = 3
 HISTORY = 64
+# Sightings after which its colours are spoken of.
+LOOKS_SURE = 4
+# Such a sighting keeps this far (share of the frame) from the border; of a person, the box (in shares of the frame's
+# sides) is this much higher than wide.
+WHOLE_MARGIN = 0.01
+UPRIGHT = 1.3
+# Who fills the frame from top to bottom is seen whole.
+WHOLE_HEIGHT = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Observed:
         box: in 0..1.
         score: 0..1.
         label: the detector's class, or empty for a blob of motion.
-        look: (d,) float32 appearance, or None.
+        look: (22,) float32 colour shares (colours.py), or None.
         motion: share of the box that moves, 0..1.
     """
 
@@ -64,6 +73,7 @@ class Track:
         id: 0 while tentative.
         velocity: of the centre, in frame sizes a second, camera motion removed.
         seen: last time that it was observed; ``looked``: last time it should have been.
+        look: (22,) colour shares averaged over its sightings; ``dress``: over the ``whole`` ones that show all of it.
         trail: (media seconds, box) of its observations as the camera stands now, the newest last, at most 64.
         start_motion: largest motion share of its first observations.
         covered: share of its place, 0..1, that differed from the background when it was last seen.
@@ -84,6 +94,8 @@ class Track:
     velocity: tuple[float, float] = (0.0, 0.0)
     vote: Vote = field(default_factory=Vote)
     look: NDArray[np.float32] | None = None
+    dress: NDArray[np.float32] | None = None
+    whole: int = 0
     motion: float = 0.0
     start_motion: float = 0.0
     best: float = 0.0
@@ -111,8 +123,19 @@ class Track:
             self.velocity,
             self.born,
             self.trail[-1][0],
+            attributes=self._attributes(label),
             visible=self.stage is Stage.ACTIVE,
         )
+
+    def _attributes(self, label: str) -> tuple[str, ...]:
+        return attributes(label, self.dress) if self.dress is not None and self.whole >= LOOKS_SURE else ()
+
+    def _is_whole(self, box: Box) -> bool:
+        """All of it is in view: of someone cut off by the border the hair would pass for a jacket."""
+        width, height = box[2] - box[0], box[3] - box[1]
+        if self.label == "person" and height <= UPRIGHT * width:
+            return False
+        return height >= WHOLE_HEIGHT or not touches(box, WHOLE_MARGIN)
 
     def speed(self, span: float) -> float:
         """Mean speed over the last ``span`` seconds of its trail, in its own heights a second."""
@@ -174,7 +197,10 @@ class Track:
             self.stage = Stage.ACTIVE
         self.vote.add(seen.label, seen.score)
         if seen.look is not None:
-            self.look = seen.look if self.look is None else 0.8 * self.look + 0.2 * seen.look
+            self.look = _averaged(self.look, seen.look)
+            if self._is_whole(seen.box):
+                self.whole += 1
+                self.dress = _averaged(self.dress, seen.look)
 
     def travelled(self) -> tuple[float, float]:
         """Distance from the first to the last observation: in its own sizes, and in frame sizes."""
@@ -204,6 +230,10 @@ def _seen_by(camera: Transform, box: Box) -> Box:
     x0, y0 = camera.apply(box[0], box[1])
     x1, y1 = camera.apply(box[2], box[3])
     return x0, y0, x1, y1
+
+
+def _averaged(old: NDArray[np.float32] | None, new: NDArray[np.float32]) -> NDArray[np.float32]:
+    return new if old is None else np.asarray(0.8 * old + 0.2 * new, np.float32)
 
 
 def _blend(old: float, new: float) -> float:

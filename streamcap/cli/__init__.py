@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a defect of streamcap, 2 usage, 3 source, 4 model, 130 int
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ from streamcap.cli.caption import caption
 from streamcap.cli.demo import demo
 from streamcap.cli.doctor import doctor_command
 from streamcap.cli.models import models_app
+from streamcap.cli.output import ReaderGone
 from streamcap.cli.serve import serve
 from streamcap.cli.watch import watch
 from streamcap.errors import StreamcapError
@@ -64,10 +66,10 @@ def main() -> None:
     except StreamcapError as error:
         _complain(str(error), error.hint)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         _complain("interrupted")
         sys.exit(130)
-    except BrokenPipeError:
+    except ReaderGone:
         # The reader has gone (`streamcap … | head`). What Python would still flush has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

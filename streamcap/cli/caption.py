@@ -65,12 +65,12 @@ def caption(
     """
     if start is not None and end is not None and end <= start:
         raise UsageError(f"--to {end:g} is not after --from {start:g}")
-    from streamcap.sources import SourceOptions, open_source
+    from streamcap.sources import SourceOptions, check, open_source
 
     settings = StreamSettings(id="caption", source=source, fps=fps, profile=profile, captioner=captioner)
     clock = SystemClock()
     options = SourceOptions(stream=settings.id, fps=fps, start=start, end=end, realtime=realtime, clock=clock)
-    open_source(source, options)  # what cannot be a source fails before models are loaded
+    check(source)  # a wrong name must not cost the wait for models, or the download of their weights
 
     from streamcap.cli.models import weights_progress
     from streamcap.models.pool import load_default

@@ -41,7 +41,6 @@ _RUNTIME = {
     "inflect": "inflect",
     "platformdirs": "platformdirs",
     "httpx": "httpx",
-    "pysubs2": "pysubs2",
     "starlette": "starlette",
     "uvicorn": "uvicorn",
     "websockets": "websockets",

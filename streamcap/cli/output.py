@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Literal, Protocol, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
+from streamcap.subtitles import SubtitleTrack
 from streamcap.types import CaptionKind, CaptionStatus, Instance
 from streamcap.wire import (
     CaptionMessage,
@@ -23,7 +26,7 @@ from streamcap.wire import (
     numbered,
 )
 
-__all__ = ["FileFeed", "Format", "LineConsole", "Writer", "line_of", "writer_for"]
+__all__ = ["FileFeed", "Format", "LineConsole", "ReaderGone", "Writer", "line_of", "reader_may_go", "writer_for"]
 
 SIGNS = {CaptionKind.FULL: "=", CaptionKind.DIFF: "+", CaptionKind.SUMMARY: "Σ", CaptionKind.COMMENTARY: "»"}
 STYLES = {CaptionKind.FULL: "bold", CaptionKind.DIFF: "green", CaptionKind.SUMMARY: "cyan", CaptionKind.COMMENTARY: ""}
@@ -80,6 +83,22 @@ def _line(seconds: float, sign: str, text: str, style: str) -> Text:
     return Text.assemble((f"{clock(seconds):>7}", "dim"), "  ", (sign, style), "  ", (text, style))
 
 
+class ReaderGone(Exception):
+    """Who read the output has closed it (``streamcap … | head``): a reason to end, and no fault.
+
+    Not an ``OSError``: typer would end the process on one, with exit code 1.
+    """
+
+
+@contextmanager
+def reader_may_go() -> Iterator[None]:
+    """Raise :class:`ReaderGone` where a write finds that nobody reads."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
 class LineConsole(Console):
     """Prints lines as they are, however long; a reader that has gone is an error for the caller to end on."""
 
@@ -88,7 +107,7 @@ class LineConsole(Console):
 
     def on_broken_pipe(self) -> None:
         """See :class:`rich.console.Console`, which would end the process from here."""
-        raise BrokenPipeError
+        raise ReaderGone
 
 
 class TextWriter:
@@ -117,8 +136,9 @@ class JsonlWriter:
 
     def write(self, message: DurableMessage) -> None:
         """See :class:`Writer`."""
-        self._out.write(encode(message) + "\n")
-        self._out.flush()
+        with reader_may_go():
+            self._out.write(encode(message) + "\n")
+            self._out.flush()
 
     def finish(self) -> None:
         """See :class:`Writer`."""
@@ -128,8 +148,6 @@ class SubtitleWriter:
     """WebVTT or SubRip: final captions only, without summaries."""
 
     def __init__(self, out: TextIO, form: Literal["vtt", "srt"]) -> None:
-        from streamcap.subtitles import SubtitleTrack  # late: a subscriber installs without it
-
         self._out = out
         self._track = SubtitleTrack(form)
         out.write(self._track.header())
@@ -141,13 +159,15 @@ class SubtitleWriter:
             and message.status is CaptionStatus.FINAL
             and message.kind is not CaptionKind.SUMMARY
         ):
-            self._out.write(self._track.add(message.start, message.end, message.text))
-            self._out.flush()
+            with reader_may_go():
+                self._out.write(self._track.add(message.start, message.end, message.text))
+                self._out.flush()
 
     def finish(self) -> None:
         """See :class:`Writer`."""
-        self._out.write(self._track.finish())
-        self._out.flush()
+        with reader_may_go():
+            self._out.write(self._track.finish())
+            self._out.flush()
 
 
 def writer_for(form: Format, out: TextIO, *, events: bool) -> Writer:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from streamcap.cli.output import LineConsole, line_of
+from streamcap.cli.output import LineConsole, line_of, reader_may_go
 from streamcap.cli.signals import stop_on_signals
 from streamcap.client import Feed, subscribe
 from streamcap.wire import Message, SnapshotMessage, encode
@@ -44,13 +44,14 @@ async def follow(feed: Feed, *, events: bool = False, as_json: bool = False) -> 
     streams: set[str] = set()
     async for message in feed:
         if as_json:
-            sys.stdout.write(encode(message) + "\n")
+            with reader_may_go():
+                sys.stdout.write(encode(message) + "\n")
+                sys.stdout.flush()
         else:
             streams.add(message.stream or "")
             for line in _lines(message, events=events):
                 prefix = Text(f"{message.stream or '':<12} ", "dim") if len(streams) > 1 else Text()
                 console.print(prefix + line)
-        sys.stdout.flush()
 
 
 def _lines(message: Message, *, events: bool) -> list[Text]:

@@ -109,7 +109,7 @@ class EfficientDetLite0:
             raise ModelLoadError("LiteRT is not installed", hint="pip install 'streamcap[cpu]'") from error
         try:
             with zipfile.ZipFile(path) as tail:
-                self._labels = tuple(tail.read("labels.txt").decode().split("\n"))
+                self._labels = tuple(tail.read("labels.txt").decode().splitlines())
             with _stderr_to_log():
                 pool = [Interpreter(str(path), num_threads=1) for _ in range(interpreters)]
                 for interpreter in pool:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from streamcap.errors import UsageError
 from streamcap.server.transport import FeedHttpProtocol, FeedWebSocketProtocol
 
-__all__ = ["Listening", "serve"]
+__all__ = ["Listening", "bind", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ async def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8750,
+    listener: socket.socket | None = None,
     ready: asyncio.Future[Listening] | None = None,
     shutdown_s: float = SHUTDOWN_S,
 ) -> None:
@@ -77,12 +78,13 @@ async def serve(
 
     Args:
         port: 0 for any free one.
+        listener: from :func:`bind`, instead of ``host`` and ``port``; closed at the end.
         ready: set to the real address once connections are accepted.
 
     Raises:
         UsageError: the address cannot be listened on.
     """
-    listener = _bind(host, port)
+    listener = listener or bind(host, port)
     config = uvicorn.Config(
         app,
         http=FeedHttpProtocol,
@@ -140,7 +142,12 @@ async def _stop(server: _Server, running: asyncio.Task[None], shutdown_s: float)
         await asyncio.gather(running, *server.server_state.tasks, return_exceptions=True)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to an address, so that it is known to be free before anything is started.
+
+    Raises:
+        UsageError: it cannot be listened on.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

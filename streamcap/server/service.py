@@ -17,6 +17,7 @@ from streamcap.server import Listening, StreamInfo, create_app
 from streamcap.server import serve as serve_app
 from streamcap.server.control import Control
 from streamcap.server.registry import Registry
+from streamcap.server.run import bind
 
 __all__ = ["Service", "running"]
 
@@ -61,11 +62,12 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         UsageError: a stream's source is of no known sort, or the address cannot be listened on.
         ConfigError: what the data folder holds of streams added earlier cannot be read.
     """
+    registry = Registry(settings.server.data) if settings.server.data is not None else None
+    listener = bind(settings.server.host, settings.server.port)
     clock = SystemClock()
     journal = MemoryJournal()
     hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
     manager = Manager(hub, models, clock)
-    registry = Registry(settings.server.data) if settings.server.data is not None else None
     control = Control(manager, registry, fixed=[stream.id for stream in settings.streams])
     app = create_app(hub, streams_info=lambda: _infos(manager), control=control, stages=manager.stages)
     server: asyncio.Task[None] | None = None
@@ -75,7 +77,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         await control.restore()
         ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(
-            serve_app(app, host=settings.server.host, port=settings.server.port, ready=ready), name="server"
+            serve_app(app, host=settings.server.host, listener=listener, ready=ready), name="server"
         )
         either: list[asyncio.Future[Any]] = [server, ready]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -88,6 +90,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         if server is not None:
             server.cancel()
             await asyncio.wait({server})
+        listener.close()
         await journal.close()
 
 

@@ -8,7 +8,21 @@ from streamcap.sources.address import Kind, parse, redact
 from streamcap.sources.base import Source
 from streamcap.sources.options import SourceOptions
 
-__all__ = ["Kind", "Source", "SourceOptions", "open_source", "parse", "redact"]
+__all__ = ["Kind", "Source", "SourceOptions", "check", "open_source", "parse", "redact"]
+
+
+def check(uri: str) -> None:
+    """See what can be seen of a source without opening it: before models are loaded, or their weights fetched.
+
+    Raises:
+        UsageError: the string names no kind of source that is known.
+        SourceError: a file that is not there, empty, or may not be read.
+    """
+    address = parse(uri)
+    if address.kind is Kind.FILE:
+        from streamcap.sources.av_errors import check_file  # late: PyAV is not needed for anything else
+
+        check_file(address)
 
 
 def open_source(uri: str, options: SourceOptions) -> Source:

@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeVar
 
-from streamcap.errors import SourceError, SourceTimeout, UsageError
+from streamcap.errors import SourceClosed, SourceError, SourceTimeout, UsageError
 from streamcap.flow import Channel, ChannelClosed
 from streamcap.sources.address import redact
 from streamcap.sources.backoff import Backoff
@@ -103,10 +103,13 @@ class Source(ABC):
 
         Raises:
             SourceError: nothing there, nothing readable, no video, or no answer in time (see errors.py).
+            SourceClosed: another task closed it meanwhile, or before.
             RuntimeError: it was opened before.
         """
-        if self._thread is not None or self._stop.is_set():
+        if self._thread is not None:
             raise RuntimeError("a source is opened once")
+        if self._stop.is_set():
+            raise SourceClosed(f"{self.shown} was closed before it was opened")
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[SourceInfo] = self._loop.create_future()
         self._finished = asyncio.Event()
@@ -181,8 +184,8 @@ class Source(ABC):
         self._opened.set_result(info)
 
     def _on_finished(self, error: BaseException | None) -> None:
-        if not self._opened.done() and error is not None:
-            self._opened.set_exception(error)
+        if not self._opened.done():
+            self._opened.set_exception(error or SourceClosed(f"{self.shown} was closed while it was opening"))
         self._finished.set()
 
     # ---- the decode thread's side

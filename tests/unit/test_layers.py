@@ -21,7 +21,7 @@ LAYERS: dict[int, set[str]] = {
     2: {
         *("geometry", "gating", "camera", "foreground", "motion", "regions", "memory"),
         *(
-            "appearance",
+            "colours",
             "labels",
             "tracks",
             "assignment",
@@ -50,7 +50,7 @@ NOT_PURE = {
 
 # What only a watcher of video needs; a subscriber installs without it.
 NOT_IN_BASE = (
-    *("numpy", "av", "cv2", "scipy", "onnxruntime", "ai_edge_litert", "inflect", "platformdirs", "httpx", "pysubs2"),
+    *("numpy", "av", "cv2", "scipy", "onnxruntime", "ai_edge_litert", "inflect", "platformdirs", "httpx"),
     *("starlette", "uvicorn", "fastapi", "prometheus_client"),
 )
 

@@ -1,0 +1,33 @@
+"""What happened: facts from instance histories and the camera, each said once.
+
+A rule looks at one frame's :class:`Scene` and yields facts. Rules keep their own hysteresis and share nothing; a new
+sort of fact is a new rule in :data:`RULES`. Each file holds its rule's thresholds, with units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streamcap.facts.groups import Groups
+from streamcap.facts.lens import Lens
+from streamcap.facts.motion import Motion
+from streamcap.facts.posture import Posture
+from streamcap.facts.presence import Presence
+from streamcap.facts.scene import SALIENCY, Rule, Scene
+from streamcap.types import Fact
+
+__all__ = ["RULES", "SALIENCY", "FactEngine", "Rule", "Scene"]
+
+RULES: tuple[Callable[[], Rule], ...] = (Presence, Motion, Posture, Groups, Lens)
+
+
+class FactEngine:
+    """Runs the rules over a stream."""
+
+    def __init__(self) -> None:
+        self._rules = [make() for make in RULES]
+
+    def update(self, scene: Scene) -> list[Fact]:
+        """Facts of one frame, most salient first."""
+        found = [fact for rule in self._rules for fact in rule.update(scene)]
+        return sorted(found, key=lambda fact: -fact.saliency)

@@ -1,0 +1,182 @@
+"""Who comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
+from streamcap.geometry import centre, nearest_side, place, touches
+from streamcap.instances import Stage, Track
+from streamcap.labels import MOVERS, group
+from streamcap.types import Fact, Skill
+
+__all__ = ["Presence"]
+
+# How near (share of the frame) to a side something enters or leaves.
+EDGE = 0.05
+# Something that moves at birth came; something still was only found late. Share of its box in motion; heights a second.
+BORN_MOVING = 0.12
+BORN_SPEED = 0.18
+# A thing that does not move by itself is only held to have appeared on stronger signs.
+THING_MOTION = 0.3
+THING_HITS = 5
+THING_SURE = 0.75
+# An unnamed instance waits this long (seconds) for the detector to name it before it is spoken of.
+NAME_WAIT_S = 1.6
+# From this confidence on it is spoken of at once; a poorer name waits a little for a better one.
+NAME_AT_ONCE = 0.8
+NAME_POOR_S = 0.6
+# People in a group hide each other: this close (own widths) to another of its kind, nothing appears or disappears.
+CROWDED = 0.8
+# Nobody in view for this long: the scene is empty again.
+EMPTY_S = 0.6
+
+
+@dataclass(slots=True)
+class Presence:
+    """Enter, leave, appear, disappear, and empty again."""
+
+    _here: dict[int, Track] = field(default_factory=dict)
+    _waiting: dict[int, Track] = field(default_factory=dict)
+    _away: set[int] = field(default_factory=set)
+    _empty_since: float | None = None
+    _occupied: bool = False
+
+    def update(self, scene: Scene) -> Iterator[Fact]:
+        """See :class:`Rule`."""
+        for track in scene.tracks.confirmed:
+            if scene.settling:
+                self._here[track.id] = track
+            else:
+                self._waiting[track.id] = track
+        yield from self._arrivals(scene)
+        for track in scene.lost:
+            if track.id in self._here and track.id not in self._away and moves_by_itself(track) and _went_out(track):
+                self._away.add(track.id)
+                yield self._leaving(track)
+        for track in scene.tracks.returned:
+            if track.id in self._away:
+                self._away.discard(track.id)
+                if sides := touches(track.trail[-2][1], EDGE) if len(track.trail) > 1 else set():
+                    side = nearest_side(track.trail[-2][1], _negated(track.velocity), sides)
+                    yield about(track, "enter", track.seen, scene.pts, side, 0.7)
+        for track in scene.tracks.ended:
+            yield from self._departure(track)
+        yield from self._emptiness(scene)
+
+    def _arrivals(self, scene: Scene) -> Iterator[Fact]:
+        for key, track in list(self._waiting.items()):
+            if track.stage is Stage.ENDED:
+                del self._waiting[key]
+                continue
+            name = track.instance()
+            patience = 0.0 if name.confidence >= NAME_AT_ONCE else NAME_POOR_S
+            # What moves and is called a chair needs another look; who is half in view may yet turn out to be coming.
+            if name.label not in MOVERS or name.label == "object" or not _is_moving(track):
+                patience = NAME_WAIT_S
+            if scene.pts - track.confirmed < patience:
+                continue
+            del self._waiting[key]
+            crowded = any(_beside(track, other) for other in self._here.values())
+            self._here[key] = track
+            yield from _arrival(track, scene.pts, crowded=crowded)
+
+    def _departure(self, track: Track) -> Iterator[Fact]:
+        known = self._here.pop(track.id, None)
+        away = track.id in self._away
+        self._away.discard(track.id)
+        if known is None or away or track.twin_since is not None:
+            return
+        if moves_by_itself(track) and _went_out(track):
+            yield self._leaving(track)
+        elif any(_beside(track, other) for other in self._here.values()):
+            return
+        elif track.disturbed and (track.roams or (_is_sure_thing(track) and _place_changed(track))):
+            yield about(track, "disappear", track.seen, track.seen, place(track.trail[-1][1]), 0.5)
+
+    def _leaving(self, track: Track) -> Fact:
+        box = track.trail[-1][1]
+        sides = touches(box, EDGE) or touches(track.box, EDGE)
+        side = nearest_side(box, _heading(track, 1.5), sides)
+        return about(track, "leave", track.seen, track.seen, side, 0.8)
+
+    def _emptiness(self, scene: Scene) -> Iterator[Fact]:
+        here = [t for key, t in self._here.items() if key not in self._away and moves_by_itself(t)]
+        waiting = any(moves_by_itself(t) for t in self._waiting.values())
+        if here or waiting:
+            self._occupied, self._empty_since = bool(here) or self._occupied, None
+        elif self._occupied:
+            self._empty_since = self._empty_since if self._empty_since is not None else scene.pts
+            if scene.pts - self._empty_since >= EMPTY_S:
+                self._occupied = False
+                yield Fact("empty", self._empty_since, scene.pts, 0.8, Skill.ENVIRONMENT, saliency=SALIENCY["empty"])
+
+
+def _beside(track: Track, other: Track) -> bool:
+    """Two of one kind so close, when ``track`` was first or is last seen, that one may hide the other."""
+    if other is track or group(other.label) != group(track.label):
+        return False
+    width = max(track.box[2] - track.box[0], 0.02) * CROWDED
+    places = [box for _, box in other.trail]
+    return any(
+        mine[0] - width < theirs[2] and theirs[0] < mine[2] + width and mine[1] < theirs[3] and theirs[1] < mine[3]
+        for mine in (track.trail[0][1], track.trail[-1][1])
+        for theirs in places[-12:]
+    )
+
+
+def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
+    first = track.trail[0][1]
+    moving = _is_moving(track)
+    if not moves_by_itself(track):
+        if track.start_motion > THING_MOTION and _is_sure_thing(track):
+            yield about(track, "appear", track.born, pts, place(track.box), 0.5)
+    elif moving and (sides := touches(first, EDGE)):
+        side = nearest_side(first, _negated(_heading(track, 5.0)), sides)
+        yield about(track, "enter", track.born, pts, side, 0.85)
+    elif moving and not crowded:
+        yield about(track, "appear", track.born, pts, place(track.box), 0.6)
+
+
+def _is_moving(track: Track) -> bool:
+    """It came, and was not only found late."""
+    return track.start_motion > BORN_MOVING or max(track.speed(1.0), track.speed(2.0)) > BORN_SPEED
+
+
+def _is_sure_thing(track: Track) -> bool:
+    instance = track.instance()
+    return track.hits >= THING_HITS and instance.label != "object" and instance.confidence >= THING_SURE
+
+
+def _place_changed(track: Track) -> bool:
+    """Its place looks other than with it: as before it came, or as never before."""
+    return abs(track.hole - track.covered) > THING_MOTION
+
+
+def _went_out(track: Track) -> bool:
+    """Its last place is at a side, and it was moving that way or is cut off by it."""
+    box = track.trail[-1][1]
+    x, y = (track.box[0] + track.box[2]) / 2, (track.box[1] + track.box[3]) / 2
+    if not (0.0 < x < 1.0 and 0.0 < y < 1.0):
+        return True
+    sides = touches(box, EDGE)
+    if not sides:
+        return False
+    vx, vy = track.velocity
+    outward = {"left": -vx, "right": vx, "top": -vy, "bottom": vy}
+    return any(outward[side] > 0.01 for side in sides) and track.disturbed
+
+
+def _heading(track: Track, span: float) -> tuple[float, float]:
+    """Mean velocity over the last ``span`` seconds of its trail; steadier than the momentary one."""
+    end, last = track.trail[-1]
+    t, first = next((t, box) for t, box in track.trail if end - t <= span)
+    if end <= t:
+        return track.velocity
+    (x0, y0), (x1, y1) = centre(first), centre(last)
+    return (x1 - x0) / (end - t), (y1 - y0) / (end - t)
+
+
+def _negated(velocity: tuple[float, float]) -> tuple[float, float]:
+    return -velocity[0], -velocity[1]

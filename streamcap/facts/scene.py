@@ -1,0 +1,79 @@
+"""What the rules of facts see, and how a fact about an instance is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from streamcap.camera import CameraReading
+from streamcap.geometry import area
+from streamcap.instances import Track, TrackerUpdate
+from streamcap.labels import MOVERS
+from streamcap.types import Fact, Skill
+
+__all__ = ["SALIENCY", "Rule", "Scene", "about", "moves_by_itself"]
+
+# Scene start: seconds in which what is found was there already.
+SETTLE_S = 1.2
+# Below this confidence a wrong noun is likelier than a right one.
+NAME_LEAST = 0.5
+
+SALIENCY = {
+    "enter": 0.7, "leave": 0.65, "appear": 0.55, "disappear": 0.45, "empty": 0.4, "stop": 0.35, "start": 0.35,
+    "cut": 0.9, "pan": 0.45, "tilt": 0.45, "zoom": 0.45, "shake": 0.35, "light": 0.75,
+    "fall": 1.0, "lie": 0.8, "meet": 0.7,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that the rules see of one frame.
+
+    Attributes:
+        pts: media seconds.
+        since_start: seconds since the scene began (start of stream, or cut).
+        tracks: what the tracker did.
+        camera: what the camera did.
+        lost: tracks that are out of sight but not given up.
+        aspect: width of the frame by its height.
+    """
+
+    pts: float
+    since_start: float
+    tracks: TrackerUpdate
+    camera: CameraReading
+    lost: tuple[Track, ...] = ()
+    aspect: float = 4 / 3
+
+    @property
+    def settling(self) -> bool:
+        """What is found now was there already."""
+        return self.since_start < SETTLE_S
+
+
+class Rule(Protocol):
+    """Looks at every frame in order; yields a fact when it is sure of it."""
+
+    def update(self, scene: Scene) -> Iterator[Fact]:
+        """Facts that this frame made sure."""
+        ...
+
+
+def about(track: Track, what: str, start: float, end: float, where: str, confidence: float) -> Fact:
+    """A fact about one instance; its saliency grows with its class and size."""
+    instance = track.instance()
+    label = instance.label if instance.confidence >= NAME_LEAST else "object"
+    size = min(1.0, area(track.box) * 10)
+    saliency = SALIENCY[what] * (1.0 if label == "person" else 0.9) * (0.85 + 0.15 * size)
+    if label == "object":
+        saliency *= 0.6
+    return Fact(
+        what, start, max(start, end), confidence, Skill.ACTION, (instance.id,), label, where, saliency,
+        (track.trail[-1][1],),
+    )  # fmt: skip
+
+
+def moves_by_itself(track: Track) -> bool:
+    """It is of a kind that goes about by itself, or it was seen to."""
+    return track.label in MOVERS

@@ -1,0 +1,331 @@
+"""What is held to have happened: each thing once, on the right side, and nothing that did not."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from streamcap.camera import CameraReading, Transform
+from streamcap.facts import RULES, SALIENCY, FactEngine, Scene
+from streamcap.instances import Observed, Tracker, TrackerUpdate
+from streamcap.types import Box, Fact, Skill
+from tests.scenes import STILL, Actor, Play, Scripted, Stagehand, change, perfect, truthful
+
+SIDES = {
+    "left": ((-0.06, 0.5), (0.5, 0.5)),
+    "right": ((1.06, 0.5), (0.5, 0.5)),
+    "top": ((0.5, -0.12), (0.5, 0.6)),
+    "bottom": ((0.5, 1.12), (0.5, 0.4)),
+}
+SMALL = (0.08, 0.2)
+
+
+def comes(side: str, at: float, seconds: float = 4.0, stays: float = 30.0, **values: object) -> Actor:
+    """Someone who comes in from a side and stays."""
+    (x0, y0), (x1, y1) = SIDES[side]
+    path = ((at, x0, y0), (at + seconds, x1, y1), (at + seconds + stays, x1, y1))
+    return Actor(path, SMALL, **values)  # type: ignore[arg-type]
+
+
+def goes(side: str, at: float, seconds: float = 4.0, **values: object) -> Actor:
+    """Someone who is there from the beginning and leaves at a side."""
+    (x1, y1), (x0, y0) = SIDES[side]
+    return Actor(((0, x0, y0), (at, x0, y0), (at + seconds, x1, y1)), SMALL, **values)  # type: ignore[arg-type]
+
+
+def told(facts: Sequence[Fact]) -> list[tuple[str, str]]:
+    """What happened and where, of people and things."""
+    return [(f.what, f.where) for f in facts if f.what in ("enter", "leave", "appear", "disappear")]
+
+
+# ---- coming and going
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_who_enters_is_told_once_with_the_side(side: str) -> None:
+    stage = Stagehand([comes(side, 3.0)])
+    facts = stage.play(0, 12)
+    assert told(facts) == [("enter", side)]
+    (enter,) = stage.said("enter")
+    assert (enter.who, enter.label, enter.skill) == ((1,), "person", Skill.ACTION)
+    assert 3.0 <= enter.start <= enter.end <= 6.0
+    assert len(enter.boxes) == 1
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_who_leaves_is_told_once_with_the_side(side: str) -> None:
+    stage = Stagehand([goes(side, 4.0)])
+    facts = stage.play(0, 18)
+    assert told(facts) == [("leave", side)]
+    (leave,) = stage.said("leave")
+    assert leave.who == (1,)
+    assert 6.0 <= leave.end <= 9.0
+
+
+def test_through_the_picture() -> None:
+    stage = Stagehand([Actor(((3, -0.06, 0.5), (9, 1.06, 0.5)), SMALL)])
+    facts = stage.play(0, 18)
+    assert told(facts) == [("enter", "left"), ("leave", "right")]
+    assert {who for f in facts if f.what in ("enter", "leave") for who in f.who} == {1}
+
+
+def test_a_quick_one_is_not_missed() -> None:
+    stage = Stagehand([Actor(((3, -0.1, 0.5), (4.6, 1.1, 0.5)), (0.2, 0.2), "car")])
+    assert told(stage.play(0, 14)) == [("enter", "left"), ("leave", "right")]
+
+
+def test_who_comes_out_of_a_door_appears() -> None:
+    stage = Stagehand([Actor(((3, 0.5, 0.5), (7, 0.75, 0.5), (60, 0.75, 0.5)), SMALL)])
+    facts = stage.play(0, 12)
+    assert [what for what, _ in told(facts)] == ["appear"]
+    assert "left" not in told(facts)[0][1]
+
+
+def test_a_bag_that_is_put_down_appears() -> None:
+    stage = Stagehand([Actor(((4, 0.8, 0.8), (60, 0.8, 0.8)), (0.08, 0.1), "suitcase")])
+    assert told(stage.play(0, 50)) == [("appear", "bottom right")]
+    (appear,) = stage.facts
+    assert appear.label == "suitcase"
+    assert 4 <= appear.start <= appear.end < 7
+
+
+@pytest.mark.parametrize("since", [0, 4])
+@pytest.mark.parametrize("until", [14, 70])
+def test_a_bag_that_is_taken_away_disappears(since: int, until: int) -> None:
+    """Whether it was always there or is new, and whether for a short or a long time."""
+    stage = Stagehand([Actor(((since, 0.8, 0.8), (until, 0.8, 0.8)), (0.08, 0.1), "suitcase")])
+    stage.play(0, until + 20)
+    (disappear,) = stage.said("disappear")
+    assert (disappear.label, disappear.where) == ("suitcase", "bottom right")
+    # Its end is when it was last seen, however late that was made sure of.
+    assert until - 2 <= disappear.end <= until + 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_someone_at_the_border_comes_once(seed: int) -> None:
+    """Half in, half out, for half a minute, and the detector misses every third look."""
+    rng = random.Random(seed)
+
+    def flickering(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        return (seen for seen in perfect(time, there) if rng.random() > 0.33)
+
+    wobble = tuple((6.0 + 0.4 * n, 0.02 + rng.uniform(-0.015, 0.015), 0.5) for n in range(75))
+    stage = Stagehand([Actor(((3, -0.06, 0.5), *wobble), SMALL)], detector=flickering)
+    facts = stage.play(0, 35)
+    assert len(stage.said("enter")) <= 1
+    assert stage.said("leave") == []
+    assert len(facts) <= 3
+
+
+def test_a_scene_that_begins_is_silent() -> None:
+    """What is found in the first second was there already."""
+    there = [Actor(((0, x, 0.5), (60, x + 0.05, 0.5)), SMALL, look=n) for n, x in enumerate((0.04, 0.4, 0.7))]
+    stage = Stagehand(there)
+    assert stage.play(0, 10) == []
+    assert len(stage.actives[-1][1]) == 3
+
+
+def test_what_stands_and_is_found_late_did_not_appear() -> None:
+    """A parked car that the detector sees for the first time after ten seconds."""
+
+    def late(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        return (seen for seen in perfect(time, there) if time > 10)
+
+    stage = Stagehand([Actor(((0, 0.5, 0.5), (60, 0.5, 0.5)), (0.2, 0.15), "car")], detector=late)
+    assert told(stage.play(0, 20)) == []
+    assert stage.actives[-1][1]
+
+
+def test_who_hides_for_a_moment_neither_leaves_nor_comes() -> None:
+    def behind(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        return (seen for seen in perfect(time, there) if not 0.42 < (seen.box[0] + seen.box[2]) / 2 < 0.58)
+
+    stage = Stagehand([Actor(((0, 0.15, 0.5), (10, 0.85, 0.5)), SMALL)], detector=behind)
+    assert told(stage.play(0, 10)) == []
+
+
+def test_a_thing_that_the_detector_names_badly_is_not_spoken_of() -> None:
+    names = itertools.cycle(["toilet", "cell phone", "car", "person"])
+
+    def babbling(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        return (Observed(seen.box, seen.score, next(names), seen.look) for seen in perfect(time, there))
+
+    stage = Stagehand([comes("left", 3.0)], detector=babbling)
+    assert {f.label for f in stage.play(0, 14)} <= {"object"}
+
+
+def test_the_street_is_told_as_its_script_has_it() -> None:
+    """The rendered scene with a perfect detector: who comes and goes, once each, in time."""
+    stage = Stagehand([Scripted(n) for n in (1, 2, 3, 4)], detector=truthful)
+    stage.play(0, 39)
+    moves = [(f.what, f.label, f.where) for f in stage.facts if f.what in ("enter", "leave")]
+    assert sorted(moves) == sorted(
+        [
+            ("enter", "person", "left"),
+            ("leave", "person", "right"),
+            ("enter", "person", "left"),
+            ("enter", "truck", "right"),
+            ("leave", "truck", "left"),
+            ("leave", "person", "right"),
+        ]
+    )
+    times = {("enter", 5.8), ("leave", 19.5), ("enter", 21.5), ("enter", 23.3), ("leave", 27.5), ("leave", 28.8)}
+    for what, time in times:
+        assert any(f.what == what and abs(f.end - time) < 1.5 for f in stage.facts), (what, time)
+    assert len(stage.said("empty")) == 2  # between the first person and the second, and at the end
+    assert [(f.what, f.label) for f in stage.said("stop") + stage.said("start")] == [
+        ("stop", "person"),
+        ("start", "person"),
+    ]
+    assert [f.what for f in stage.facts if f.label == "bag"] == ["appear", "disappear"]
+
+
+# ---- empty again
+
+
+def test_the_scene_is_empty_again_when_the_last_one_has_gone() -> None:
+    stage = Stagehand([goes("right", 4.0), goes("left", 8.0, look=1)])
+    stage.play(0, 25)
+    assert len(stage.said("leave")) == 2
+    (empty,) = stage.said("empty")
+    assert stage.facts.index(empty) > stage.facts.index(stage.said("leave")[1])
+    assert 10 <= empty.end <= 20
+    assert (empty.who, empty.skill, empty.label) == ((), Skill.ENVIRONMENT, "scene")
+
+
+def test_an_empty_scene_does_not_become_empty() -> None:
+    stage = Stagehand([Actor(((0, 0.8, 0.8), (60, 0.8, 0.8)), SMALL, "chair")])
+    assert stage.play(0, 20) == []
+
+
+def test_it_becomes_empty_each_time() -> None:
+    stage = Stagehand([Actor(((at, -0.06, 0.5), (at + 5, 1.06, 0.5)), SMALL, look=n) for n, at in enumerate((3, 20))])
+    stage.play(0, 40)
+    assert len(stage.said("empty")) == 2
+
+
+# ---- stop and start
+
+
+def test_who_stops_and_walks_on_is_told() -> None:
+    stage = Stagehand([Actor(((0, 0.1, 0.5), (4, 0.5, 0.5), (10, 0.5, 0.5), (14, 0.9, 0.5)), SMALL)])
+    stage.play(0, 13)
+    (stop,), (start,) = stage.said("stop"), stage.said("start")
+    assert 3.0 <= stop.start <= stop.end <= 6.5
+    assert 9.0 <= start.start <= start.end <= 12
+    assert (stop.who, start.who) == ((1,), (1,))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_trembling_boxes_are_no_steps(seed: int) -> None:
+    rng = random.Random(seed)
+
+    def trembling(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        for seen in perfect(time, there):
+            dx, dy = rng.gauss(0, 0.004), rng.gauss(0, 0.006)
+            x0, y0, x1, y1 = seen.box
+            yield Observed((x0 + dx, y0 + dy, x1 + dx, y1 + dy), seen.score, seen.label, seen.look)
+
+    stage = Stagehand([Actor(((0, 0.5, 0.5), (60, 0.5, 0.5)), SMALL)], detector=trembling)
+    assert stage.play(0, 40) == []
+
+
+def test_a_short_pause_is_no_stop() -> None:
+    stage = Stagehand([Actor(((0, 0.1, 0.5), (4, 0.4, 0.5), (4.6, 0.4, 0.5), (9, 0.8, 0.5)), SMALL)])
+    stage.play(0, 8)
+    assert stage.said("stop") + stage.said("start") == []
+
+
+def test_in_a_crowd_single_stops_are_no_news() -> None:
+    paths = [
+        ((0, 0.1, y), (4 + n / 3, 0.5, y), (12, 0.5, y)) for n, y in enumerate((0.1, 0.27, 0.44, 0.61, 0.78, 0.95))
+    ]
+    stage = Stagehand([Actor(path, (0.06, 0.12), look=n) for n, path in enumerate(paths)])
+    stage.play(0, 12)
+    assert len(stage.actives[-1][1]) == 6
+    assert stage.said("stop") == []
+
+
+def test_while_the_camera_moves_nobody_stops_or_starts() -> None:
+    def camera(time: float) -> CameraReading:
+        return CameraReading(Transform(dx=-0.02, trusted=True), True, ()) if 4 <= time < 8 else STILL
+
+    stage = Stagehand([Actor(((0, 0.9, 0.5), (4, 0.9, 0.5), (8, 0.5, 0.5), (20, 0.5, 0.5)), SMALL)], camera=camera)
+    stage.play(0, 15)
+    assert stage.said("stop") + stage.said("start") == []
+
+
+# ---- the camera
+
+CHANGES = [
+    ("cut", ""), ("pan", "left"), ("pan", "right"), ("tilt", "up"), ("tilt", "down"), ("zoom", "in"), ("zoom", "out"),
+    ("shake", ""), ("light", "on"), ("light", "off"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "where"), CHANGES)
+def test_what_the_camera_does_is_told_once(what: str, where: str) -> None:
+    stage = Stagehand(camera=lambda time: change(what, where, time) if time == 5.0 else STILL)
+    (fact,) = stage.play(0, 10)
+    assert (fact.what, fact.where, fact.start, fact.end, fact.who) == (what, where, 5.0, 5.0, ())
+    lit_or_cut = what in ("cut", "light")
+    assert fact.skill is (Skill.ENVIRONMENT if lit_or_cut else Skill.CAMERA)
+    assert fact.label == ("scene" if lit_or_cut else "camera")
+
+
+# ---- the engine
+
+
+def test_facts_of_a_frame_come_the_most_salient_first() -> None:
+    nothing = TrackerUpdate((), (), (), ())
+    both = CameraReading(Transform(), False, (*change("shake").changes, *change("light", "off").changes))
+    facts = FactEngine().update(Scene(5.0, 5.0, nothing, both))
+    assert [f.what for f in facts] == ["light", "shake"]
+    assert all(f.saliency == SALIENCY[f.what] for f in facts)
+
+
+def test_every_fact_has_what_the_feed_needs() -> None:
+    rng = random.Random(9)
+    actors = [
+        Actor(
+            tuple((at + 2.0 * n, rng.uniform(-0.2, 1.2), rng.uniform(0, 1)) for n in range(6)),
+            SMALL, rng.choice(["person", "car", "dog", "chair"]), look=k,
+        )
+        for k, at in enumerate((0.0, 1.0, 5.0, 9.0, 14.0, 15.0, 20.0))
+    ]  # fmt: skip
+    stage = Stagehand(actors)
+    for step in range(250):
+        stage.frame(step / 5)
+        for fact in stage.facts:
+            assert 0 <= fact.start <= fact.end <= step / 5
+    assert stage.facts
+    for fact in stage.facts:
+        assert fact.what in SALIENCY
+        assert 0 <= fact.saliency <= 1
+        assert 0 <= fact.confidence <= 1
+        assert len(fact.boxes) == len(fact.who)
+    whos = [(f.what, f.who) for f in stage.facts if f.what in ("appear", "disappear")]
+    assert len(set(whos)) == len(whos)
+
+
+def test_rules_forget_who_is_gone() -> None:
+    """An hour of passers-by leaves nothing behind in the rules."""
+    tracker, engine = Tracker(), FactEngine()
+    for number in range(40):
+        at = number * 12.0
+        stage = Stagehand(
+            [Actor(((at + 1, -0.06, 0.5), (at + 4, 1.06, 0.5)), SMALL, look=number)], tracker=tracker, engine=engine
+        )
+        stage.play(at, at + 12)
+        assert len(stage.said("enter")) == 1
+    assert len(engine._rules) == len(RULES)
+    held = [len(value) for rule in engine._rules for value in _containers(rule)]
+    assert max(held, default=0) <= 1
+
+
+def _containers(rule: object) -> Iterator[dict[object, object] | set[object]]:
+    names = getattr(rule, "__slots__", None) or vars(rule)
+    return (value for name in names if isinstance(value := getattr(rule, name), dict | set))

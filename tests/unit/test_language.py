@@ -1,0 +1,420 @@
+"""Facts to sentences that a person would have written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamcap.facts import SALIENCY
+from streamcap.language import (
+    Tally,
+    at,
+    describe_change,
+    describe_scene,
+    listing,
+    noun,
+    plural,
+    sentence,
+    summarise,
+)
+from streamcap.types import Box, Fact, Instance, Skill
+from tests.scenes import fact, instance
+
+LEFT: Box = (0.05, 0.4, 0.15, 0.7)
+RIGHT: Box = (0.85, 0.4, 0.95, 0.7)
+MIDDLE: Box = (0.45, 0.4, 0.55, 0.7)
+# Every sort of fact with every place that it may have.
+PLACES = ["left", "right", "top", "bottom", "centre", "top left", "bottom right"]
+KINDS: dict[str, list[str]] = {
+    "enter": ["left", "right", "top", "bottom"],
+    "leave": ["left", "right", "top", "bottom"],
+    "appear": PLACES,
+    "disappear": PLACES,
+    "stop": PLACES,
+    "start": PLACES,
+    "fall": PLACES,
+    "meet": PLACES,
+    "lie": PLACES,
+    "empty": [""],
+    "cut": [""],
+    "pan": ["left", "right"],
+    "tilt": ["up", "down"],
+    "zoom": ["in", "out"],
+    "shake": [""],
+    "light": ["on", "off"],
+}
+OF_SCENE = {"empty", "cut", "pan", "tilt", "zoom", "shake", "light"}
+
+
+def change(facts: Sequence[Fact], instances: Sequence[Instance] = ()) -> str:
+    return describe_change(facts, instances).text
+
+
+def well_formed(text: str) -> bool:
+    """Sentences with a capital, a full stop and single spaces; no identifiers, no numbers but counts, no raw words."""
+    sentences = re.findall(r"[^.]+\.", text)
+    return (
+        "".join(sentences) == text
+        and all(re.match(r" ?[A-Z][a-z]*( |,)", s) for s in sentences)
+        and "  " not in text
+        and not re.search(r"[{}_<>#\[\]()]|\d\.\d|\bNone\b|\bobjects?\b|\bscene-|\benter from the centre\b", text)
+        and not re.search(r"\ba [aeio]|\ban [^aeiouh]", text)
+    )
+
+
+# ---- words
+
+
+@pytest.mark.parametrize(
+    ("label", "count", "words"),
+    [
+        ("person", 1, "a person"), ("person", 2, "two people"), ("person", 12, "twelve people"),
+        ("person", 13, "13 people"), ("umbrella", 1, "an umbrella"), ("elephant", 3, "three elephants"),
+        ("airplane", 1, "an airplane"), ("bus", 2, "two buses"), ("sheep", 2, "two sheep"), ("knife", 2, "two knives"),
+        ("bench", 2, "two benches"), ("traffic light", 2, "two traffic lights"), ("cell phone", 1, "a cell phone"),
+        ("object", 1, "something"), ("object", 3, "three things"),
+        ("mouse", 2, "two mice"), ("vehicle", 1, "a vehicle"),
+    ],
+)  # fmt: skip
+def test_nouns_with_numbers_and_articles(label: str, count: int, words: str) -> None:
+    assert noun(label, count) == words
+
+
+def test_people_are_the_plural_of_a_person() -> None:
+    assert (plural("person"), plural("car"), plural("bus")) == ("people", "cars", "buses")
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (["a", "b", "c"], "a, b and c"),
+        (["a", "b", "c", "d"], "a, b, c and d"),
+    ],
+)
+def test_lists(parts: list[str], text: str) -> None:
+    assert listing(parts) == text
+
+
+def test_sentences_begin_large_and_end_with_a_stop() -> None:
+    assert sentence("the lights go out") == "The lights go out."
+
+
+def test_places() -> None:
+    assert [at(w) for w in ("centre", "left", "top", "bottom right")] == [
+        "in the centre", "on the left", "at the top", "at the bottom right",
+    ]  # fmt: skip
+
+
+# ---- what changed
+
+
+@pytest.mark.parametrize(("what", "where"), [(what, where) for what, places in KINDS.items() for where in places])
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_sort_of_fact_is_a_sentence(what: str, where: str, count: int) -> None:
+    who = () if what in OF_SCENE else tuple(range(1, count + 1))
+    label = "scene" if what in OF_SCENE else "person"
+    found = describe_change([fact(what, *who, label=label, where=where)], [])
+    assert well_formed(found.text), found.text
+    assert found.who == who
+    assert found.text.count(".") == 1
+    if what not in ("light", "fall", "lie"):  # lights go out and come on; the floor is where one falls
+        assert all(word in found.text for word in where.split())
+
+
+def test_all_that_can_happen_is_known_here() -> None:
+    assert KINDS.keys() == SALIENCY.keys()
+
+
+@pytest.mark.parametrize(
+    ("what", "where", "one", "two"),
+    [
+        ("enter", "left", "A person enters from the left.", "Two people enter from the left."),
+        ("leave", "right", "The person leaves to the right.", "The two people leave to the right."),
+        ("appear", "centre", "A person appears in the centre.", "Two people appear in the centre."),
+        ("disappear", "top", "The person disappears from view at the top.",
+         "The two people disappear from view at the top."),
+        ("stop", "bottom", "The person stops at the bottom.", "The two people stop at the bottom."),
+        ("start", "right", "The person starts moving on the right.", "The two people start moving on the right."),
+    ],
+)  # fmt: skip
+def test_verbs_agree_with_their_number(what: str, where: str, one: str, two: str) -> None:
+    assert change([fact(what, 1, where=where)]) == one
+    assert change([fact(what, 1, where=where), fact(what, 2, where=where)]) == two
+
+
+@pytest.mark.parametrize(
+    ("what", "where", "text"),
+    [
+        ("empty", "", "The scene is empty again."), ("cut", "", "The view cuts to another scene."),
+        ("pan", "left", "The camera pans to the left."), ("tilt", "down", "The camera tilts down."),
+        ("zoom", "out", "The camera zooms out."), ("shake", "", "The camera shakes."),
+        ("light", "on", "The lights come on."), ("light", "off", "The lights go out."),
+    ],
+)  # fmt: skip
+def test_the_scene_and_the_camera(what: str, where: str, text: str) -> None:
+    assert change([fact(what, label="scene", where=where)]) == text
+
+
+def test_one_more_is_another() -> None:
+    first = instance(1, box=LEFT)
+    assert change([fact("enter", 2, where="right")], [first, instance(2)]) == "Another person enters from the right."
+    both = [fact("enter", 2, where="right"), fact("enter", 3, where="right")]
+    assert change(both, [first, instance(2), instance(3)]) == "Two more people enter from the right."
+
+
+def test_a_person_is_not_another_car() -> None:
+    assert (
+        change([fact("enter", 2, where="right")], [instance(1, "car"), instance(2)])
+        == "A person enters from the right."
+    )
+
+
+def test_who_came_together_is_not_another() -> None:
+    facts = [fact("enter", 1, where="left"), fact("enter", 2, where="right", at=0.5)]
+    assert change(facts, [instance(1), instance(2)]) == "A person enters from the left. A person enters from the right."
+
+
+def test_among_several_it_is_one_of_them() -> None:
+    three = [instance(n) for n in (1, 2, 3)]
+    assert change([fact("leave", 1, where="left")], three) == "One of the people leaves to the left."
+    assert change([fact("leave", 1, where="left"), fact("leave", 2, where="left")], three) == (
+        "Two of the people leave to the left."
+    )
+
+
+def test_the_only_one_is_the_one() -> None:
+    assert change([fact("stop", 1, where="left")], [instance(1), instance(2, "car")]) == "The person stops on the left."
+    gone = instance(2, visible=False)
+    assert change([fact("stop", 1, where="left")], [instance(1), gone]) == "The person stops on the left."
+
+
+def test_what_one_does_after_the_other_is_one_sentence() -> None:
+    facts = [fact("enter", 1, where="left", at=1), fact("stop", 1, where="centre", at=3)]
+    assert change(facts, [instance(1)]) == "A person enters from the left and stops in the centre."
+
+
+def test_what_has_no_name_is_something() -> None:
+    assert change([fact("enter", 1, label="object", where="left")]) == "Something enters from the left."
+    two = [fact("enter", n, label="object", where="left") for n in (1, 2)]
+    assert change(two) == "Two things enter from the left."
+
+
+def test_it_is_told_in_the_order_of_time_and_emptiness_last() -> None:
+    facts = [
+        fact("empty", label="scene", at=1),
+        fact("leave", 2, label="car", where="right", at=3, saliency=0.9),
+        fact("leave", 1, where="left", at=2, saliency=0.1),
+    ]
+    assert change(facts) == "The person leaves to the left. The car leaves to the right. The scene is empty again."
+
+
+def test_who_comes_later_was_not_among_those_who_leave() -> None:
+    """One leaves, a second and a half later another comes: never were there two."""
+    facts = [fact("leave", 1, where="right", at=19.5), fact("enter", 2, where="left", at=21.8)]
+    assert change(facts, [instance(2)]) == "The person leaves to the right. A person enters from the left."
+
+
+def test_when_somebody_came_since_it_is_not_empty() -> None:
+    facts = [
+        fact("leave", 1, where="right", at=19.5),
+        fact("empty", label="scene", at=21.0),
+        fact("enter", 2, where="left", at=21.8),
+    ]
+    text = change(facts, [instance(2)])
+    assert text.endswith("A person enters from the left.")
+    assert "No one is left" not in text
+
+
+def test_empty_with_things_left_is_not_quite_empty() -> None:
+    facts = [fact("leave", 1, where="left"), fact("empty", label="scene", at=1)]
+    assert change(facts, [instance(2, "car")]) == "The person leaves to the left. No one is left in view."
+    assert change(facts, []) == "The person leaves to the left. The scene is empty again."
+
+
+def test_each_skill_has_its_part() -> None:
+    facts = [
+        fact("enter", 1, where="left"),
+        fact("pan", label="camera", where="left", at=1, skill=Skill.CAMERA),
+        fact("light", label="scene", where="off", at=2, skill=Skill.ENVIRONMENT),
+    ]
+    found = describe_change(facts, [])
+    assert found.skills == {
+        Skill.ACTION: "A person enters from the left.",
+        Skill.CAMERA: "The camera pans to the left.",
+        Skill.ENVIRONMENT: "The lights go out.",
+    }
+    assert found.text == "A person enters from the left. The camera pans to the left. The lights go out."
+    assert found.saliency == 0.6
+
+
+def test_nothing_happened_nothing_is_said() -> None:
+    nothing = describe_change([], [instance(1)])
+    assert (nothing.text, nothing.skills, nothing.who) == ("", {}, ())
+
+
+labels = st.sampled_from(["person", "car", "umbrella", "dog", "bus", "object", "traffic light"])
+
+
+@st.composite
+def anything(draw: st.DrawFn) -> Fact:
+    what = draw(st.sampled_from(sorted(KINDS)))
+    where = draw(st.sampled_from(KINDS[what]))
+    time = draw(st.floats(0, 10))
+    if what in OF_SCENE:
+        skill = draw(st.sampled_from([Skill.CAMERA, Skill.ENVIRONMENT]))
+        return fact(what, label="scene", where=where, at=time, skill=skill)
+    who = draw(st.integers(1, 6))
+    # One instance has one label.
+    return fact(
+        what, who, label=["person", "car", "umbrella", "dog", "bus", "object", "person"][who], where=where, at=time
+    )
+
+
+@given(st.lists(anything(), min_size=1, max_size=8), st.lists(st.tuples(st.integers(1, 9), labels), max_size=6))
+@settings(deadline=None)
+def test_whatever_happens_the_text_is_well_formed(facts: list[Fact], there: list[tuple[int, str]]) -> None:
+    instances = [instance(number, label) for number, label in dict(there).items()]
+    found = describe_change(facts, instances)
+    assert well_formed(found.text), found.text
+    assert set(found.who) == {who for f in facts for who in f.who}
+    assert len(set(found.who)) == len(found.who)
+    assert all(
+        well_formed(part) and all(s in found.text for s in part.split(". ")[:1]) for part in found.skills.values()
+    )
+    assert found.saliency == max(f.saliency for f in facts)
+
+
+# ---- the whole scene
+
+
+@pytest.mark.parametrize(
+    ("instances", "text"),
+    [
+        ([], "No people or vehicles are in view."),
+        ([instance(1, box=LEFT)], "There is a person on the left."),
+        ([instance(1, box=LEFT), instance(2, "car", MIDDLE)], "There is a person on the left and a car in the centre."),
+        (
+            [instance(1, box=LEFT), instance(2, box=RIGHT)],
+            "There are two people, one on the left and one on the right.",
+        ),
+        ([instance(1, box=LEFT), instance(2, box=LEFT)], "There are two people on the left."),
+        ([instance(n) for n in (1, 2, 3)], "There are three people in view."),
+        ([*(instance(n) for n in (1, 2, 3)), instance(4, "car")], "There are three people and a car in view."),
+        ([instance(1), *(instance(n, "car") for n in (2, 3))], "There is a person and two cars in view."),
+        ([instance(1, box=(0.0, 0.0, 0.9, 1.0))], "There is a person close to the camera."),
+    ],
+)  # fmt: skip
+def test_a_scene_in_full(instances: list[Instance], text: str) -> None:
+    found = describe_scene(instances)
+    assert found.text == text
+    assert found.who == tuple(i.id for i in instances)
+    assert found.skills == {Skill.ENVIRONMENT: text}
+
+
+def test_people_come_before_things() -> None:
+    text = describe_scene([instance(1, "chair", LEFT), instance(2, box=RIGHT)]).text
+    assert text.index("person") < text.index("chair")
+
+
+def test_only_what_is_surely_seen_is_named() -> None:
+    unsure = [instance(1, confidence=0.2), instance(2, visible=False), instance(3, "object")]
+    assert describe_scene(unsure).text == "No people or vehicles are in view."
+
+
+def test_what_fills_the_picture_is_no_thing() -> None:
+    assert describe_scene([instance(1, "bed", (0, 0, 1, 1))]).text == "No people or vehicles are in view."
+
+
+def test_a_long_list_is_cut_short() -> None:
+    kinds = ["person", "car", "dog", "bus", "chair", "laptop", "bench"]
+    text = describe_scene([instance(n, kind) for n, kind in enumerate(kinds, 1)]).text
+    assert well_formed(text)
+    assert sum(kind in text for kind in kinds) <= 4
+    assert "person" in text
+
+
+def test_after_a_cut_it_says_so() -> None:
+    cut = [fact("cut", label="scene")]
+    assert (
+        describe_scene([instance(1, box=LEFT)], cut).text
+        == "The view cuts to another scene: there is a person on the left."
+    )
+    assert describe_scene([], cut).text.startswith("The view cuts to another scene: no people")
+
+
+@given(
+    st.lists(
+        st.tuples(labels, st.floats(0, 0.8), st.floats(0, 0.8), st.floats(0.02, 0.9), st.floats(0, 1)), max_size=9
+    ),
+    st.booleans(),
+)
+@settings(deadline=None)
+def test_any_scene_is_well_formed(things: list[tuple[str, float, float, float, float]], cut: bool) -> None:
+    there = [
+        instance(n, label, (x, y, min(1.0, x + size), min(1.0, y + size)), confidence=sure)
+        for n, (label, x, y, size, sure) in enumerate(things, 1)
+    ]
+    found = describe_scene(there, [fact("cut", label="scene")] if cut else [])
+    assert well_formed(found.text), found.text
+    assert set(found.who) <= {i.id for i in there}
+
+
+# ---- summaries
+
+
+def test_a_summary_counts() -> None:
+    tally = Tally(0.0)
+    tally.add([fact("enter", 1, where="left")], [instance(1)])
+    tally.add(
+        [fact("enter", 2, where="right"), fact("enter", 3, where="left")], [instance(1), instance(2), instance(3)]
+    )
+    tally.add([fact("enter", 4, label="car", where="left"), fact("leave", 1, where="left")], [instance(2)])
+    tally.add([fact("cut", label="scene"), fact("cut", label="scene")], [])
+    assert summarise(tally, 75.0) == (
+        "In 1 minute 15 s: a car and three people enter; a person leaves; at most three people are in view at once; "
+        "the view cuts to another scene twice."
+    )
+
+
+def test_a_summary_of_nothing_is_nothing() -> None:
+    assert summarise(Tally(0.0), 300.0) == ""
+    quiet = Tally(0.0)
+    quiet.add([fact("stop", 1, where="left")], [instance(1)])
+    assert "stop" not in summarise(quiet, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "one second"), (1, "one second"), (42, "42 seconds"), (59.6, "1 minute"), (60, "1 minute"),
+        (61, "1 minute 1 s"), (300, "5 minutes"),
+    ],
+)  # fmt: skip
+def test_the_span_of_a_summary(seconds: float, words: str) -> None:
+    tally = Tally(10.0)
+    tally.add([fact("enter", 1, where="left")], [])
+    assert summarise(tally, 10.0 + seconds) == f"In {words}: a person enters."
+
+
+def test_each_camera_move_has_its_clause_in_the_summary() -> None:
+    for what, places in KINDS.items():
+        if what in {"cut", "light", "pan", "tilt", "zoom"}:
+            tally = Tally(0.0)
+            for _ in range(3):
+                tally.add([fact(what, label="scene", where=places[0])], [])
+            assert summarise(tally, 10.0).endswith("three times.")
+
+
+def test_a_tally_stays_small() -> None:
+    tally = Tally(0.0)
+    for number in range(5000):
+        tally.add([fact("enter", number, where="left")], [instance(number)])
+    assert summarise(tally, 3600.0) == "In 60 minutes: 5000 people enter."
+    assert max(len(v) for v in vars(tally).values() if hasattr(v, "__len__")) <= 2

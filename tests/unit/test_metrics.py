@@ -1,0 +1,45 @@
+"""Time per stage."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from streamcap.metrics import Stages, StageTime
+
+
+def test_a_stage_that_never_ran_took_no_time() -> None:
+    assert Stages().times == {}
+    assert StageTime().mean_ms == 0.0
+
+
+def test_runs_are_counted_and_added_up() -> None:
+    stages = Stages()
+    for seconds in (0.1, 0.3, 0.2):
+        stages.add("detect", seconds)
+    stages.add("track", 1.0)
+    detect = stages.times["detect"]
+    assert (detect.count, detect.worst) == (3, 0.3)
+    assert detect.seconds == pytest.approx(0.6)
+    assert detect.mean_ms == pytest.approx(200)
+    assert stages.times["track"].count == 1
+
+
+def test_the_body_is_timed_also_when_it_raises() -> None:
+    stages = Stages()
+    with stages("gate"):
+        time.sleep(0.02)
+    with pytest.raises(RuntimeError), stages("gate"):
+        raise RuntimeError
+    gate = stages.times["gate"]
+    assert gate.count == 2
+    assert 0.019 <= gate.seconds < 1
+    assert gate.worst >= 0.019
+
+
+def test_stages_may_be_nested() -> None:
+    stages = Stages()
+    with stages("outer"), stages("inner"):
+        time.sleep(0.001)
+    assert stages.times["outer"].seconds >= stages.times["inner"].seconds
