@@ -51,7 +51,7 @@ def watch(
                 source, SourceOptions(stream=settings.id, fps=settings.fps, end=end, clock=clock, on_notice=notify)
             ),
             models,
-            FileFeed(writer_for(Format.JSONL, out, events=False)),
+            FileFeed(lambda: writer_for(Format.JSONL, out, events=False)),
             clock,
             on_progress=sample,
         )

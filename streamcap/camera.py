@@ -43,6 +43,8 @@ CUT_CORRELATION = 0.5
 FLAT = 0.7
 # Quicker cuts than one in this many seconds are one flicker.
 CUT_PAUSE_S = 1.0
+# The frame after a cut shows what the one before it showed.
+CUT_AGREE = 0.5
 # In a scene that changes all over all the time (a close-up, a drive) a cut is a change much above the usual.
 USUAL_FADE = 0.6
 CUT_ABOVE_USUAL = 0.35
@@ -203,6 +205,7 @@ class CameraWatch:
         self._said: dict[str, tuple[str, float]] = {}  # axis -> direction, last time it moved that way
         self._light = _LightWatch()
         self._cut_at = -CUT_PAUSE_S
+        self._pending: tuple[NDArray[np.uint8], NDArray[np.uint8], float] | None = None  # before, after, when
         self._usual = 0.0  # how unlike each other neighbouring frames are of late, 0..1
 
     def update(self, grey: NDArray[np.uint8], pts: float, changed: NDArray[np.bool_]) -> CameraReading:
@@ -223,14 +226,17 @@ class CameraWatch:
         rim = _rim(changed)
         transform = estimate(before, grey) if rim >= FLOW_RIM else IDENTITY
         flat = _is_flat(grey)
-        if not flat and self._is_cut(self._shown, grey, rim, transform, pts):
+        cut, returned = self._confirmed_cut(grey)
+        if cut is not None:
             self._steps.clear()
             self._said.clear()
             self._usual, self._cut_at = 0.0, pts
             self._light = _LightWatch()
             self._light.update(grey, pts)
             self._shown = grey
-            return CameraReading(IDENTITY, False, (CameraChange("cut", "", pts, pts, 0.9),))
+            return CameraReading(IDENTITY, False, (CameraChange("cut", "", cut, pts, 0.9),))
+        if not flat and not returned and self._is_cut(self._shown, grey, rim, transform, pts):
+            self._pending = (self._shown, grey, pts)
         self._shown = self._shown if flat else grey
         self._steps.append((pts, transform.dx, transform.dy, math.log(transform.scale)))
         while self._steps and pts - self._steps[0][0] > SPAN_S:
@@ -238,6 +244,19 @@ class CameraWatch:
         changes = [*self._motion(pts), *self._light.update(grey, pts)]
         moving = not transform.still or any(pts - last < REST_S / 2 for _, last in self._said.values())
         return CameraReading(transform, moving, tuple(changes))
+
+    def _confirmed_cut(self, grey: NDArray[np.uint8]) -> tuple[float | None, bool]:
+        """When the cut was (media seconds) that the frame before seemed to be, if this frame agrees; else None.
+
+        What only passes, a lorry or a damaged picture, does not look alike in two frames. The second value tells that
+        the view is again what it was before.
+        """
+        if self._pending is None:
+            return None, False
+        before, after, pts = self._pending
+        self._pending = None
+        returned = _correlation(before, grey) >= CUT_CORRELATION
+        return (pts if not returned and _correlation(after, grey) >= CUT_AGREE else None), returned
 
     def _is_cut(
         self, before: NDArray[np.uint8], after: NDArray[np.uint8], rim: float, transform: Transform, pts: float

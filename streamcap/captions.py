@@ -49,6 +49,7 @@ class WindowBuilder:
         self._window: Window | None = None
         self._opened = self._touched = 0.0
         self._closed_at: deque[float] = deque(maxlen=64)
+        self._told_until = 0.0
 
     def add(self, seen: Observation) -> list[Step]:
         """Take in one observation; returns windows that changed or closed, in order."""
@@ -61,7 +62,7 @@ class WindowBuilder:
         if self._window is None:
             return steps
         before = self._window
-        self._window = _grown(before, facts, seen)
+        self._window = _grown(before, facts, seen, self._told_until)
         if facts:
             self._touched = seen.pts
         if self._is_over(seen):
@@ -98,15 +99,21 @@ class WindowBuilder:
     def _close(self) -> Step:
         assert self._window is not None
         window, self._window = self._window, None
+        self._told_until = window.end
         return Step(window, closed=True)
 
 
-def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation) -> Window:
+def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation, told_until: float) -> Window:
+    """The window with one more observation.
+
+    It ends no earlier than the caption before it, so that captions come in the order of time.
+    """
     if window.scene_start:  # a full caption speaks of all that was seen until now
         end = seen.pts
     else:
         end = max([fact.end for fact in facts] + ([window.end] if window.facts else []), default=window.end)
     start = min([window.start, *(fact.start for fact in facts)])
+    end = max(end, told_until)
     # The frame at ``end`` was captured as much earlier as its media time is.
     captured_at = seen.captured_at - (seen.pts - end) if end != window.end else window.captured_at
     instances = _known(window, facts, seen) if facts or window.scene_start else window.instances
@@ -178,12 +185,13 @@ class CaptionBook:
     def _repeats(self, window: Window, what: Description) -> bool:
         if window.scene_start:  # another scene is news, also where it looks like one before
             return False
-        return any(
-            said.text == what.text
-            and {i.id for i in said.instances} == set(what.who)
-            and window.start - said.end < REPEAT_S
-            for said in self._said[-3:]
-        )
+        about = set(what.who)
+        recent = [s for s in reversed(self._said) if window.start - s.end < REPEAT_S]
+        if not about:
+            return any(said.text == what.text for said in recent)
+        # Of instances only the newest word counts: who enters, leaves and enters again is news each time.
+        newest = next((said for said in recent if about & {i.id for i in said.instances}), None)
+        return newest is not None and newest.text == what.text and {i.id for i in newest.instances} == about
 
 
 def _named(instances: tuple[Instance, ...], who: tuple[int, ...]) -> tuple[Instance, ...]:

@@ -11,7 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from streamcap.errors import ConfigError
 
-__all__ = ["DEFAULT_PORT", "FLOORS", "Profile", "ServerSettings", "Settings", "StreamSettings", "load_settings"]
+__all__ = [
+    "DEFAULT_PORT",
+    "FLOORS",
+    "CaptionerName",
+    "Profile",
+    "ServerSettings",
+    "Settings",
+    "StreamSettings",
+    "load_settings",
+]
 
 DEFAULT_PORT = 8750
 DEFAULT_FPS = 5.0
@@ -22,6 +31,12 @@ class Profile(StrEnum):
 
     SURVEILLANCE = "surveillance"
     GENERAL = "general"
+
+
+class CaptionerName(StrEnum):
+    """Who makes the final text."""
+
+    GROUNDED = "grounded"
 
 
 # Facts of lower saliency (0..1) are not spoken of.
@@ -47,7 +62,7 @@ class StreamSettings(_Strict):
     source: Annotated[str, Field(min_length=1)]
     fps: Annotated[float, Field(gt=0, le=60)] = DEFAULT_FPS
     profile: Profile = Profile.SURVEILLANCE
-    captioner: str = "grounded"
+    captioner: CaptionerName = CaptionerName.GROUNDED
 
 
 class ServerSettings(_Strict):

@@ -48,12 +48,10 @@ class GateReading:
     Attributes:
         open: something changed since the last kept frame.
         changed: (rows, columns) bool, the blocks that did.
-        fraction: share of the blocks that changed, 0..1.
     """
 
     open: bool
     changed: NDArray[np.bool_]
-    fraction: float
 
 
 class BlockGate:
@@ -77,7 +75,7 @@ class BlockGate:
             self._last_pts = pts
             self._floor = None
             everything = np.ones((grey.shape[0] // BLOCK, grey.shape[1] // BLOCK), np.bool_)
-            return GateReading(True, everything, 1.0)
+            return GateReading(True, everything)
         step = _block_difference(grey, self._last)
         floor = self._learn(step, pts - self._last_pts)
         changed = _block_difference(grey, self._kept) > GAIN * floor + MARGIN
@@ -85,7 +83,7 @@ class BlockGate:
         opened = bool(changed.any())
         if opened:
             self._kept = grey
-        return GateReading(opened, changed, float(changed.mean()))
+        return GateReading(opened, changed)
 
     def _learn(self, step: NDArray[np.float32], dt: float) -> NDArray[np.float32]:
         if self._floor is None:

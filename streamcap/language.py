@@ -92,7 +92,7 @@ def describe_scene(instances: Sequence[Instance], facts: Iterable[Fact] = ()) ->
     sure = [i for i in instances if _is_named(i)]
     kinds = Counter(i.label for i in sure)
     if not kinds:
-        text = lead + "no people or vehicles are in view"
+        text = lead + "no people or vehicles are recognised"
         return Description(sentence(text), {Skill.ENVIRONMENT: sentence(text)}, (), 0.5)
     order = sorted(kinds, key=lambda k: (k != "person", k not in MOVERS, -kinds[k], k))[:MAX_KINDS]
     named = [i for i in sure if i.label in order]
@@ -262,9 +262,10 @@ def dressed(instance: Instance, *, definite: bool) -> str:
 
 
 def _verb(item: _Group, count: int) -> str:
+    if not item.where:
+        return _conjugated(_PLACELESS.get(item.what, item.what), count)
     out = f"to the {item.where}" if item.where in ("left", "right") else f"at the {item.where}"
-    phrase = _VERBS[item.what].format(where=item.where, out=out, at=at(item.where) if item.where else "")
-    return _conjugated(phrase, count)
+    return _conjugated(_VERBS[item.what].format(where=item.where, out=out, at=at(item.where)), count)
 
 
 def _conjugated(phrase: str, count: int) -> str:
@@ -283,6 +284,13 @@ _VERBS = {
     "stop": "stop {at}",
     "start": "start moving {at}",
     "meet": "meet {at}",
+    "fall": "fall to the floor",
+    "lie": "lie on the floor",
+}
+# Where no place is known: else the bare verb.
+_PLACELESS = {
+    "disappear": "disappear from view",
+    "start": "start moving",
     "fall": "fall to the floor",
     "lie": "lie on the floor",
 }
@@ -316,23 +324,32 @@ class Tally:
     def clauses(self) -> list[str]:
         """What happened, most telling first."""
         lines = []
-        for what, verb in (("enter", "enter"), ("leave", "leave"), ("appear", "come into view")):
+        for what, verb in _SUMMARY_VERBS:
             parts = [noun(label, n) for (w, label), n in sorted(self._done.items()) if w == what and label != "object"]
             total = sum(n for (w, label), n in self._done.items() if w == what and label != "object")
             if parts:
                 lines.append(f"{listing(parts)} {_conjugated(verb, total)}")
         if peak := [noun(label, n) for label, n in self._most.most_common(2) if n > 1]:
             lines.append(f"at most {listing(peak)} are in view at once")
-        for what in ("cut", "light", "pan", "tilt", "zoom"):
+        for what in _SUMMARY_CAMERA:
             times = sum(n for (w, _), n in self._done.items() if w == what)
             if times:
                 lines.append(f"{_SUMMARY_CAMERA[what]} {_times(times)}")
         return lines
 
 
+_SUMMARY_VERBS = (
+    ("fall", "fall to the floor"),
+    ("lie", "lie on the floor"),
+    ("meet", "meet"),
+    ("enter", "enter"),
+    ("leave", "leave"),
+    ("appear", "come into view"),
+    ("disappear", "disappear from view"),
+)
 _SUMMARY_CAMERA = {
     "cut": "the view cuts to another scene", "light": "the light changes", "pan": "the camera pans",
-    "tilt": "the camera tilts", "zoom": "the camera zooms",
+    "tilt": "the camera tilts", "zoom": "the camera zooms", "shake": "the camera shakes",
 }  # fmt: skip
 
 
@@ -355,4 +372,4 @@ def _duration(seconds: float) -> str:
     if not minutes:
         return f"{rest} seconds" if rest != 1 else "one second"
     words = f"{minutes} minute" + ("s" if minutes > 1 else "")
-    return words if not rest else f"{words} {rest} s"
+    return words if not rest else f"{words} {rest} second" + ("s" if rest > 1 else "")

@@ -59,7 +59,8 @@ class _Running:
     settings: StreamSettings
     task: asyncio.Task[None] | None = None
     pipeline: Pipeline | None = None
-    failures: int = 0
+    failures: int = 0  # since it last ran well: how long to wait before the next try
+    defects: int = 0
     paused: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -119,7 +120,7 @@ class Manager:
         self._pipeline(settings)
         await self._halt(running, ended=False)
         running.settings, running.paused = settings, paused
-        running.pipeline, running.failures = None, 0
+        running.pipeline, running.failures, running.defects = None, 0, 0
         running.stopping.clear()
         if paused:
             await self._status(running, StreamState.STALLED, "paused", "")
@@ -253,8 +254,9 @@ class Manager:
             except Exception as error:  # a defect of one stream must not end the others; it is logged whole
                 _log.exception("stream %s broke", running.settings.id)
                 if self._clock.monotonic() - started > HEALTHY_S:
-                    running.failures = 0
-                if running.failures >= RESTARTS or running.stopping.is_set():
+                    running.defects = 0
+                running.defects += 1
+                if running.defects > RESTARTS or running.stopping.is_set():
                     await self._give_up(running, "defect", error)
                     return
                 await self._status(running, StreamState.RECONNECTING, "restart", type(error).__name__)
@@ -263,7 +265,7 @@ class Manager:
             if running.stopping.is_set():
                 return
             running.pipeline = None
-            running.failures += 1
+            running.failures = 1 if self._clock.monotonic() - started > HEALTHY_S else running.failures + 1
             await self._clock.sleep(_backoff(running.failures))
 
     async def _give_up(self, running: _Running, reason: str, error: Exception) -> None:

@@ -19,7 +19,7 @@ from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
 from streamcap.geometry import area, contained, touches
-from streamcap.instances import Observed, Stage, Track, Tracker, TrackerUpdate
+from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
 from streamcap.models.base import Detector, Encoder
@@ -93,16 +93,14 @@ class Perception:
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
         scene_start = self._frames == 0 or camera.cut
-        ended: tuple[Track, ...] = ()
         if scene_start:
             self._scene_start, self._frames = frame.pts, 0
-            ended = self._tracker.reset()
+            self._tracker.reset()
+            self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
             self._walk.restart()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
-        if ended:
-            self._facts = FactEngine() if not camera.cut else self._facts
         scene = Scene(
             frame.pts,
             frame.pts - self._scene_start,

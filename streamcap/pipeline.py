@@ -16,8 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
-from streamcap.captioners.base import Captioner
-from streamcap.captioners.grounded import GroundedCaptioner
+from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
 from streamcap.captions import CaptionBook, Step, WindowBuilder
 from streamcap.config import FLOORS, StreamSettings
 from streamcap.errors import ModelError, SourceClosed
@@ -62,6 +61,8 @@ EVENT_FLOOR = 0.3
 # Closed windows that wait for the captioner, and notices that wait to be told.
 WINDOWS_WAITING = 4
 NOTICES_WAITING = 64
+# The last notices are told within this time (seconds).
+NOTICES_S = 5.0
 # A damaged stream is well again after this much undamaged media (seconds).
 RECOVERED_S = 10.0
 
@@ -95,7 +96,7 @@ class Pipeline:
         open_source: makes the source, given what to call with its notices.
         models: shared by all streams.
         feed: where messages go.
-        captioner: makes the final text.
+        captioner: makes the final text; None for the one that the settings name.
         on_progress: called with media seconds after each frame.
         run_id: what ids of captions and events begin with, so that two runs of a stream do not share any.
         again: it was tried before and its feed says so: no ``connecting``.
@@ -126,7 +127,7 @@ class Pipeline:
         self._source = open_source(self._on_notice)
         self._perception = Perception(models.detector, models.encoder, models.workers, self.stages)
         self._grounded = GroundedCaptioner()
-        self._captioner: Captioner = captioner or self._grounded
+        self._captioner: Captioner = captioner or captioner_for(settings.captioner)
         self._builder = WindowBuilder(settings.id, floor=FLOORS[settings.profile], prefix=f"{run_id}c")
         self._book = CaptionBook()
         self._tally = Tally()
@@ -200,13 +201,36 @@ class Pipeline:
                 tasks.create_task(self._caption(), name=f"{self._id}-captions")
                 await self._perceive(lane)
                 await self._windows.put(None)
-                await asyncio.wait_for(self._notices.join(), timeout=5)
+                await self._notices_told()
                 notices.cancel()
         except ExceptionGroup as group:
+            await self._leave_nothing_open()
             raise _first(group) from group
         finally:
-            lane.shutdown(wait=True)
+            await asyncio.to_thread(self._end_lane, lane)
+        await self._summarise()
+
+    def _end_lane(self, lane: ThreadPoolExecutor) -> None:
+        """Wait for what runs in threads; blocks."""
+        lane.shutdown(wait=True)
+        try:
             self._perception.close()
+        except ModelError as error:  # of a picture that nobody asks for any more
+            _log.warning("%s: %s", self._id, error)
+
+    async def _notices_told(self) -> None:
+        try:
+            await asyncio.wait_for(self._notices.join(), timeout=NOTICES_S)
+        except TimeoutError:
+            _log.warning("%s: %d notices were not told in time", self._id, self._notices.qsize())
+
+    async def _leave_nothing_open(self) -> None:
+        """After a fault: what was drafted becomes final as it stands, so that no subscriber keeps a draft for ever."""
+        while not self._windows.empty():
+            if (window := self._windows.get_nowait()) is not None:
+                await self._finalise_grounded(window)
+        for step in self._builder.flush():
+            await self._finalise_grounded(step.window)
         await self._summarise()
 
     async def _perceive(self, lane: ThreadPoolExecutor) -> None:

@@ -25,7 +25,7 @@ class GroundedCaptioner:
         if not window.scene_start:
             return describe_change(window.facts, window.instances)
         scene = describe_scene(window.instances, window.facts)
-        change = describe_change([f for f in window.facts if f.what != "cut" and not f.who], window.instances)
+        change = describe_change([f for f in window.facts if f.what != "cut"], window.instances)
         if not change.text:
             return scene
         return Description(

@@ -62,7 +62,7 @@ def _options(
 def main() -> None:
     """Run the command line; never shows a traceback unless STREAMCAP_DEBUG is set."""
     try:
-        app()
+        app(prog_name="streamcap")
     except StreamcapError as error:
         _complain(str(error), error.hint)
         sys.exit(error.exit_code)

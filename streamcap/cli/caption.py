@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -16,23 +16,17 @@ from rich.console import Console
 
 from streamcap.cli.output import FileFeed, Format, writer_for
 from streamcap.cli.signals import stop_on_signals
-from streamcap.config import DEFAULT_FPS, Profile, StreamSettings
+from streamcap.config import DEFAULT_FPS, CaptionerName, Profile, StreamSettings
 from streamcap.errors import UsageError
 from streamcap.flow import SystemClock
 
 if TYPE_CHECKING:
     from streamcap.pipeline import Pipeline
 
-__all__ = ["CaptionerName", "caption"]
+__all__ = ["caption"]
 
 # A file shorter than this (seconds) is done before a progress bar says anything.
 WORTH_A_BAR_S = 20.0
-
-
-class CaptionerName(StrEnum):
-    """Who makes the final text."""
-
-    GROUNDED = "grounded"
 
 
 def caption(
@@ -70,6 +64,7 @@ def caption(
     settings = StreamSettings(id="caption", source=source, fps=fps, profile=profile, captioner=captioner)
     clock = SystemClock()
     options = SourceOptions(stream=settings.id, fps=fps, start=start, end=end, realtime=realtime, clock=clock)
+    _check_output(output, source)
     check(source)  # a wrong name must not cost the wait for models, or the download of their weights
 
     from streamcap.cli.models import weights_progress
@@ -78,8 +73,8 @@ def caption(
 
     with weights_progress() as progress:
         models = load_default(progress)
-    with models, _opened(output) as out:
-        feed = FileFeed(writer := writer_for(form, out, events=events))
+    with models, ExitStack() as files:
+        feed = FileFeed(lambda: writer_for(form, files.enter_context(_opened(output)), events=events))
 
         def make(on_progress: Callable[[float], None]) -> Pipeline:
             return Pipeline(
@@ -94,7 +89,7 @@ def caption(
         try:
             pipeline, seconds = asyncio.run(_run(make, clock))
         finally:
-            writer.finish()
+            feed.finish()
     _conclude(pipeline, feed, seconds, timings=timings)
 
 
@@ -105,6 +100,20 @@ async def _run(make: Callable[[Callable[[float], None]], Pipeline], clock: Syste
         with stop_on_signals(pipeline.stop):
             await pipeline.run()
     return pipeline, clock.monotonic() - began
+
+
+def _check_output(path: Path | None, source: str) -> None:
+    """See that the output can be written, and is not the source, before anything long begins."""
+    if path is None:
+        return
+    from streamcap.sources import Kind, parse
+
+    origin = parse(source)
+    if origin.kind is Kind.FILE and path.exists() and Path(origin.target).exists() and path.samefile(origin.target):
+        raise UsageError(f"{path} is the source itself", hint="choose another --output")
+    folder = path.resolve().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise UsageError(f"cannot write {path}", hint="is the folder there, and yours to write?")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Literal, Protocol, TextIO
@@ -10,6 +10,7 @@ from typing import Literal, Protocol, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from streamcap.errors import UsageError
 from streamcap.subtitles import SubtitleTrack
 from streamcap.types import CaptionKind, CaptionStatus, Instance
 from streamcap.wire import (
@@ -92,11 +93,13 @@ class ReaderGone(Exception):
 
 @contextmanager
 def reader_may_go() -> Iterator[None]:
-    """Raise :class:`ReaderGone` where a write finds that nobody reads."""
+    """Raise :class:`ReaderGone` where a write finds that nobody reads, and UsageError where it fails otherwise."""
     try:
         yield
     except BrokenPipeError:
         raise ReaderGone from None
+    except OSError as error:
+        raise UsageError(f"cannot write the output: {error.strerror}") from error
 
 
 class LineConsole(Console):
@@ -121,8 +124,9 @@ class TextWriter:
         """See :class:`Writer`."""
         line = line_of(message, events=self._events)
         if line is not None:
-            self._console.print(line)
-            self._out.flush()
+            with reader_may_go():
+                self._console.print(line)
+                self._out.flush()
 
     def finish(self) -> None:
         """See :class:`Writer`."""
@@ -180,10 +184,16 @@ def writer_for(form: Format, out: TextIO, *, events: bool) -> Writer:
 
 
 class FileFeed:
-    """A feed with one reader, the writer: numbers durable messages and leaves out the others."""
+    """A feed with one reader, the writer: numbers durable messages and leaves out the others.
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    Args:
+        open_writer: called when the source has been opened: one that cannot be must not cost an older output.
+    """
+
+    def __init__(self, open_writer: Callable[[], Writer]) -> None:
+        self._open_writer = open_writer
+        self._writer: Writer | None = None
+        self._held: list[DurableMessage] = []
         self._seq = 0
         self.captions = 0
 
@@ -193,7 +203,19 @@ class FileFeed:
             return
         self._seq += 1
         self.captions += isinstance(message, CaptionMessage)
-        self._writer.write(numbered(message, self._seq))
+        self._held.append(numbered(message, self._seq))
+        if isinstance(message, StatusMessage) and message.state is StreamState.CONNECTING:
+            return
+        if self._writer is None:
+            self._writer = self._open_writer()
+        for held in self._held:
+            self._writer.write(held)
+        self._held.clear()
+
+    def finish(self) -> None:
+        """Write what the format held back."""
+        if self._writer is not None:
+            self._writer.finish()
 
     def set_scene(self, stream: str, /, *, summary: str, instances: tuple[Instance, ...], camera: str) -> None:
         """Nobody joins a file late."""

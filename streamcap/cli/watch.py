@@ -12,7 +12,7 @@ from rich.text import Text
 from streamcap.cli.output import LineConsole, line_of, reader_may_go
 from streamcap.cli.signals import stop_on_signals
 from streamcap.client import Feed, subscribe
-from streamcap.wire import Message, SnapshotMessage, encode
+from streamcap.wire import HelloMessage, Message, SnapshotMessage, encode
 
 __all__ = ["follow", "watch"]
 
@@ -48,6 +48,8 @@ async def follow(feed: Feed, *, events: bool = False, as_json: bool = False) -> 
                 sys.stdout.write(encode(message) + "\n")
                 sys.stdout.flush()
         else:
+            if isinstance(message, HelloMessage) and message.stream in streams:
+                console.print(Text("         #  the connection was lost and is back", "magenta"))
             streams.add(message.stream or "")
             for line in _lines(message, events=events):
                 prefix = Text(f"{message.stream or '':<12} ", "dim") if len(streams) > 1 else Text()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
 from streamcap.geometry import centre, nearest_side, place, touches
 from streamcap.instances import Stage, Track
-from streamcap.labels import MOVERS, group
+from streamcap.labels import ANIMALS, MOVERS, group
 from streamcap.types import Fact, Skill
 
 __all__ = ["Presence"]
@@ -72,8 +72,9 @@ class Presence:
                 continue
             name = track.instance()
             patience = 0.0 if name.confidence >= NAME_AT_ONCE else NAME_POOR_S
-            # What moves and is called a chair needs another look; who is half in view may yet turn out to be coming.
-            if name.label not in MOVERS or name.label == "object" or not _is_moving(track):
+            # What moves and is called a chair, or a bird, needs another look; who is half in view may yet be coming.
+            doubtful = name.label not in MOVERS or name.label == "object" or name.label in ANIMALS
+            if doubtful or not _is_moving(track):
                 patience = NAME_WAIT_S
             if scene.pts - track.confirmed < patience:
                 continue

@@ -75,5 +75,5 @@ def about(track: Track, what: str, start: float, end: float, where: str, confide
 
 
 def moves_by_itself(track: Track) -> bool:
-    """It is of a kind that goes about by itself, or it was seen to."""
+    """It is of a kind that goes about by itself; by what it was seen to do, its class was chosen."""
     return track.label in MOVERS

@@ -69,7 +69,7 @@ class Run:
     error: StreamcapError | None = None
 
     def __post_init__(self) -> None:
-        self.file = FileFeed(writer_for(Format.JSONL, self.out, events=True))
+        self.file = FileFeed(lambda: writer_for(Format.JSONL, self.out, events=True))
 
     async def publish(self, stream: str, message: PublishableMessage, /) -> None:
         self.messages.append(message)

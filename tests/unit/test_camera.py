@@ -232,11 +232,23 @@ def test_lights_that_come_on_are_told() -> None:
 
 
 @pytest.mark.parametrize("pair", [(1, 2), (3, 4), (5, 6)])
-def test_a_cut_is_told_once_and_at_once(pair: tuple[int, int]) -> None:
+def test_a_cut_is_told_once_when_the_next_frame_agrees(pair: tuple[int, int]) -> None:
     readings = watch(film(8, lambda t: view(canvas(pair[0] if t < 3 else pair[1]))))
     assert told(readings) == [("cut", "")]
-    assert [number / FPS for number, reading in enumerate(readings) if reading.cut] == [3.0]
+    assert [number / FPS for number, reading in enumerate(readings) if reading.cut] == [3.2]
+    assert [change.start for reading in readings for change in reading.changes] == [3.0]
     assert readings[15].transform == Transform()
+
+
+def test_what_is_there_in_one_frame_only_is_no_cut() -> None:
+    """A lorry right before the lens, or a picture that was damaged on its way."""
+    readings = watch(film(8, lambda t: view(canvas(1 if t == 3.0 else 0))))
+    assert told(readings) == []
+
+
+def test_a_view_that_is_another_in_each_frame_is_no_cut() -> None:
+    readings = watch(film(4, lambda t: view(canvas(0 if t < 2 else 1 + int(t * FPS)))))
+    assert told(readings) == []
 
 
 def test_cuts_one_after_the_other_are_told_each() -> None:

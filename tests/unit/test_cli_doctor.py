@@ -77,14 +77,14 @@ def test_this_machine_speaks_what_cameras_speak() -> None:
 
 def test_a_package_that_is_missing_or_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "inflect", None)
-    (tmp_path / "pysubs2.py").write_text("raise OSError('libGL.so.1: cannot open shared object file')\n")
+    (tmp_path / "platformdirs.py").write_text("raise OSError('libGL.so.1: cannot open shared object file')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "pysubs2", raising=False)
+    monkeypatch.delitem(sys.modules, "platformdirs", raising=False)
     found = checks()
     assert found["inflect"].level is Level.MISSING
     assert found["inflect"].fix == "pip install 'streamcap[cpu]'"
-    assert found["pysubs2"].level is Level.MISSING
-    assert "libGL" in found["pysubs2"].detail
+    assert found["platformdirs"].level is Level.MISSING
+    assert "libGL" in found["platformdirs"].detail
 
 
 def test_two_runtimes_in_one_folder_are_warned_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -37,7 +37,6 @@ def test_the_first_frame_opens() -> None:
     assert reading.open
     assert reading.changed.shape == (GREY_SIZE[1] // BLOCK, GREY_SIZE[0] // BLOCK)
     assert reading.changed.all()
-    assert reading.fraction == 1.0
 
 
 @pytest.mark.parametrize("sigma", [0.0, 2.0, 4.0, 6.0])
@@ -77,7 +76,6 @@ def test_a_small_object_opens_at_once_and_only_its_blocks(sigma: float) -> None:
     assert reading.changed.any()
     assert not (reading.changed & ~blocks_of(box)).any()
     assert reading.changed.sum() >= blocks_of(box).sum() / 2
-    assert reading.fraction == pytest.approx(reading.changed.mean())
 
 
 def test_what_has_been_kept_is_no_change_any_more() -> None:

@@ -297,7 +297,7 @@ def test_whatever_happens_the_text_is_well_formed(facts: list[Fact], there: list
 @pytest.mark.parametrize(
     ("instances", "text"),
     [
-        ([], "No people or vehicles are in view."),
+        ([], "No people or vehicles are recognised."),
         ([instance(1, box=LEFT)], "There is a person on the left."),
         ([instance(1, box=LEFT), instance(2, "car", MIDDLE)], "There is a person on the left and a car in the centre."),
         (
@@ -325,11 +325,11 @@ def test_people_come_before_things() -> None:
 
 def test_only_what_is_surely_seen_is_named() -> None:
     unsure = [instance(1, confidence=0.2), instance(2, visible=False), instance(3, "object")]
-    assert describe_scene(unsure).text == "No people or vehicles are in view."
+    assert describe_scene(unsure).text == "No people or vehicles are recognised."
 
 
 def test_what_fills_the_picture_is_no_thing() -> None:
-    assert describe_scene([instance(1, "bed", (0, 0, 1, 1))]).text == "No people or vehicles are in view."
+    assert describe_scene([instance(1, "bed", (0, 0, 1, 1))]).text == "No people or vehicles are recognised."
 
 
 def test_a_long_list_is_cut_short() -> None:
@@ -378,8 +378,8 @@ def test_a_summary_counts() -> None:
     tally.add([fact("enter", 4, label="car", where="left"), fact("leave", 1, where="left")], [instance(2)])
     tally.add([fact("cut", label="scene"), fact("cut", label="scene")], [])
     assert summarise(tally, 75.0) == (
-        "In 1 minute 15 s: a car and three people enter; a person leaves; at most three people are in view at once; "
-        "the view cuts to another scene twice."
+        "In 1 minute 15 seconds: a car and three people enter; a person leaves; "
+        "at most three people are in view at once; the view cuts to another scene twice."
     )
 
 
@@ -394,7 +394,7 @@ def test_a_summary_of_nothing_is_nothing() -> None:
     ("seconds", "words"),
     [
         (0.2, "one second"), (1, "one second"), (42, "42 seconds"), (59.6, "1 minute"), (60, "1 minute"),
-        (61, "1 minute 1 s"), (300, "5 minutes"),
+        (61, "1 minute 1 second"), (300, "5 minutes"),
     ],
 )  # fmt: skip
 def test_the_span_of_a_summary(seconds: float, words: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamcap.errors import SourceNotFound, SourceTimeout, SourceUnreadable
+from streamcap.errors import SourceClosed, SourceNotFound, SourceTimeout, SourceUnreadable
 from streamcap.sources import Source, SourceOptions, open_source
 from streamcap.sources.session import After, DamagedPicture, Picture, Session, fit
 from streamcap.types import Frame, Notice, NoticeKind, SourceInfo
@@ -341,7 +341,7 @@ async def test_use_out_of_order_is_told() -> None:
         await anext(source.frames())
     assert (source.drops, source.decoded) == (0, 0)
     await source.close()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(SourceClosed):
         await source.open()
 
 
