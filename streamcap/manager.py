@@ -221,7 +221,7 @@ class Manager:
         task = running.task
         if task is None or task.done():
             return
-        if running.pipeline is not None and running.pipeline.is_open:
+        if running.pipeline is not None:
             await running.pipeline.stop(ended=ended)
         else:
             task.cancel()

@@ -147,11 +147,6 @@ class Pipeline:
         return self._source
 
     @property
-    def is_open(self) -> bool:
-        """True once the source has given its first picture; before that :meth:`stop` has nothing to make final."""
-        return self._info is not None
-
-    @property
     def duration(self) -> float | None:
         """Seconds of media that the source will have, None where unknown, endless or not open yet."""
         return self._info.duration if self._info is not None else None

@@ -91,18 +91,16 @@ class SubtitleTrack:
         self._count += 1
         end = self._free_from = max(start + SHORTEST_CUE_S, min(end, until))
         body = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") if self._form == "vtt" else text
-        point = "." if self._form == "vtt" else ","
-        return f"{self._count}\n{stamp(start, point)} --> {stamp(end, point)}\n{body}\n\n"
+        return f"{self._count}\n{stamp(start, self._form)} --> {stamp(end, self._form)}\n{body}\n\n"
 
 
-def stamp(seconds: float, point: str = ".") -> str:
-    """``00:01:02.345``; the hours grow as long as the stream runs.
+def stamp(seconds: float, form: Literal["vtt", "srt"]) -> str:
+    """``00:01:02.345``, with a comma in SubRip; the hours grow as long as the stream runs.
 
     Args:
         seconds: 0 or more.
-        point: before the milliseconds: ``.`` in WebVTT, ``,`` in SubRip.
     """
     whole, ms = divmod(round(seconds * 1000), 1000)
     minutes, whole = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{whole:02d}{point}{ms:03d}"
+    return f"{hours:02d}:{minutes:02d}:{whole:02d}{'.' if form == 'vtt' else ','}{ms:03d}"

@@ -127,7 +127,7 @@ class LiveTrack:
         return min(last, final), last >= final
 
     def _stamp(self, at: float) -> str:
-        return stamp(at - self._origin)
+        return stamp(at - self._origin, "vtt")
 
 
 def _escape(text: str) -> str:

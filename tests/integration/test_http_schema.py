@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from streamcap.config import Settings
 from streamcap.models.pool import Models
+from streamcap.server import StreamInfo, create_app
 from streamcap.server.schema import asyncapi
 from streamcap.server.service import running
 from streamcap.wire import CloseCode
@@ -158,3 +161,16 @@ async def test_the_api_holds_to_its_schema_whatever_is_asked(models: Models, tmp
                 fuzz.kill()
                 await fuzz.wait()
     assert fuzz.returncode == 0, said.decode()
+
+
+async def test_an_application_that_is_let_go_lets_go_of_all_it_held() -> None:
+    class Held:
+        def infos(self) -> list[StreamInfo]:
+            return []
+
+    held = Held()
+    app = create_app(await opened(), streams_info=held.infos)
+    gone: list[weakref.ref[Any]] = [weakref.ref(held), weakref.ref(app)]
+    del held, app
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]

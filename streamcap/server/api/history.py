@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 from urllib.parse import urlencode
 
-from fastapi import FastAPI, Query
+from fastapi import Depends, FastAPI, Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -114,6 +114,15 @@ class _Walk:
         self.more = True
 
 
+def _here(request: Request) -> History:
+    return cast("History", request.app.state.history)
+
+
+# Endpoints are functions of the class, not methods of an object: FastAPI keeps all that it has seen in caches of the
+# process, and with them whatever they hold.
+Here = Annotated["History", Depends(_here)]
+
+
 class History:
     """The operations on what was said.
 
@@ -128,6 +137,7 @@ class History:
 
     def mount(self, app: FastAPI) -> None:
         """Add the routes."""
+        app.state.history = self
         app.get(
             "/v1/streams/{stream}/captions",
             tags=_TAGS,
@@ -140,7 +150,7 @@ class History:
                 HTTPStatus.SERVICE_UNAVAILABLE,
             )
             | {200: {"content": {kind: {"schema": {"type": "string"}} for kind in _TYPES.values()}}},
-        )(self.captions)
+        )(History.captions)
         app.get(
             "/v1/search",
             tags=_TAGS,
@@ -152,10 +162,10 @@ class History:
                 HTTPStatus.NOT_IMPLEMENTED,
                 HTTPStatus.SERVICE_UNAVAILABLE,
             ),
-        )(self.search)
+        )(History.search)
 
     async def captions(
-        self,
+        self: Here,
         request: Request,
         stream: StreamId,
         after: Annotated[int, Query(ge=0, le=2**53 - 1, description="Only numbers (`seq`) above this one.")] = 0,
@@ -180,7 +190,7 @@ class History:
         return self._streamed(self._subtitles(walk, format), format)
 
     async def search(
-        self,
+        self: Here,
         q: Annotated[
             str,
             Query(

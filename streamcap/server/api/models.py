@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,6 @@ class NewStream(StreamSettings):
 
     id: Annotated[str, Field(pattern=STREAM_ID, examples=["yard"])]
     source: Annotated[str, Field(min_length=1, max_length=2048, pattern=_PRINTABLE, examples=["test:?seconds=60"])]
-    captioner: Literal["grounded"] = "grounded"
 
 
 class StreamChange(BaseModel):

@@ -13,10 +13,11 @@ import re
 from collections.abc import AsyncGenerator
 from enum import Enum
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
-from fastapi import FastAPI, Header, Query
+from fastapi import Depends, FastAPI, Header, Query
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from streamcap.hub import Closing, Hub, SubscribeRefused, Subscription
@@ -73,6 +74,15 @@ class _Conversation:
         return f"{place}data: {item.text}\n\n"
 
 
+def _here(request: Request) -> EventStreams:
+    return cast("EventStreams", request.app.state.event_streams)
+
+
+# Endpoints are functions of the class, not methods of an object: FastAPI keeps all that it has seen in caches of the
+# process, and with them whatever they hold.
+Here = Annotated["EventStreams", Depends(_here)]
+
+
 class EventStreams:
     """The operation that follows a feed.
 
@@ -85,6 +95,7 @@ class EventStreams:
 
     def mount(self, app: FastAPI) -> None:
         """Add the route."""
+        app.state.event_streams = self
         app.get(
             "/v1/streams/{stream}/captions/sse",
             tags=_TAGS,
@@ -95,10 +106,10 @@ class EventStreams:
                 200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
                 204: {"description": "The stream has ended and the client knows all of it"},
             },
-        )(self.follow)
+        )(EventStreams.follow)
 
     async def follow(
-        self,
+        self: Here,
         stream: StreamId,
         after: Annotated[int | None, Query(ge=0, le=2**53 - 1, description="Resume after this number.")] = None,
         epoch: Annotated[str | None, Query(max_length=64, description="What the number belongs to.")] = None,

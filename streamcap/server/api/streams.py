@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
-from fastapi import FastAPI, Path
+from fastapi import Depends, FastAPI, Path
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -53,6 +53,15 @@ def missing(stream: str) -> HTTPException:
     return HTTPException(HTTPStatus.NOT_FOUND, f"there is no stream {stream}")
 
 
+def _here(request: Request) -> Streams:
+    return cast("Streams", request.app.state.streams)
+
+
+# Endpoints are functions of the class, not methods of an object: FastAPI keeps all that it has seen in caches of the
+# process, and with them whatever they hold.
+Here = Annotated["Streams", Depends(_here)]
+
+
 class Streams:
     """The operations on streams.
 
@@ -66,24 +75,25 @@ class Streams:
 
     def mount(self, app: FastAPI) -> None:
         """Add the routes."""
+        app.state.streams = self
         path, one = "/v1/streams", "/v1/streams/{stream}"
         no_such = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
         writes = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         fails = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.SERVICE_UNAVAILABLE)
-        app.get(path, tags=_TAGS, summary="All streams")(self.list_all)
+        app.get(path, tags=_TAGS, summary="All streams")(Streams.list_all)
         app.post(
             path,
             tags=_TAGS,
             status_code=201,
             summary="Add a stream and begin to watch it",
             responses=documented(*writes, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY, *fails),
-        )(self.add)
-        app.get(one, tags=_TAGS, summary="One stream", responses=documented(*no_such))(self.get)
+        )(Streams.add)
+        app.get(one, tags=_TAGS, summary="One stream", responses=documented(*no_such))(Streams.get)
         app.patch(
             one, tags=_TAGS, summary="Change, pause or resume a stream", responses=documented(*no_such, *writes, *fails)
-        )(self.change)
+        )(Streams.change)
         app.delete(one, tags=_TAGS, status_code=204, summary="End a stream", responses=documented(*no_such, *fails))(
-            self.remove
+            Streams.remove
         )
 
     @property
@@ -97,26 +107,26 @@ class Streams:
         visible = filter(access.covers, self._hub.streams)
         return [self._view(infos.get(stream) or StreamInfo(stream)) for stream in visible]
 
-    async def list_all(self, request: Request) -> StreamList:
+    async def list_all(self: Here, request: Request) -> StreamList:
         """All streams that the caller's token is for, in the order of their start."""
         return StreamList(streams=self.views(access_of(request.scope)))
 
-    async def add(self, body: NewStream, response: Response) -> StreamView:
+    async def add(self: Here, body: NewStream, response: Response) -> StreamView:
         """The stream is watched at once, and again after a restart of the server where it has a data folder."""
         await self._controlled().add(body)
         response.headers["location"] = f"/v1/streams/{body.id}"
         return self._one(body.id)
 
-    async def get(self, stream: StreamId) -> StreamView:
+    async def get(self: Here, stream: StreamId) -> StreamView:
         """One stream."""
         return self._one(stream)
 
-    async def change(self, stream: StreamId, body: StreamChange) -> StreamView:
+    async def change(self: Here, stream: StreamId, body: StreamChange) -> StreamView:
         """What is open becomes final; then the stream is watched anew with the new settings, unless it is paused."""
         await self._controlled().change(stream, fps=body.fps, profile=body.profile, paused=body.paused)
         return self._one(stream)
 
-    async def remove(self, stream: StreamId) -> None:
+    async def remove(self: Here, stream: StreamId) -> None:
         """What is open becomes final and the stream ends. Its history can still be read."""
         await self._controlled().remove(stream)
 

@@ -9,10 +9,11 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
-from fastapi import FastAPI, Path
+from fastapi import Depends, FastAPI, Path
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from streamcap.hub import Hub
@@ -38,6 +39,15 @@ class _Followed:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+def _here(request: Request) -> LiveSubtitles:
+    return cast("LiveSubtitles", request.app.state.live_subtitles)
+
+
+# Endpoints are functions of the class, not methods of an object: FastAPI keeps all that it has seen in caches of the
+# process, and with them whatever they hold.
+Here = Annotated["LiveSubtitles", Depends(_here)]
+
+
 class LiveSubtitles:
     """The operations of live subtitles."""
 
@@ -47,6 +57,7 @@ class LiveSubtitles:
 
     def mount(self, app: FastAPI) -> None:
         """Add the routes."""
+        app.state.live_subtitles = self
         refusals = documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
         app.get(
             "/v1/streams/{stream}/live.m3u8",
@@ -54,23 +65,25 @@ class LiveSubtitles:
             summary="Live subtitles as an HLS playlist",
             response_class=Response,
             responses=refusals | {200: {"content": {PLAYLIST: {"schema": {"type": "string"}}}}},
-        )(self.playlist)
+        )(LiveSubtitles.playlist)
         app.get(
             "/v1/streams/{stream}/live/{number}.vtt",
             tags=_TAGS,
             summary="A segment of the playlist",
             response_class=Response,
             responses=refusals | {200: {"content": {SEGMENT: {"schema": {"type": "string"}}}}},
-        )(self.segment)
+        )(LiveSubtitles.segment)
 
-    async def playlist(self, stream: StreamId) -> Response:
+    async def playlist(self: Here, stream: StreamId) -> Response:
         """The last minute; WebVTT segments of a few seconds."""
         track = await self._current(stream)
         text = track.playlist(self._hub.clock.wall())
         return Response(text, media_type=PLAYLIST, headers={"cache-control": f"private, max-age={SEGMENT_S // 2}"})
 
     async def segment(
-        self, stream: StreamId, number: Annotated[int, Path(ge=0, le=2**53 - 1, description="As in the playlist.")]
+        self: Here,
+        stream: StreamId,
+        number: Annotated[int, Path(ge=0, le=2**53 - 1, description="As in the playlist.")],
     ) -> Response:
         """Does not change once it is there. Cues of several segments are whole in each."""
         track = await self._current(stream)
