@@ -39,9 +39,11 @@ WALK_QUIET_S = 2.0
 REVISIT_S = 3.0
 # The first frames of a scene see every tile.
 START_FRAMES = 4
-# At most one feature a second, and one in any minute even if nothing happens.
-ENCODE_EVERY_S = 1.0
-ENCODE_QUIET_S = 60.0
+# Key frames (media seconds between two): when the tracker or the camera has news, while something moves, and when
+# nothing happens.
+KEEP_NEWS_S = 1.0
+KEEP_BUSY_S = 4.0
+KEEP_QUIET_S = 60.0
 KEY_FRAME_WIDTH = 320
 # Share of a new white balance that is taken over at each look.
 BALANCE_STEP = 0.05
@@ -77,7 +79,7 @@ class Perception:
         self._frames = 0
         self._walked = 0.0
         self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
-        self._kept_at = -ENCODE_QUIET_S
+        self._kept_at = -KEEP_QUIET_S
 
     def observe(self, frame: Frame) -> Observation:
         """Take in the next frame of the stream.
@@ -111,7 +113,8 @@ class Perception:
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
-        key_frame = self._remember(frame, gate.open)
+        news = bool(scene_start or facts or update.confirmed or update.ended)
+        key_frame = self._remember(frame, KEEP_NEWS_S if news else KEEP_BUSY_S if gate.open else KEEP_QUIET_S)
         # Those that ended with this frame are still spoken of.
         instances = tuple(t.instance() for t in (*self._tracker.tracks, *update.ended) if t.id)
         return Observation(
@@ -203,10 +206,9 @@ class Perception:
         self._gains = now if self._gains is None else self._gains + BALANCE_STEP * (now - self._gains)
         return self._gains
 
-    def _remember(self, frame: Frame, changed: bool) -> KeyFrame | None:
-        """Keep a small copy of the frame if it is time for one, and have its feature computed."""
+    def _remember(self, frame: Frame, pause: float) -> KeyFrame | None:
+        """Keep a small copy of the frame if ``pause`` seconds have gone, and have its feature computed."""
         self._collect(wait=False)
-        pause = ENCODE_EVERY_S if changed else ENCODE_QUIET_S
         if self._encoding is not None or frame.pts - self._kept_at < pause:
             return None
         self._kept_at = frame.pts

@@ -1,0 +1,1 @@
+"""Measurements of streamcap: speed, memory, latency, quality. ``python benchmarks/run.py --help``."""

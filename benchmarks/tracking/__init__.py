@@ -1,0 +1,1 @@
+"""Trackers compared on one set of simulated detections: scenes, our tracker, well-kept libraries, scores."""
