@@ -80,9 +80,9 @@ async def _serve(settings: Settings, models: Models) -> None:
     async with running(settings, models) as service:
         with stop_on_signals(service.stop):
             url = service.listening.url
-            console.print(f"[bold]streamcap[/] serves {len(settings.streams)} stream(s) on {url}")
-            for stream in settings.streams:
-                console.print(f"  {url}/v1/streams/{stream.id}/captions")
+            console.print(f"[bold]streamcap[/] serves {len(service.hub.streams)} stream(s) on {url}")
+            for stream in service.hub.streams:  # also those that were added over the API at an earlier run
+                console.print(f"  {url}/v1/streams/{stream}/captions")
             for line in _warnings(settings):
                 console.print(f"[yellow]warning:[/] {line}")
             if settings.server.data is None:

@@ -64,6 +64,9 @@ def create_app(
         title="streamcap",
         version=__version__,
         summary="Watches live video and says what happens, as it happens",
+        description="A server that asks for tokens wants `Authorization: Bearer …` with every request but `/healthz` "
+        "and `/readyz`: scope `read`, or `admin` to change streams. Any operation may then also answer 401 or 403, and "
+        "421 or 429 to who is not meant or asks too often.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

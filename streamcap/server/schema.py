@@ -101,7 +101,8 @@ def asyncapi(host: str, *, secure: bool) -> dict[str, Any]:
             "title": "streamcap caption feed",
             "version": f"{PROTOCOL}.0.0",
             "description": "What happens in live video, as numbered messages that can be resumed. One message is one "
-            f"text frame. The subprotocol is {SUBPROTOCOL}; a client that offers none is served the same.",
+            f"text frame. The subprotocol is {SUBPROTOCOL}; a client that offers none is served the same. A server "
+            "that asks for a token takes it as Authorization: Bearer, or as the first message of who cannot send that.",
         },
         "defaultContentType": "application/json",
         "servers": {"here": {"host": host, "protocol": "wss" if secure else "ws"}},
