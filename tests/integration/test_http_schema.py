@@ -170,7 +170,7 @@ async def test_an_application_that_is_let_go_lets_go_of_all_it_held() -> None:
 
     held = Held()
     app = create_app(await opened(), streams_info=held.infos)
-    gone: list[weakref.ref[Any]] = [weakref.ref(held), weakref.ref(app)]
+    held_by, served = weakref.ref(held), weakref.ref(app)
     del held, app
     gc.collect()
-    assert [reference() for reference in gone] == [None, None]
+    assert (held_by(), served()) == (None, None)
