@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from streamcap import manager
 from streamcap.config import StreamSettings
-from streamcap.errors import UsageError
+from streamcap.errors import FeedError, UsageError
 from streamcap.flow import SystemClock
 from streamcap.hub import Hub
 from streamcap.journal import MemoryJournal
@@ -20,6 +21,7 @@ from streamcap.manager import Manager
 from streamcap.models.pool import Models, load_default
 from streamcap.types import CaptionKind, CaptionStatus
 from streamcap.wire import CaptionMessage, DurableMessage, Message, StatusMessage, StreamState, decode
+from tests.feeding import SlowJournal
 
 pytestmark = pytest.mark.weights
 
@@ -35,8 +37,8 @@ def models(weights: Callable[[str], Path]) -> Iterator[Models]:
 class Service:
     """A hub, a journal and a manager, and what the journal holds."""
 
-    def __init__(self, models: Models) -> None:
-        self.journal = MemoryJournal()
+    def __init__(self, models: Models, journal: MemoryJournal) -> None:
+        self.journal = journal
         self.hub = Hub(self.journal)
         self.manager = Manager(self.hub, models, SystemClock())
 
@@ -63,8 +65,8 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def service(models: Models) -> AsyncIterator[Service]:
-    running = Service(models)
+async def service(models: Models, journal: MemoryJournal | None = None) -> AsyncIterator[Service]:
+    running = Service(models, journal or MemoryJournal())
     async with running.manager:
         yield running
     await running.hub.close()
@@ -168,3 +170,27 @@ async def test_nothing_to_wait_for(models: Models) -> None:
     async with service(models) as one, asyncio.timeout(5):
         await one.manager.wait()
         assert one.manager.infos() == []
+
+
+async def test_pausing_and_removing_do_not_wait_for_ever_for_a_full_disk(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "STOP_S", 0.5)
+    journal = SlowJournal()
+    async with service(models, journal) as one, asyncio.timeout(60):
+        settings = stream("yard", "test:?seconds=3600&width=320&height=180")
+        await one.manager.start(settings)
+        await one.until("yard", StreamState.LIVE)
+        journal.full = True
+        await one.manager.change("yard", settings, paused=True)
+        assert one.manager.infos()[0].paused
+        journal.full = False
+        await one.until("yard", StreamState.STALLED)  # it was tried on in the background
+        journal.full = True
+        with pytest.raises(FeedError, match="the disk is full"):
+            await one.manager.remove("yard")
+        assert [info.id for info in one.manager.infos()] == ["yard"]
+        journal.full = False
+        await one.manager.remove("yard")
+        assert one.manager.infos() == []
+    assert (await one.states("yard"))[-2:] == [StreamState.STALLED, StreamState.ENDED]
