@@ -41,12 +41,9 @@ def serve(
     settings = _settings(config, stream or [], {"host": host, "port": port, "data": data})
     if not settings.streams:
         raise UsageError("no stream to watch", hint="name one: streamcap serve --stream door=rtsp://camera/stream")
-    from streamcap.cli.models import weights_progress
-    from streamcap.models.pool import load_default
+    from streamcap.cli.loading import load_models
 
-    with weights_progress() as progress:
-        models = load_default(progress)
-    with models:
+    with load_models() as models:
         asyncio.run(_serve(settings, models))
 
 
