@@ -225,15 +225,15 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class KeyFrame:
-    """A picture that stands for a span; the image is kept small or left out.
+    """A picture that stands for a span; it is kept small, or left out.
 
     Attributes:
         t: media seconds.
-        image: (height, width, 3) uint8 RGB or None where only the time is kept.
+        jpeg: the picture, 320 pixels wide, or None where only the time is kept.
     """
 
     t: float
-    image: NDArray[np.uint8] | None = None
+    jpeg: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Library:
     Attributes:
         key: as ``libraries.py`` calls it.
         venv: folder of its environment. requires: what is installed there. package: whose version counts.
-        default: as its authors set it.
+        default: as its authors set it; norfair, which sets no distance, with a common one and a short start.
         choices: what may be better for these scenes; all combinations are tried.
     """
 

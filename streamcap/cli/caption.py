@@ -67,12 +67,11 @@ def caption(
     _check_output(output, source)
     check(source)  # a wrong name must not cost the wait for models, or the download of their weights
 
-    from streamcap.cli.models import weights_progress
-    from streamcap.models.pool import load_default
-    from streamcap.pipeline import Pipeline
+    from streamcap.cli.loading import load_models
 
-    with weights_progress() as progress:
-        models = load_default(progress)
+    models = load_models()
+    from streamcap.pipeline import Pipeline  # read meanwhile
+
     with models, ExitStack() as files:
         feed = FileFeed(lambda: writer_for(form, files.enter_context(_opened(output)), events=events))
 

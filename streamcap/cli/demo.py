@@ -27,12 +27,12 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the feed; 0 takes a free one.")] = DEFAULT_PORT,
 ) -> None:
     """Play a real clip as a live stream, caption it, serve the feed, and read that feed here."""
+    from streamcap.cli.loading import load_models
     from streamcap.cli.models import weights_progress
-    from streamcap.models.pool import load_default
     from streamcap.models.resolver import Resolver
 
+    models = load_models()
     with weights_progress() as progress:
-        models = load_default(progress)
         entry, clip = Resolver().ensure_first("demo-clip", progress=progress)
     settings = Settings(server=ServerSettings(port=port), streams=(StreamSettings(id="demo", source=f"{clip}?loop=1"),))
     with models:

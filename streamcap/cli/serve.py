@@ -61,12 +61,9 @@ def serve(
     if not settings.streams and settings.server.data is None:
         raise UsageError("no stream to watch", hint="name one: streamcap serve --stream door=rtsp://camera/stream")
     guard_for(settings)  # before anything is loaded or fetched
-    from streamcap.cli.models import weights_progress
-    from streamcap.models.pool import load_default
+    from streamcap.cli.loading import load_models
 
-    with weights_progress() as progress:
-        models = load_default(progress)
-    with models:
+    with load_models() as models:
         asyncio.run(_serve(settings, models))
 
 

@@ -128,8 +128,8 @@ def test_a_merge_is_weighted_by_count_and_keeps_the_key_frame_of_the_larger_part
 def test_the_key_frame_is_kept() -> None:
     memory = Memory()
     picture = np.zeros((2, 2, 3), np.uint8)
-    memory.add(unit(np.random.default_rng(0)), 1.0, KeyFrame(1.0, picture))
-    assert memory.reading()[0].key.image is picture
+    memory.add(unit(np.random.default_rng(0)), 1.0, KeyFrame(1.0, picture.tobytes()))
+    assert memory.reading()[0].key.jpeg == picture.tobytes()
 
 
 def test_time_does_not_go_back() -> None:

@@ -1,0 +1,29 @@
+"""Models and code, loaded side by side: a command should begin to watch within a second or two."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamcap.models.pool import Models
+
+__all__ = ["load_models"]
+
+
+def load_models() -> Models:
+    """Load the embedded default, with progress on stderr where its weights are fetched first.
+
+    Meanwhile a thread imports the pipeline: its grammar library takes a second of CPU to import, while loading models
+    waits for the disk and for native code. The thread ends by itself, whatever happens here.
+
+    Raises:
+        ModelError: the weights cannot be had or do not load.
+    """
+    threading.Thread(target=importlib.import_module, args=("streamcap.pipeline",), daemon=True).start()
+    from streamcap.cli.models import weights_progress
+    from streamcap.models.pool import load_default
+
+    with weights_progress() as progress:
+        return load_default(progress)
