@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from streamcap.hub.alarm import Alarm
 from streamcap.wire import CloseCode, Encoded
 
 __all__ = ["Closing", "Outbox", "OutboxClosed", "OutboxLimits", "Slot"]
@@ -78,6 +79,8 @@ class Outbox:
         self._slots: OrderedDict[Slot, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._cut = asyncio.Event()
+        self._quiet = False
+        self._alarm = Alarm(self._say_quiet)
         self._tickets = 0
         self.messages = self.size = self.conflated = 0
         self.closing: Closing | None = None
@@ -156,13 +159,19 @@ class Outbox:
             OutboxClosed: closed, and nothing waits.
         """
         if not self._waiting and self.closing is None:
-            self._wake.clear()
+            self._quiet = False
+            self._alarm.set(patience)
             try:
-                async with asyncio.timeout(patience):
+                # Again where what came was superseded before we had our turn.
+                while not self._waiting and self.closing is None:
+                    if self._quiet:
+                        return None
+                    self._wake.clear()
                     await self._wake.wait()
-            except TimeoutError:
-                if not self._waiting and self.closing is None:  # else something came in the last instant
-                    return None
+            except asyncio.CancelledError:
+                self._alarm.stop()
+                raise
+            self._alarm.lift()
         if not self._waiting:
             raise OutboxClosed
         key, waiting = self._waiting.popitem(last=False)
@@ -172,6 +181,14 @@ class Outbox:
             self.messages -= 1
             self.size -= waiting.item.size
         return waiting.item
+
+    def release(self) -> None:
+        """Let go of the timer; nobody takes anything any more."""
+        self._alarm.stop()
+
+    def _say_quiet(self) -> None:
+        self._quiet = True
+        self._wake.set()
 
     def _queue(self, item: Encoded, *, counted: bool) -> None:
         self._tickets += 1
