@@ -388,15 +388,15 @@ def measure(*, quick: bool = False) -> Result:
         [_latency_table(found, count, stalled), _throughput_table(found, shares), _memory_table(found, count, stalled)],
         [Aim("p99 of the others beside stalled subscribers", f"≤ {RATIO_AIM} × that beside none",
              f"{_spread(ratios, 2)} ×", ratio <= RATIO_AIM),
-         Aim("deliveries a second of the server's processor", f"≥ {THROUGHPUT_AIM} × bare websockets.broadcast()", f"{_spread(shares, 2)} ×",
-             share >= THROUGHPUT_AIM)],
+         Aim("deliveries a second of the server's processor", f"≥ {THROUGHPUT_AIM} × bare websockets.broadcast()",
+             f"{_spread(shares, 2)} ×", share >= THROUGHPUT_AIM)],
         [f"Memory of one subscriber that reads: {per_one:.1f} kB; of one that is stalled, its outbox and buffer in the "
          f"process full: {per_stalled:.0f} kB. The kernel's socket buffers come on top.",
          "Medians (least–most) of runs in turn, a fresh server each. Latency runs from the moment a message was due, "
          "however late its turn came, to the read of each client. The stalled ones take nothing from before the run "
          "on, with every buffer on the way full; the server cuts them after ten seconds: that is part of the run.",
-         "Throughput is held against the bare loop by the processor time of the server, as others may be at work on the "
-         "machine and take turns with it; deliveries a second are what was left to it."],
+         "Throughput is held against the bare loop by the processor time of the server, as others may be at work on "
+         "the machine and take turns with it; deliveries a second are what was left to it."],
         quick=quick,
     )  # fmt: skip
 
