@@ -10,24 +10,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.common import Quick, Result, Table, conclude, median, percentile, progress
 from streamcap.journal import Retention
 from streamcap.journal.sqlite import SqliteJournal
 from streamcap.journal.store import Append, Store
 from streamcap.types import Caption, CaptionKind, CaptionStatus, Instance
 from streamcap.wire import CaptionMessage, caption_message
 
-__all__ = ["main", "run", "table"]
+__all__ = ["measure"]
 
 STREAMS = 20
 RATE = 2.0  # messages a second and stream
@@ -44,12 +44,6 @@ def message(stream: str, n: int) -> CaptionMessage:
         instances=(person, car),
     )  # fmt: skip
     return caption_message(stream, made, emitted_at=1.7e9 + n + 0.7)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile, in milliseconds."""
-    ordered = sorted(values)
-    return 1e3 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def fsync_times(folder: Path, count: int) -> list[float]:
@@ -159,37 +153,43 @@ async def replay(folder: Path, count: int) -> dict[str, float]:
     }
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(*, quick: bool) -> dict[str, Any]:
     """All figures; in a temporary folder beside the results' disk (``TMPDIR`` chooses)."""
-    with tempfile.TemporaryDirectory(prefix="streamcap-journal-") as name:
+    floods = 1 if quick else 5
+    with tempfile.TemporaryDirectory(prefix="streamcap-journal-") as name, progress("journal", floods + 3) as step:
         folder = Path(name)
         floor = fsync_times(folder, 50 if quick else 300)
+        step("bare fsync")
         commits = asyncio.run(commit_times(folder / "a", 5.0 if quick else 60.0))
+        step("commits")
         rounds = []
-        for n in range(1 if quick else 5):  # in turn: how long an fsync takes changes from minute to minute
+        for n in range(floods):  # in turn: how long an fsync takes changes from minute to minute
             together = asyncio.run(grouped(folder / f"b{n}", 50 if quick else 200))
             rounds.append((together, one_by_one(folder / f"c{n}", 100 if quick else 500)))
+            step("appends")
         back = asyncio.run(replay(folder / "d", 10_000 if quick else 100_000))
+        step("replay")
     return {
-        "streams": STREAMS,
-        "rate": RATE,
-        "fsync_ms": {"p50": percentile(floor, 0.5), "p99": percentile(floor, 0.99)},
-        "commit_ms": {"p50": percentile(commits, 0.5), "p99": percentile(commits, 0.99), "max": percentile(commits, 1)},
+        "fsync_ms": _milliseconds(floor),
+        "commit_ms": _milliseconds(commits),
         "append": {
-            "grouped_per_s": median(together for together, _ in rounds),
-            "one_by_one_per_s": median(alone for _, alone in rounds),
-            "ratio": median(together / alone for together, alone in rounds),
+            "grouped_per_s": median([together for together, _ in rounds]),
+            "one_by_one_per_s": median([alone for _, alone in rounds]),
+            "ratio": median([together / alone for together, alone in rounds]),
         },
         "replay": back | {"messages": 10_000 if quick else 100_000},
     }
 
 
-def table(found: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Rows for people: what, figure, beside what."""
+def _milliseconds(times: list[float]) -> dict[str, float]:
+    return {"p50": 1e3 * percentile(times, 0.5), "p99": 1e3 * percentile(times, 0.99), "max": 1e3 * max(times)}
+
+
+def _rows(found: dict[str, Any]) -> tuple[tuple[str, str, str], ...]:
     commit, floor, append, back = found["commit_ms"], found["fsync_ms"], found["append"], found["replay"]
-    return [
+    return (
         (
-            f"commit, {found['streams']} streams × {found['rate']:g}/s",
+            f"commit, {STREAMS} streams × {RATE:g}/s",
             f"p50 {commit['p50']:.1f} ms, p99 {commit['p99']:.1f} ms",
             f"a bare fsync: p50 {floor['p50']:.1f} ms, p99 {floor['p99']:.1f} ms",
         ),
@@ -204,22 +204,30 @@ def table(found: dict[str, Any]) -> list[tuple[str, str, str]]:
             f"lines of JSON: {back['lines_per_s']:,.0f}/s (× {back['ratio']:.2f}),"
             f" {back['lines_not_parsed_per_s']:,.0f}/s without looking for their numbers",
         ),
-        ("search, newest 50 of all that match", f"{back['search_ms']:.1f} ms", ""),
-        ("history of 20 s of media", f"{back['history_ms']:.1f} ms", ""),
-        ("open, with the check of the whole file", f"{back['open_and_check_s']:.2f} s", ""),
-        ("file size", f"{back['bytes_per_message']:,.0f} bytes/message", ""),
-    ]
+        ("search, newest 50 of all that match", f"{back['search_ms']:.1f} ms", "–"),
+        ("history of 20 s of media", f"{back['history_ms']:.1f} ms", "–"),
+        ("open, with the check of the whole file", f"{back['open_and_check_s']:.2f} s", "–"),
+        ("file size", f"{back['bytes_per_message']:,.0f} bytes/message", "–"),
+    )
 
 
-def main(quick: Annotated[bool, typer.Option("--quick", help="A short version.")] = False) -> None:
+def measure(*, quick: bool = False) -> Result:
+    """Commits at the pace of live streams, appends as fast as they go, and reading back, on this machine's disk."""
+    found = run(quick=quick)
+    return Result(
+        "journal",
+        {"streams": STREAMS, "rate": RATE, "chunk": CHUNK, "messages": found["replay"]["messages"]},
+        found,
+        [Table(("what", "here", "beside"), _rows(found))],
+        notes=["Every commit is synced to the disk before anybody sees it; a journal is as fast as the disk's fsync."],
+        quick=quick,
+    )
+
+
+def command(quick: Quick = False) -> None:
     """Measure the journal on this machine's disk."""
-    found = run(quick)
-    shown = Table("what", "here", "beside")
-    for row in table(found):
-        shown.add_row(*row)
-    Console().print(shown)
-    print(json.dumps(found))
+    conclude(lambda: measure(quick=quick))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(command)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from streamcap.hub.alarm import Alarm
 from streamcap.wire import CloseCode, Encoded
 
 __all__ = ["Closing", "Outbox", "OutboxClosed", "OutboxLimits", "Slot"]
@@ -76,8 +77,11 @@ class Outbox:
         self._monotonic = monotonic
         self._waiting: OrderedDict[Slot | int, _Waiting] = OrderedDict()
         self._slots: OrderedDict[Slot, None] = OrderedDict()
-        self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiter: asyncio.Future[None] | None = None  # of the one call of ``get`` that may wait
         self._cut = asyncio.Event()
+        self._quiet = False
+        self._alarm = Alarm(self._say_quiet)
         self._tickets = 0
         self.messages = self.size = self.conflated = 0
         self.closing: Closing | None = None
@@ -116,7 +120,7 @@ class Outbox:
             self.conflated += 1
         self._slots[slot] = None
         self._waiting[slot] = _Waiting(item, self._monotonic(), counted=False)
-        self._wake.set()
+        self._wake()
 
     def drop(self, slot: Slot) -> None:
         """Let go of an ephemeral message that is superseded."""
@@ -133,7 +137,7 @@ class Outbox:
         """Take nothing more; what waits is still handed out. The first close wins."""
         if self.closing is None:
             self.closing = closing
-            self._wake.set()
+            self._wake()
 
     def cut(self, why: str) -> None:
         """Close as too slow and let go of what waits, also while a close is being drained."""
@@ -143,7 +147,7 @@ class Outbox:
             self._slots.clear()
             self.messages = self.size = 0
             self._cut.set()
-            self._wake.set()
+            self._wake()
 
     async def wait_cut(self) -> None:
         """Wait until the outbox is cut; the owner ends this wait by cancelling it."""
@@ -156,13 +160,23 @@ class Outbox:
             OutboxClosed: closed, and nothing waits.
         """
         if not self._waiting and self.closing is None:
-            self._wake.clear()
+            self._quiet = False
+            if self._loop is None:  # asked once: it is a call of the system each time
+                self._loop = asyncio.get_running_loop()
+            self._alarm.set(patience)
             try:
-                async with asyncio.timeout(patience):
-                    await self._wake.wait()
-            except TimeoutError:
-                if not self._waiting and self.closing is None:  # else something came in the last instant
-                    return None
+                # Again where what came was superseded before we had our turn.
+                while not self._waiting and self.closing is None:
+                    if self._quiet:
+                        return None
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
+            except asyncio.CancelledError:
+                self._alarm.stop()
+                raise
+            finally:
+                self._waiter = None
+            self._alarm.lift()
         if not self._waiting:
             raise OutboxClosed
         key, waiting = self._waiting.popitem(last=False)
@@ -173,10 +187,22 @@ class Outbox:
             self.size -= waiting.item.size
         return waiting.item
 
+    def release(self) -> None:
+        """Let go of the timer; nobody takes anything any more."""
+        self._alarm.stop()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _say_quiet(self) -> None:
+        self._quiet = True
+        self._wake()
+
     def _queue(self, item: Encoded, *, counted: bool) -> None:
         self._tickets += 1
         self._waiting[self._tickets] = _Waiting(item, self._monotonic(), counted)
-        self._wake.set()
+        self._wake()
 
     def _lagging(self) -> bool:
         if self._waiting:

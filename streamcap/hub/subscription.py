@@ -150,6 +150,10 @@ class Subscription:
         """Wait until the subscription is closed for being too slow. For a sender that is stuck in a send."""
         await self._outbox.wait_cut()
 
+    def cut(self, why: str) -> None:
+        """End the subscription at once as too slow; what waits is let go. For a sender that is stuck in a send."""
+        self._outbox.cut(why)
+
     def close(self, code: CloseCode, reason: str) -> None:
         """End the subscription once what waits has been taken."""
         self._outbox.close(Closing(code, reason))
@@ -188,6 +192,7 @@ class Subscription:
         for stream in self._streams:
             self._exchange.channels[stream].subscribers.discard(self)
         await self._items.aclose()
+        self._outbox.release()
 
     def end_if_all_ended(self) -> None:
         """Close with 1000 where every stream of the subscription has ended. For the hub."""

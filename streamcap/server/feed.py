@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streamcap.errors import FeedError, UsageError
 from streamcap.hub import ALL, Hub, SubscribeRefused
+from streamcap.hub.alarm import Alarm
 from streamcap.hub.outbox import Closing
 from streamcap.hub.subscription import Subscription
 from streamcap.server.race import first
@@ -161,16 +162,17 @@ class FeedSockets:
             return await first(self._send(socket, subscription), self._read(socket), _wait_cut(subscription))
 
     async def _send(self, socket: WebSocket, subscription: Subscription) -> Closing | None:
+        patience = self._settings.send_timeout_s
+        stuck = Alarm(lambda: subscription.cut(f"a send took over {patience:g} s"))
         try:
             async for item in subscription:
-                async with asyncio.timeout(self._settings.send_timeout_s):
-                    await socket.send_text(item.text)
-        except TimeoutError:
-            return Closing(
-                CloseCode.TOO_SLOW, f"a send took over {self._settings.send_timeout_s:g} s, resume with after"
-            )
+                stuck.set(patience)
+                await socket.send_text(item.text)
+                stuck.lift()
         except WebSocketDisconnect:
             return None
+        finally:
+            stuck.stop()
         return subscription.closing
 
     async def _read(self, socket: WebSocket) -> Closing | None:

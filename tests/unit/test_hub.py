@@ -28,6 +28,8 @@ from streamcap.wire import (
     decode,
     gap_message,
     is_durable,
+    numbered,
+    seal,
     unchanged_message,
 )
 from tests.feeding import SlowJournal, caption, event, final, opened, status
@@ -118,6 +120,21 @@ async def test_a_heartbeat_breaks_every_silence() -> None:
         beats = [decode((await anext(items)).text) for _ in range(4)]
         assert [(b.stream, b.seq) for b in beats if isinstance(b, HeartbeatMessage)] == [("cam", 0), ("yard", 1)] * 2
         assert asyncio.get_running_loop().time() - begun == pytest.approx(30.0)
+
+
+async def test_a_draft_that_is_superseded_before_its_turn_does_not_end_the_subscription() -> None:
+    hub = await opened()
+    async with hub.subscribe("cam", kinds=["caption"]) as subscription:
+        await take(subscription, 2)
+        items = aiter(subscription)
+        waits = asyncio.create_task(take(subscription, 1))
+        await asyncio.sleep(0)
+        subscription.offer(caption(), seal(caption()))
+        subscription.offer(status(StreamState.ENDED), seal(numbered(status(StreamState.ENDED), 1)))
+        await asyncio.sleep(0)
+        await hub.publish("cam", final())
+        assert types(await waits) == ["caption"]
+        assert items is aiter(subscription)
 
 
 async def test_durable_only_and_chosen_kinds() -> None:
