@@ -37,8 +37,9 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     height, width = image.shape[:2]
     rows = max(BLOCK, round(height * LUMA_WIDTH / width / BLOCK) * BLOCK)
-    small = cv2.resize(image, (LUMA_WIDTH, rows), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+    # Grey first: half the time of making it small in three colours.
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (LUMA_WIDTH, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,7 +247,7 @@ class Observation:
         settled: the first look round in the scene is over.
         facts: what this frame made sure.
         instances: all that are known, visible or not.
-        key_frame: the frame, made small, where it is kept; at most one a second.
+        key_frame: the frame, made small, where it is kept; at most one in two seconds.
     """
 
     pts: float
