@@ -15,7 +15,8 @@ import ipaddress
 import logging
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Final, Literal, Self
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -35,7 +36,7 @@ from streamcap.wire import (
 )
 from streamcap.wire.fold import FeedState
 
-__all__ = ["Feed", "feed_url", "subscribe"]
+__all__ = ["Feed", "Gap", "feed_url", "subscribe"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,24 @@ def feed_url(url: str) -> str:
     return urlunsplit(SplitResult(scheme, parts.netloc, path, query, ""))
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Durable messages that this subscriber never gets: the server no longer holds them, or began its numbers anew.
+
+    Comes before the snapshot that the feed goes on from. Not to be taken for ``wire.GapMessage``, which tells of media
+    that the server itself did not watch.
+
+    Attributes:
+        after: number of the last durable message that was handed out.
+        upto: number of the last one that is missing; None where the server began anew and nobody knows.
+    """
+
+    stream: str
+    after: int
+    upto: int | None
+    type: Literal["gap of the subscriber"] = "gap of the subscriber"
+
+
 class Feed:
     """An async iterator over the messages of a feed. Made by ``subscribe``.
 
@@ -128,19 +147,24 @@ class Feed:
         self._failures = 0
         # Streams whose place is known. One that has only said hello has none: from 0 its whole life would be replayed.
         self._standing: set[str] = set()
+        self._places: dict[str, tuple[str | None, int]] = {}  # epoch and number up to which each stream was handed out
+        self._behind_gap: Message | None = None
         self.states: dict[str, FeedState] = {}
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Message:
-        """The next message.
+    async def __anext__(self) -> Message | Gap:
+        """The next message, or a :class:`Gap` where some are lost to this subscriber for good.
 
         Raises:
             FeedClosed: the server will not have this subscription (4400, 4401, 4403, 4404).
             FeedError: the connection is lost, and it is not to reconnect.
             WireError: the server speaks something else.
         """
+        if self._behind_gap is not None:
+            message, self._behind_gap = self._behind_gap, None
+            return message
         while not self._ended:
             if self._socket is None:
                 await self._connect_again()
@@ -155,7 +179,11 @@ class Feed:
                 await self._closed(closed)
                 continue
             message = decode(data)
+            gap = self._gap_before(message)
             if await self._take(message):
+                if gap is not None:
+                    self._behind_gap = message
+                    return gap
                 return message
         raise StopAsyncIteration
 
@@ -280,6 +308,28 @@ class Feed:
         elif isinstance(message, SnapshotMessage | CaughtUpMessage):
             self._standing.add(message.stream)
         return state.apply(message)
+
+    def _gap_before(self, message: Message) -> Gap | None:
+        """What a snapshot passes over, of a stream that was followed before. Called before the message is folded in."""
+        stream = message.stream
+        if stream is None:
+            return None
+        if stream not in self.states:
+            after = self._after.get(stream) if isinstance(self._after, Mapping) else self._after
+            if isinstance(message, HelloMessage) and after is not None and self._epoch is not None:
+                self._places[stream] = (self._epoch, after)
+            return None
+        state = self.states[stream]
+        if isinstance(message, HelloMessage) and stream in self._standing:
+            self._places[stream] = (state.epoch, state.seq)  # another epoch is about to wipe them
+        if isinstance(message, CaughtUpMessage):
+            self._places.pop(stream, None)
+        if not isinstance(message, SnapshotMessage) or stream not in self._places:
+            return None
+        epoch, seq = self._places.pop(stream)
+        if epoch != state.epoch:
+            return Gap(stream, seq, None)
+        return Gap(stream, seq, message.seq) if message.seq > seq else None
 
     def _new_state(self, stream: str) -> FeedState:
         after = self._after.get(stream) if isinstance(self._after, Mapping) else self._after

@@ -298,6 +298,8 @@ class Manager:
         last = self._hub.state(key).status
         if last is not None and (last.state, last.reason, last.detail) == (state, reason, detail):
             return
+        if state in (StreamState.FAILED, StreamState.RECONNECTING):
+            _log.warning("stream %s is %s: %s", key, state, detail or reason)
         await running.feed.publish(key, status_message(key, state, at=self._clock.wall(), reason=reason, detail=detail))
 
 

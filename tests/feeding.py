@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection
 
+from streamcap.client import Gap
 from streamcap.config import SecuritySettings
 from streamcap.errors import FeedError
 from streamcap.hub import Hub
@@ -282,3 +283,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, budg
         budget -= len(data)
         writer.write(data)
         await writer.drain()
+
+
+def whole(message: Message | Gap) -> Message:
+    """A message of a feed in which nothing is lost."""
+    assert not isinstance(message, Gap), message
+    return message

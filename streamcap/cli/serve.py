@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,10 @@ async def _serve(settings: Settings, models: Models) -> None:
     from streamcap.server.limits import allow_open_files
     from streamcap.server.service import running
 
+    # Who runs a service wants to read on its terminal that a camera failed; other commands say such things themselves.
+    service_log = logging.getLogger("streamcap")
+    if service_log.getEffectiveLevel() > logging.WARNING:
+        service_log.setLevel(logging.WARNING)
     allow_open_files(settings.security.limits.connections)
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)

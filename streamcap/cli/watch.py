@@ -8,11 +8,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from streamcap.cli.output import LineConsole, line_of, reader_may_go
 from streamcap.cli.signals import stop_on_signals
-from streamcap.client import Feed, subscribe
+from streamcap.client import Feed, Gap, subscribe
 from streamcap.wire import HelloMessage, Message, SnapshotMessage, encode
 
 __all__ = ["follow", "watch"]
@@ -49,7 +50,9 @@ async def follow(feed: Feed, *, events: bool = False, as_json: bool = False) -> 
     console = LineConsole(sys.stdout)
     streams: set[str] = set()
     async for message in feed:
-        if as_json:
+        if isinstance(message, Gap):
+            _tell_gap(message)
+        elif as_json:
             with reader_may_go():
                 sys.stdout.write(encode(message) + "\n")
                 sys.stdout.flush()
@@ -60,6 +63,13 @@ async def follow(feed: Feed, *, events: bool = False, as_json: bool = False) -> 
             for line in _lines(message, events=events):
                 prefix = Text(f"{message.stream or '':<12} ", "dim") if len(streams) > 1 else Text()
                 console.print(prefix + line)
+
+
+def _tell_gap(gap: Gap) -> None:
+    """On stderr: in a pipe it would pass for a message of the feed."""
+    upto = f"to {gap.upto}" if gap.upto is not None else "on: the server began its numbers anew"
+    line = f"#  {gap.stream}: messages from {gap.after + 1} {upto} are lost"
+    Console(stderr=True, highlight=False).print(line, style="magenta")
 
 
 def _lines(message: Message, *, events: bool) -> list[Text]:

@@ -133,6 +133,8 @@ class Control:
 
     async def add(self, settings: StreamSettings) -> None:
         """See ``StreamControl``."""
+        # As plain settings: a subclass with the same values would never be equal to them.
+        settings = StreamSettings.model_validate(settings.model_dump())
         async with self._turn:
             known = [info.id for info in self._manager.infos()]
             if settings.id in known:

@@ -117,10 +117,16 @@ def _check_network(address: Address, policy: SourcePolicy, resolver: Resolver) -
         addresses = _resolved(host, resolver)
     for each in addresses:
         if not _is_open(each, policy):
-            raise SourceRefused(
-                f"{host} is at an address that is not opened over the API",
-                hint="security.sources.allow_private or networks opens it",
-            )
+            raise SourceRefused(f"{host} is at an address that is not opened over the API", hint=_way_in(each))
+
+
+def _way_in(address: _Address) -> str:
+    """What would open an address that the policy keeps closed."""
+    if {address, *_wrapped(address)} & _METADATA:
+        return "nothing opens it: a machine is told its own credentials there"
+    if address.is_private and not (address.is_loopback or address.is_link_local):
+        return "security.sources.allow_private or networks opens it"
+    return "security.sources.networks opens it"
 
 
 def _resolved(host: str, resolver: Resolver) -> list[_Address]:

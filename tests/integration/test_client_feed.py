@@ -15,14 +15,16 @@ from websockets.asyncio.server import serve as serve_script
 from websockets.http11 import Request, Response
 
 from streamcap import client
-from streamcap.client import Feed, feed_url, subscribe
+from streamcap.client import Feed, Gap, feed_url, subscribe
 from streamcap.errors import FeedClosed, FeedError, UsageError, WireError
 from streamcap.hub import Hub, OutboxLimits
+from streamcap.journal import MemoryJournal
 from streamcap.server import Listening
 from streamcap.wire import (
     CaptionMessage,
     CaughtUpMessage,
     CloseCode,
+    ErrorMessage,
     EventMessage,
     HeartbeatMessage,
     HelloMessage,
@@ -35,7 +37,7 @@ from streamcap.wire import (
     numbered,
     wall_time,
 )
-from tests.feeding import CuttingProxy, caption, event, final, opened, serving, status
+from tests.feeding import CuttingProxy, caption, event, final, opened, serving, status, whole
 
 CAM = "/v1/streams/cam/captions"
 
@@ -48,12 +50,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def some(feed: Feed, count: int) -> list[Message]:
     async with asyncio.timeout(3):
-        return [await anext(feed) for _ in range(count)]
+        return [whole(await anext(feed)) for _ in range(count)]
 
 
 async def until_ended(feed: Feed) -> list[Message]:
     async with asyncio.timeout(5):
-        return [message async for message in feed]
+        return [whole(message) async for message in feed]
 
 
 def seqs(messages: list[Message]) -> list[int | None]:
@@ -96,7 +98,9 @@ async def test_going_on_from_an_earlier_subscription() -> None:
         async with subscribe(where.url, after={"cam": 4, "yard": 5}, epoch=epoch) as feed:
             assert [m.type for m in await some(feed, 5) if m.stream == "cam"] == ["hello", "event", "caught_up"]
         async with subscribe(where.url + CAM, after=3, epoch="another") as feed:
-            assert [m.type for m in await some(feed, 3)] == ["hello", "error", "snapshot"]
+            assert [m.type for m in await some(feed, 2)] == ["hello", "error"]
+            assert await anext(feed) == Gap("cam", 3, None)
+            assert [m.type for m in await some(feed, 1)] == ["snapshot"]
             assert feed.states["cam"].summary() == hub.state("cam").summary()
 
 
@@ -121,7 +125,8 @@ async def test_a_connection_that_breaks_anywhere_loses_and_doubles_nothing(cut_a
             publishing = asyncio.create_task(publish())
             got: list[Message] = []
             async with asyncio.timeout(10):
-                async for message in feed:
+                async for each in feed:
+                    message = whole(each)
                     got.append(message)
                     quiet = publishing.done() and isinstance(message, HeartbeatMessage)
                     if quiet and feed.states["cam"].seq == hub.state("cam").seq:
@@ -173,7 +178,7 @@ async def test_a_cancelled_step_loses_nothing() -> None:
         while not publishing.done() or len(got) < 50:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.001):
-                    got.append(await anext(feed))
+                    got.append(whole(await anext(feed)))
         assert seqs(got) == list(range(1, 51))
 
 
@@ -415,3 +420,20 @@ def test_addresses(given: str, meant: str) -> None:
 def test_bad_addresses(given: str) -> None:
     with pytest.raises(UsageError):
         feed_url(given)
+
+
+async def test_what_a_subscriber_missed_for_good_is_a_gap() -> None:
+    """Two numbers older than retention, and another life of the server: each is told before the snapshot."""
+    hub = Hub(MemoryJournal(messages=5), heartbeat_s=0.2)
+    await hub.open_stream("cam")
+    await publish_events(hub, 10)
+    epoch = hub.state("cam").epoch
+    async with serving(hub) as where:
+        for asked, expected in ((epoch, Gap("cam", 2, 10)), ("another", Gap("cam", 2, None))):
+            async with subscribe(where.url + CAM, after=2, epoch=asked) as feed, asyncio.timeout(5):
+                got = [await anext(feed) for _ in range(4)]
+            assert got[2] == expected
+            assert isinstance(got[3], SnapshotMessage)
+            assert [type(message) for message in got[:2]] == [HelloMessage, ErrorMessage]
+        async with subscribe(where.url + CAM, after=8, epoch=epoch) as feed, asyncio.timeout(5):
+            assert len(await some(feed, 4)) == 4  # none of them a gap

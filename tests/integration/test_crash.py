@@ -36,6 +36,7 @@ from streamcap.wire import (
     is_durable,
 )
 from tests.crash_server import STREAMS
+from tests.feeding import whole
 from tests.prerequisites import ROOT
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class Subscriber:
                 url = f"ws://127.0.0.1:{self.port}"
                 async with subscribe(url, after=self.places, epoch=self.epoch) as feed:
                     async for message in feed:
-                        self._take_message(message)
+                        self._take_message(whole(message))
             except FeedError as error:
                 assert "cannot reach" in str(error), error
                 await asyncio.sleep(0.1)
@@ -183,7 +184,7 @@ async def messages_until_a_caption(url: str, places: dict[str, int] | None, epoc
     got: list[Message] = []
     async with asyncio.timeout(PATIENCE_S), subscribe(url, after=places, epoch=epoch, interim=False) as feed:
         async for message in feed:
-            got.append(message)
+            got.append(whole(message))
             if isinstance(message, CaptionMessage):
                 return got
     raise AssertionError(f"ended: {got}")

@@ -56,6 +56,10 @@ async def test_a_stream_is_added_watched_changed_and_removed(models: Models) -> 
         assert (await http.post("/v1/streams", json={"id": "yard", "source": BEACON})).status_code == 409
         live = await until(http, "/v1/streams/yard", "live")
         assert (live["fps"], live["profile"], live["source"], live["paused"]) == (2, "surveillance", BEACON, False)
+        assert (await http.patch("/v1/streams/yard", json={})).status_code == 200
+        await asyncio.sleep(0.3)
+        begun = (await http.get("/v1/streams/yard/captions", params={"kinds": "status"})).text.count('"connecting"')
+        assert begun == 1, "a change of nothing does not begin anew"
 
         paused = (await http.patch("/v1/streams/yard", json={"paused": True, "fps": 4})).json()
         assert (paused["state"], paused["reason"], paused["fps"], paused["paused"]) == ("stalled", "paused", 4, True)

@@ -12,6 +12,7 @@ import pytest
 
 from streamcap.client import subscribe
 from streamcap.wire import StreamState, encode
+from tests.feeding import whole
 from tests.prerequisites import ROOT
 
 SECRETS = ("hunter2", "t0psecret", "us3rname")
@@ -61,7 +62,7 @@ async def test_a_failing_stream_tells_no_credentials(refused: bool) -> None:
                     url = found.group(1)
             async with subscribe(url) as feed:
                 async for message in feed:
-                    said.append(encode(message))
+                    said.append(encode(whole(message)))
                     status = feed.states["cam"].status
                     if status is not None and status.state is StreamState.RECONNECTING:
                         break

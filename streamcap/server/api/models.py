@@ -42,6 +42,7 @@ class StreamView(BaseModel):
     id: str
     state: StreamState | None
     reason: str
+    detail: str
     source: str
     fps: float | None
     profile: Profile | None

@@ -148,6 +148,7 @@ class Streams:
             id=info.id,
             state=state.status.state if state.status else None,
             reason=state.status.reason if state.status else "",
+            detail=state.status.detail if state.status else "",
             source=redact(info.source),
             fps=info.fps,
             profile=info.profile,
