@@ -135,13 +135,13 @@ class Control:
         """See ``StreamControl``."""
         # As plain settings: a subclass with the same values would never be equal to them.
         settings = StreamSettings.model_validate(settings.model_dump())
+        await self._admit(settings.source)  # before the turn: a slow name server must not hold up the other streams
         async with self._turn:
             known = [info.id for info in self._manager.infos()]
             if settings.id in known:
                 raise StreamExists(f"there is already a stream {settings.id}")
             if len(known) >= self._streams_max:
                 raise NotAllowed(f"there are {len(known)} streams already, and no more are taken")
-            await self._admit(settings.source)
             if self._registry is not None:
                 await self._registry.put(Kept(settings=settings))
             try:
