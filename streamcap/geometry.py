@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from streamcap.types import Box, Side
 
-__all__ = ["area", "centre", "clip", "contained", "iou_matrix", "nearest_side", "place", "touches", "union"]
+__all__ = ["area", "centre", "clip", "contained", "iou_matrix", "nearest_side", "outward", "place", "touches", "union"]
 
 
 def area(box: Box) -> float:
@@ -59,16 +59,21 @@ def touches(box: Box, margin: float) -> set[Side]:
     return {side for side, yes in near.items() if yes}
 
 
+def outward(velocity: tuple[float, float]) -> dict[Side, float]:
+    """How fast a velocity (frame sizes a second) goes towards each side; negative where it goes away from it."""
+    vx, vy = velocity
+    return {Side.LEFT: -vx, Side.RIGHT: vx, Side.TOP: -vy, Side.BOTTOM: vy}
+
+
 def nearest_side(box: Box, velocity: tuple[float, float], candidates: set[Side]) -> Side:
     """The side that something at ``box`` with ``velocity`` (frame sizes a second) goes to.
 
     Args:
         candidates: sides to choose from, at least one. For where something came from, pass the negated velocity.
     """
-    vx, vy = velocity
-    outward = {Side.LEFT: -vx, Side.RIGHT: vx, Side.TOP: -vy, Side.BOTTOM: vy}
+    away = outward(velocity)
     gap = {Side.LEFT: box[0], Side.RIGHT: 1 - box[2], Side.TOP: box[1], Side.BOTTOM: 1 - box[3]}
-    return max(candidates, key=lambda side: (outward[side] - gap[side], side.value))
+    return max(candidates, key=lambda side: (away[side] - gap[side], side.value))
 
 
 def place(box: Box) -> str:

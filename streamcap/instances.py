@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from streamcap.assignment import assign, costs
 from streamcap.camera import Transform
-from streamcap.geometry import area, centre, clip, contained
+from streamcap.geometry import area, clip, contained
 from streamcap.tracks import HITS_STILL, Observed, Stage, Track, birth
 from streamcap.types import Box
 
@@ -242,6 +242,4 @@ def _is_over(track: Track, pts: float) -> bool:
     if track.twin_since is not None and pts - track.twin_since > TWIN_S:
         return True
     gone = track.looked - track.seen
-    x, y = centre(track.box)
-    outside = not (0.0 < x < 1.0 and 0.0 < y < 1.0)
-    return gone > (STILL_KEEP_S if track.is_fixture() else LOST_KEEP_S) or (outside and gone > LOST_AFTER_S)
+    return gone > (STILL_KEEP_S if track.is_fixture() else LOST_KEEP_S) or (track.outside and gone > LOST_AFTER_S)

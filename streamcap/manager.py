@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from streamcap.config import StreamSettings
@@ -96,7 +96,9 @@ class Manager:
         if settings.id in self._running:
             raise UsageError(f"there is already a stream {settings.id!r}")
         running = _Running(settings, StreamFeed(self._hub, settings.id, self._clock), paused=paused)
-        self._pipeline(running)  # a source that cannot be named fails here, not in the background
+        open_source(
+            settings.source, self._options(settings)
+        )  # one that cannot be named fails here, not in the background
         self._running[settings.id] = running  # before the wait: two calls at once must not both begin
         try:
             await self._hub.open_stream(settings.id)
@@ -119,7 +121,7 @@ class Manager:
         running = self._known(stream)
         if settings.id != stream:
             raise UsageError(f"the settings of {settings.id!r} cannot be those of {stream!r}")
-        self._pipeline(_Running(settings, running.feed))  # a source that cannot be named fails here, as above
+        open_source(settings.source, self._options(settings))  # as in start
         await self._halt(running, ended=False)
         running.settings, running.paused = settings, paused
         running.pipeline, running.failures, running.defects = None, 0, 0
@@ -230,21 +232,15 @@ class Manager:
             each.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    def _pipeline(self, running: _Running, *, origin: float = 0.0) -> Pipeline:
+    def _options(self, settings: StreamSettings) -> SourceOptions:
+        return SourceOptions(stream=settings.id, fps=settings.fps, realtime=True, clock=self._clock)
+
+    def _pipeline(self, running: _Running, origin: float) -> Pipeline:
         settings = running.settings
+        options = replace(self._options(settings), origin=origin)
         return Pipeline(
             settings,
-            lambda notify: open_source(
-                settings.source,
-                SourceOptions(
-                    stream=settings.id,
-                    fps=settings.fps,
-                    origin=origin,
-                    realtime=True,
-                    clock=self._clock,
-                    on_notice=notify,
-                ),
-            ),
+            lambda notify: open_source(settings.source, replace(options, on_notice=notify)),
             self._models,
             running.feed,
             self._clock,
@@ -257,7 +253,7 @@ class Manager:
         while True:
             started = self._clock.monotonic()
             try:
-                running.pipeline = self._pipeline(running, origin=await running.feed.begin_run())
+                running.pipeline = self._pipeline(running, await running.feed.begin_run())
                 await running.pipeline.run()
             except SourceError as error:
                 if running.stopping.is_set():

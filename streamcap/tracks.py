@@ -112,6 +112,12 @@ class Track:
         """What it is by vote; ``object`` where that is open."""
         return self.vote.result(roams=self.roams)[0]
 
+    @property
+    def outside(self) -> bool:
+        """Its centre, as expected or seen, has left the frame."""
+        x, y = centre(self.box)
+        return not (0.0 < x < 1.0 and 0.0 < y < 1.0)
+
     def instance(self) -> Instance:
         """The track as a value."""
         label, share = self.vote.result(roams=self.roams)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
-from streamcap.geometry import centre, nearest_side, place, touches
+from streamcap.geometry import centre, nearest_side, outward, place, touches
 from streamcap.instances import Stage, Track
 from streamcap.labels import ANIMALS, MOVERS, group
 from streamcap.types import Fact, Skill
@@ -15,6 +15,8 @@ __all__ = ["Presence"]
 
 # How near (share of the frame) to a side something enters or leaves.
 EDGE = 0.05
+# Who goes towards a side at least this fast (frame sizes a second) goes out by it.
+OUTWARD_SPEED = 0.01
 # Something that moves at birth came; something still was only found late. Share of its box in motion; heights a second.
 BORN_MOVING = 0.12
 BORN_SPEED = 0.18
@@ -157,16 +159,10 @@ def _place_changed(track: Track) -> bool:
 
 def _went_out(track: Track) -> bool:
     """Its last place is at a side, and it was moving that way or is cut off by it."""
-    box = track.trail[-1][1]
-    x, y = (track.box[0] + track.box[2]) / 2, (track.box[1] + track.box[3]) / 2
-    if not (0.0 < x < 1.0 and 0.0 < y < 1.0):
+    if track.outside:
         return True
-    sides = touches(box, EDGE)
-    if not sides:
-        return False
-    vx, vy = track.velocity
-    outward = {"left": -vx, "right": vx, "top": -vy, "bottom": vy}
-    return any(outward[side] > 0.01 for side in sides) and track.disturbed
+    away = outward(track.velocity)
+    return track.disturbed and any(away[side] > OUTWARD_SPEED for side in touches(track.trail[-1][1], EDGE))
 
 
 def _heading(track: Track, span: float) -> tuple[float, float]:
