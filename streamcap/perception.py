@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from streamcap.camera import CameraReading, CameraWatch
 from streamcap.colours import balance, shares
+from streamcap.egomotion import ForwardMotion
 from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
@@ -71,6 +73,7 @@ class Perception:
         self.memory = Memory()
         self._gate = BlockGate()
         self._camera = CameraWatch()
+        self._forward = ForwardMotion()
         self._foreground = Foreground()
         self._tracker = Tracker()
         self._facts = FactEngine()
@@ -93,6 +96,9 @@ class Perception:
             gate = self._gate.update(grey, frame.pts)
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
+            driving = self._forward.update(grey, frame.pts, gate.changed)
+            if self._forward.suspected:  # no one transform describes that, but pixels say nothing of instances either
+                camera = replace(camera, moving=True)
         scene_start = self._frames == 0 or camera.cut
         if scene_start:
             self._scene_start, self._frames = frame.pts, 0
@@ -100,6 +106,7 @@ class Perception:
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
             self._walk.restart()
+            self._forward.reset()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
         scene = Scene(
@@ -109,6 +116,7 @@ class Perception:
             camera,
             tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
             frame.image.shape[1] / frame.image.shape[0],
+            driving=driving,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)

@@ -17,6 +17,8 @@ __all__ = ["describe_change"]
 # Below this confidence a fact is said with a hedge: "seems to pick something up".
 HEDGED = 0.5
 
+_WAYS = {"left": "to the left", "right": "to the right", "top": "up the picture", "bottom": "down the picture"}
+
 
 @dataclass(frozen=True, slots=True)
 class _Group:
@@ -76,10 +78,10 @@ def describe_change(facts: Sequence[Fact], instances: Sequence[Instance]) -> Des
 
 
 def _grouped(facts: Sequence[Fact]) -> list[_Group]:
-    def key(fact: Fact) -> tuple[str, str, str]:
-        return fact.what, fact.label, fact.where
+    def key(fact: Fact) -> tuple[str, str, str, list[tuple[str, str]]]:
+        return fact.what, fact.label, fact.where, sorted(fact.detail.items())
 
-    merged = [_Group(*k, tuple(g)) for k, g in groupby(sorted(facts, key=key), key=key)]
+    merged = [_Group(*k[:3], tuple(g)) for k, g in groupby(sorted(facts, key=key), key=key)]
     last_gone = max((item.start for item in merged if item.what in DEPARTURES), default=0.0)
 
     def when(item: _Group) -> tuple[float, bool, float]:
@@ -104,6 +106,8 @@ def _subject(item: _Group, present: dict[int, Instance], facts: Sequence[Fact]) 
     ``a person in a red top``, ``another person``, ``two more people`` for who comes; ``the person`` for the only one,
     ``the person in the red top`` where that tells, else ``one of the people``.
     """
+    if item.label == "person" and not item.who:
+        return "someone"
     if item.label == "object" or item.what in MUTUAL:  # who meets is told by how many they are
         return noun(item.label, item.count)
     alike = [i for i in present.values() if i.label == item.label and i.id not in item.who]
@@ -139,7 +143,9 @@ def _verb(item: _Group, count: int) -> str:
         "where": where,
         "at": at(where) if where else "",
         "out": f"to the {where}" if where in ("left", "right") else f"at the {where}" if where else "",
-        "object": with_article(detail["object"]) if detail.get("object") else "",
+        "way": _WAYS.get(where, ""),
+        "in": f"the {detail['vehicle']}" if detail.get("vehicle") else "",
+        **{key: with_article(detail[key]) for key in ("object", "vehicle", "along") if detail.get(key)},
         "to": f"the {detail['to']}" if detail.get("to") else "",
     }
     said = phrase(item.what, known)
