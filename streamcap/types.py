@@ -269,7 +269,7 @@ class Window:
         start, end: media seconds that its facts speak about.
         scene_start: true where the scene begins here (start, cut, long silence): asks for a full caption.
         key_frames: kept frames of the span, oldest first, at most 8.
-        previous: text of the last final caption, empty at the start.
+        said: texts of the final captions of the half minute before, oldest first; at least of the newest one.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
     """
 
@@ -282,7 +282,12 @@ class Window:
     instances: tuple[Instance, ...]
     key_frames: tuple[KeyFrame, ...] = ()
     scene_start: bool = False
-    previous: str = ""
+    said: tuple[str, ...] = ()
+
+    @property
+    def previous(self) -> str:
+        """Text of the last final caption, empty at the start."""
+        return self.said[-1] if self.said else ""
 
 
 @dataclass(frozen=True, slots=True)
