@@ -10,17 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamcap.facts import SALIENCY
-from streamcap.language import (
-    Tally,
-    at,
-    describe_change,
-    describe_scene,
-    listing,
-    noun,
-    plural,
-    sentence,
-    summarise,
-)
+from streamcap.language import Tally, describe_change, describe_scene, summarise
+from streamcap.language.words import at, listing, noun, plural, sentence
 from streamcap.types import Box, Fact, Instance, Skill
 from tests.scenes import fact, instance
 

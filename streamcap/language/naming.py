@@ -1,0 +1,42 @@
+"""How an instance is referred to: by its kind and by what it looks like."""
+
+from __future__ import annotations
+
+from streamcap.geometry import area
+from streamcap.labels import MOVERS
+from streamcap.language.words import listing, with_article
+from streamcap.types import Instance
+
+__all__ = ["NAME_SURE", "dressed", "is_named"]
+
+# Only what the detector named this surely is spoken of as there.
+NAME_SURE = 0.6
+THING_SURE = 0.8
+# What does not move by itself and fills more than this share of the frame is the scene itself, misread.
+THING_LARGEST = 0.4
+
+
+def is_named(instance: Instance) -> bool:
+    """Its kind is sure enough to be said."""
+    if not instance.visible or instance.label == "object":
+        return False
+    if instance.label in MOVERS:
+        return instance.confidence >= NAME_SURE
+    return instance.confidence >= THING_SURE and area(instance.box) <= THING_LARGEST
+
+
+def dressed(instance: Instance, *, definite: bool) -> str:
+    """An instance with what it looks like: ``a person in a red top``, ``the person in black``, ``the white car``."""
+    words = instance.attributes
+    if instance.label != "person":
+        described = " ".join([*words[:1], instance.label])
+        return f"the {described}" if definite else with_article(described)
+    head = "the person" if definite else "a person"
+    colours = [word.split(" ")[0] for word in words]
+    if not words:
+        return head
+    if len(words) == 2 and colours[0] == colours[1]:
+        return f"{head} in {colours[0]}"
+    if definite:
+        return f"{head} in the {words[0]}"
+    return f"{head} in " + listing([word if word.endswith("trousers") else with_article(word) for word in words])

@@ -1,0 +1,72 @@
+"""What is said of each kind of fact: tables by :attr:`streamcap.types.Fact.what`. Verbs stand in the plural."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Formatter
+
+__all__ = ["ARRIVALS", "DEPARTURES", "MUTUAL", "SCENE", "SUMMARY", "SUMMARY_SCENE", "VERBS", "phrase"]
+
+ARRIVALS = ("enter", "appear")
+DEPARTURES = ("leave", "disappear")
+
+# Who does it together is told by how many they are: "two people meet".
+MUTUAL = ("meet",)
+
+# From the most telling on; the first of which all fields are known is said. Fields: {where} a place or side, {at} and
+# {out} the same with its preposition, {object} a thing with its article, {to} who or what it is done to.
+VERBS: Mapping[str, tuple[str, ...]] = {
+    "enter": ("enter from the {where}", "enter"),
+    "leave": ("leave {out}", "leave"),
+    "appear": ("appear {at}", "appear"),
+    "disappear": ("disappear from view {at}", "disappear from view"),
+    "stop": ("stop {at}", "stop"),
+    "start": ("start moving {at}", "start moving"),
+    "meet": ("meet {at}", "meet"),
+    "fall": ("fall to the floor",),
+    "lie": ("lie on the floor",),
+}
+
+# Of the scene and the camera, by the fact's ``where``.
+SCENE: Mapping[str, Mapping[str, str]] = {
+    "empty": {"": "the scene is empty again"},
+    "cut": {"": "the view cuts to another scene"},
+    "pan": {"left": "the camera pans to the left", "right": "the camera pans to the right"},
+    "tilt": {"up": "the camera tilts up", "down": "the camera tilts down"},
+    "zoom": {"in": "the camera zooms in", "out": "the camera zooms out"},
+    "shake": {"": "the camera shakes"},
+    "light": {"on": "the lights come on", "off": "the lights go out"},
+}
+
+# What a summary counts, most telling first.
+SUMMARY: Mapping[str, str] = {
+    "fall": "fall to the floor",
+    "lie": "lie on the floor",
+    "meet": "meet",
+    "enter": "enter",
+    "leave": "leave",
+    "appear": "come into view",
+    "disappear": "disappear from view",
+}
+SUMMARY_SCENE: Mapping[str, str] = {
+    "cut": "the view cuts to another scene",
+    "light": "the light changes",
+    "pan": "the camera pans",
+    "tilt": "the camera tilts",
+    "zoom": "the camera zooms",
+    "shake": "the camera shakes",
+}
+
+
+def phrase(what: str, known: Mapping[str, str]) -> str:
+    """The first phrase of a kind of fact whose fields are all known, filled in.
+
+    Args:
+        what: the kind; one without an entry is said by its own name.
+        known: values of the fields; an empty one is not known.
+    """
+    for template in VERBS.get(what, ()):
+        fields = {name for _, name, _, _ in Formatter().parse(template) if name}
+        if all(known.get(name) for name in fields):
+            return template.format_map(known)
+    return what.replace("_", " ")

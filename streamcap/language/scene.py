@@ -1,0 +1,58 @@
+"""The full caption of a scene: who and what is in view."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from streamcap.geometry import area, place
+from streamcap.labels import MOVERS
+from streamcap.language.description import Description
+from streamcap.language.naming import dressed, is_named
+from streamcap.language.words import at, listing, noun, sentence
+from streamcap.types import Fact, Instance, Skill
+
+__all__ = ["describe_scene"]
+
+# Most kinds of thing that a full caption names; a viewer stops listening to a longer list.
+MAX_KINDS = 4
+# Where it is said of so few.
+PLACED = 2
+# From this share of the frame on, something is close to the camera.
+CLOSE = 0.4
+
+
+def describe_scene(instances: Sequence[Instance], facts: Iterable[Fact] = ()) -> Description:
+    """The full caption of a scene: who and what is in view."""
+    cut = any(fact.what == "cut" for fact in facts)
+    lead = "the view cuts to another scene: " if cut else ""
+    sure = [i for i in instances if is_named(i)]
+    kinds = Counter(i.label for i in sure)
+    if not kinds:
+        text = lead + "no people or vehicles are recognised"
+        return Description(sentence(text), {Skill.ENVIRONMENT: sentence(text)}, (), 0.5)
+    order = sorted(kinds, key=lambda k: (k != "person", k not in MOVERS, -kinds[k], k))[:MAX_KINDS]
+    named = [i for i in sure if i.label in order]
+    if len(named) <= PLACED:
+        parts = [f"{dressed(i, definite=False)} {_spot(i)}" for k in order for i in named if i.label == k]
+        if len(parts) == 2 and len(order) == 1:
+            a, b = named
+            spots = [_spot(a), _spot(b)]
+            parts = (
+                [f"{noun(order[0], 2)}, one {spots[0]} and one {spots[1]}"]
+                if spots[0] != spots[1]
+                else [f"{noun(order[0], 2)} {spots[0]}"]
+            )
+        text = f"{lead}{_be(named)} {listing(parts)}"
+    else:
+        text = f"{lead}{_be(named, kinds[order[0]])} {listing([noun(k, kinds[k]) for k in order])} in view"
+    return Description(sentence(text), {Skill.ENVIRONMENT: sentence(text)}, tuple(i.id for i in named), 0.6)
+
+
+def _be(named: Sequence[Instance], first: int | None = None) -> str:
+    many = first if first is not None else sum(i.label == named[0].label for i in named)
+    return "there is" if many == 1 else "there are"
+
+
+def _spot(instance: Instance) -> str:
+    return "close to the camera" if area(instance.box) >= CLOSE else at(place(instance.box))

@@ -1,0 +1,65 @@
+"""Summaries: differences folded into numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from streamcap.labels import MOVERS
+from streamcap.language.naming import NAME_SURE
+from streamcap.language.phrases import SUMMARY, SUMMARY_SCENE
+from streamcap.language.words import conjugated, listing, noun, times
+from streamcap.types import Fact, Instance
+
+__all__ = ["Tally", "summarise"]
+
+
+class Tally:
+    """Folds differences into numbers for a summary; constant size whatever the length of the stream."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.start = start
+        self._done: Counter[tuple[str, str]] = Counter()
+        self._most: Counter[str] = Counter()
+
+    def add(self, facts: Iterable[Fact], instances: Iterable[Instance]) -> None:
+        """Take in one window."""
+        for fact in facts:
+            self._done[fact.what, fact.label] += max(1, len(fact.who))
+        in_view = Counter(i.label for i in instances if i.visible and i.confidence >= NAME_SURE and i.label in MOVERS)
+        for label, count in in_view.items():
+            self._most[label] = max(self._most[label], count)
+
+    def clauses(self) -> list[str]:
+        """What happened, most telling first."""
+        lines = []
+        for what, verb in SUMMARY.items():
+            parts = [noun(label, n) for (w, label), n in sorted(self._done.items()) if w == what and label != "object"]
+            total = sum(n for (w, label), n in self._done.items() if w == what and label != "object")
+            if parts:
+                lines.append(f"{listing(parts)} {conjugated(verb, total)}")
+        if peak := [noun(label, n) for label, n in self._most.most_common(2) if n > 1]:
+            lines.append(f"at most {listing(peak)} are in view at once")
+        for what, clause in SUMMARY_SCENE.items():
+            count = sum(n for (w, _), n in self._done.items() if w == what)
+            if count:
+                lines.append(f"{clause} {times(count)}")
+        return lines
+
+
+def summarise(tally: Tally, end: float) -> str:
+    """One text for the span from the tally's start to ``end`` (media seconds); empty where nothing stands out."""
+    lines = tally.clauses()
+    span = _duration(end - tally.start)
+    if not lines:
+        return ""
+    return f"In {span}: {'; '.join(lines)}."
+
+
+def _duration(seconds: float) -> str:
+    whole = max(1, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    if not minutes:
+        return f"{rest} seconds" if rest != 1 else "one second"
+    words = f"{minutes} minute" + ("s" if minutes > 1 else "")
+    return words if not rest else f"{words} {rest} second" + ("s" if rest > 1 else "")

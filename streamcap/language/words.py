@@ -1,0 +1,68 @@
+"""Words: numbers, plurals, articles, lists, places. Nothing here knows of facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import inflect
+
+__all__ = ["at", "conjugated", "listing", "noun", "number", "plural", "sentence", "times", "with_article"]
+
+_words = inflect.engine()
+
+
+def noun(label: str, count: int = 1) -> str:
+    """``a person``, ``two people``, ``something``, ``several things``."""
+    if label == "object":
+        return "something" if count == 1 else f"{number(count)} things"
+    if count == 1:
+        return with_article(label)
+    return f"{number(count)} {plural(label)}"
+
+
+def with_article(phrase: str) -> str:
+    """``a`` or ``an`` before a phrase."""
+    return str(_words.a(phrase))
+
+
+def plural(label: str) -> str:
+    """Plural of a label; ``person`` is ``people``."""
+    return "people" if label == "person" else str(_words.plural_noun(label) or label)
+
+
+def number(count: int) -> str:
+    """In words up to twelve, then in figures."""
+    return str(_words.number_to_words(str(count))) if count <= 12 else str(count)
+
+
+def times(count: int) -> str:
+    """``once``, ``twice``, ``three times``."""
+    return {1: "once", 2: "twice"}.get(count, f"{number(count)} times")
+
+
+def listing(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return str(_words.join(list(parts), final_sep="")) if parts else ""
+
+
+def sentence(clause: str) -> str:
+    """Capital letter and full stop."""
+    return clause[:1].upper() + clause[1:] + "."
+
+
+def at(where: str) -> str:
+    """``in the centre``, ``on the left``, ``at the top right``."""
+    if where == "centre":
+        return "in the centre"
+    return f"on the {where}" if where in ("left", "right") else f"at the {where}"
+
+
+def conjugated(phrase: str, count: int) -> str:
+    """A phrase that begins with a verb, for one or for many: ``enters from the left``, ``enter from the left``."""
+    verb, *rest = phrase.split(" ")
+    if count == 1:
+        if verb.endswith("y") and verb[-2:-1] not in "aeiou":
+            verb = verb[:-1] + "ies"
+        else:
+            verb += "es" if verb.endswith(("s", "sh", "ch", "x", "o")) else "s"
+    return " ".join([verb, *rest])
