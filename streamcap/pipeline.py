@@ -125,7 +125,7 @@ class Pipeline:
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
         self._source = open_source(self._on_notice)
-        self._perception = Perception(models.detector, models.encoder, models.workers, self.stages)
+        self._perception = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
         self._grounded = GroundedCaptioner()
         self._captioner: Captioner = captioner or captioner_for(settings.captioner)
         self._builder = WindowBuilder(settings.id, floor=FLOORS[settings.profile], prefix=f"{run_id}c")
