@@ -19,6 +19,7 @@ from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
 from streamcap.geometry import area, contained, touches
+from streamcap.health import HealthWatch
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
@@ -80,6 +81,7 @@ class Perception:
         self.memory = Memory()
         self._gate = BlockGate()
         self._camera = CameraWatch()
+        self._health = HealthWatch()
         self._foreground = Foreground()
         self._tracker = Tracker()
         self._poses = PoseStage(pose, workers) if pose is not None else None
@@ -103,6 +105,8 @@ class Perception:
             gate = self._gate.update(grey, frame.pts)
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
+        with self._stages("health"):
+            health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
         scene_start = self._frames == 0 or camera.cut
         if scene_start:
             self._scene_start, self._frames = frame.pts, 0
@@ -122,6 +126,7 @@ class Perception:
             camera,
             tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
             frame.image.shape[1] / frame.image.shape[0],
+            health,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -138,6 +143,7 @@ class Perception:
             tuple(facts),
             instances,
             key_frame,
+            health,
         )
 
     def close(self) -> None:

@@ -46,6 +46,14 @@ SCENE: Mapping[str, Mapping[str, str]] = {
     "zoom": {"in": "the camera zooms in", "out": "the camera zooms out"},
     "shake": {"": "the camera shakes"},
     "light": {"on": "the lights come on", "off": "the lights go out"},
+    "freeze": {"": "the picture freezes"},
+    "unfreeze": {"": "the picture is live again"},
+    "black": {"": "the picture goes black", "blank": "the picture goes blank"},
+    "exposure": {"dark": "the picture is too dark", "bright": "the picture is too bright"},
+    "blur": {"": "the picture is out of focus"},
+    "blocked": {"": "something blocks the camera's view"},
+    "moved": {"": "the camera now looks elsewhere"},
+    "clear": {"": "the picture is clear again"},
 }
 
 # What a summary counts, most telling first.

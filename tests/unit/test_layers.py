@@ -28,6 +28,8 @@ LAYERS: dict[int, set[str]] = {
             "assignment",
             "instances",
             "facts",
+            "health",
+            "setting",
             "language",
             "prompts",
             "captions",
