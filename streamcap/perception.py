@@ -37,6 +37,8 @@ WALK_BUSY_S = 0.6
 WALK_QUIET_S = 2.0
 # A quiet track is looked at again after this many seconds.
 REVISIT_S = 3.0
+# A source that was away for longer than this (seconds) has missed something: the scene is looked at anew.
+HOLE_S = 2.0
 # The first frames of a scene see every tile.
 START_FRAMES = 4
 # Key frames (media seconds between two): when the tracker or the camera has news, while something moves, and when
@@ -77,6 +79,7 @@ class Perception:
         self._walk = TileWalk()
         self._gains: NDArray[np.float32] | None = None
         self._scene_start = 0.0
+        self._last: tuple[int, float] | None = None  # connection and pts of the frame before
         self._frames = 0
         self._walked = 0.0
         self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
@@ -90,13 +93,16 @@ class Perception:
         """
         with self._stages("gate"):
             grey = luma(frame.image)
+            if self._is_after_hole(frame):
+                self._resume(grey, frame.pts)
             gate = self._gate.update(grey, frame.pts)
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
         scene_start = self._frames == 0 or camera.cut
         if scene_start:
             self._scene_start, self._frames = frame.pts, 0
-            self._tracker.reset()
+            if camera.cut:
+                self._tracker.reset()
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
             self._walk.restart()
@@ -126,6 +132,19 @@ class Perception:
             instances,
             key_frame,
         )
+
+    def _is_after_hole(self, frame: Frame) -> bool:
+        before, self._last = self._last, (frame.connection, frame.pts)
+        return before is not None and before[0] != frame.connection and frame.pts - before[1] > HOLE_S
+
+    def _resume(self, grey: NDArray[np.uint8], pts: float) -> None:
+        """The source is back: a new look round; who is still there keeps its id, unless it is another place."""
+        if self._camera.resume(grey):
+            self._tracker.resume(pts)
+        else:
+            self._tracker.reset()
+        self._gate = BlockGate()  # another exposure, another encoder: the noise is not what it was
+        self._frames = 0  # a scene start: what happened meanwhile is not known, so nothing can be told as a change
 
     def close(self) -> None:
         """Wait for a feature that is being computed, so that it ends with its stream."""

@@ -73,6 +73,7 @@ class Source(ABC):
         self._sender = SenderClock()
         self._backoff = Backoff(options.reconnect_first, options.reconnect_cap)
         self._decoded = 0
+        self._connection = 0
         self._offset = options.origin  # media time of the stream minus that of the session
         self._last: tuple[float, float] | None = None  # newest picture: media time, clock time of arrival
         self._fresh: After | None = After.END  # the next picture is a session's first; what led to the session
@@ -290,7 +291,7 @@ class Source(ABC):
         image.flags.writeable = False
         if self._channel is None:  # closed while it was opening
             raise _Stopped
-        self._channel.put(Frame(self._options.stream, index, time, captured_at, image))
+        self._channel.put(Frame(self._options.stream, index, time, captured_at, image, self._connection))
         return True
 
     def _place(self, picture: Picture, session: Session) -> float:
@@ -319,6 +320,7 @@ class Source(ABC):
             self._arrivals, self._sender = ArrivalFilter(), SenderClock()
         self._offset = self._reporter.offset = time - session_time
         if after is After.RECONNECT:
+            self._connection += 1
             self._emit(NoticeKind.GAP, time, f"{time - last:.1f} s were not seen", start=last, end=time)
             self._emit(NoticeKind.CONNECTED, time, f"{self.shown} delivers pictures again")
 
