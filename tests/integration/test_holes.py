@@ -1,4 +1,4 @@
-"""A camera that was away: who is still there keeps the id, what was not seen is not told, another place is a new scene."""
+"""A camera that was away: who is still there keeps the id, what was not seen is not told."""
 
 from __future__ import annotations
 
