@@ -176,7 +176,7 @@ class Manager:
             UsageError: there is no such stream.
         """
         pipeline = self._known(stream).pipeline
-        return dict(pipeline.stages.times) if pipeline is not None else {}
+        return {**pipeline.source.stages.times, **pipeline.stages.times} if pipeline is not None else {}
 
     def settings(self, stream: str) -> StreamSettings:
         """What a stream is watched with.

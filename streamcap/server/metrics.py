@@ -94,6 +94,9 @@ class Metrics(Collector):
         seq = GaugeMetricFamily("streamcap_stream_seq", "Number of the newest durable message", labels=["stream"])
         watchers = GaugeMetricFamily("streamcap_stream_subscribers", "Live subscriptions", labels=["stream"])
         stages = HistogramMetricFamily("streamcap_stage_seconds", "Time per run of a stage", labels=["stream", "stage"])
+        cpu = CounterMetricFamily(
+            "streamcap_stage_cpu_seconds", "Processor time of a stage", labels=["stream", "stage"]
+        )
         states: Counter[str] = Counter({state.value: 0 for state in StreamState})
         open_streams = set(self._hub.streams)
         for info in self._infos():
@@ -109,9 +112,10 @@ class Metrics(Collector):
             watchers.add_metric([info.id], self._hub.watchers(info.id))
             for name, stage in sorted(self._stages(info.id).items()) if self._stages is not None else ():
                 _add(stages, [info.id, name], stage.spread)
+                cpu.add_metric([info.id, name], stage.cpu)
         for state, count in states.items():
             by_state.add_metric([state], count)
-        yield from (by_state, state_of, frames, drops, seq, watchers, stages)
+        yield from (by_state, state_of, frames, drops, seq, watchers, stages, cpu)
 
     def _of_messages(self) -> Iterator[Metric]:
         ages = HistogramMetricFamily(
