@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import count, cycle, islice
+from itertools import count, cycle
 from pathlib import Path
 
 import av
@@ -27,16 +27,17 @@ REAL = (
 )  # fmt: skip
 
 
-def footage(number: int, seconds: float) -> list[Path]:
+def footage(number: int, seconds: float, *, kinds: int = 12) -> list[Path]:
     """Clips of this length for ``number`` streams, as many real as rendered where there are real ones.
 
-    They are made once and kept in ``out/bench``; beyond 12 they repeat.
+    They are made once and kept in ``out/bench``; beyond ``kinds`` they repeat under other names, as streams of one
+    address share a decoder.
     """
     folder = SCRATCH / "footage"
     folder.mkdir(parents=True, exist_ok=True)
     real = [SHARED / "clips" / name for name in REAL]
     kept: list[Path] = []
-    for index in range(min(number, 12)):
+    for index in range(min(number, kinds)):
         source = real[index // 2] if index % 2 else None
         if source is not None and source.exists():
             path, pictures = folder / f"{source.stem}_{seconds:g}.mp4", _real(source, seconds)
@@ -45,7 +46,17 @@ def footage(number: int, seconds: float) -> list[Path]:
         if not path.exists():
             encode(path, pictures)
         kept.append(path)
-    return list(islice(cycle(kept), number))
+    return [
+        path if n < len(kept) else _again(path, n // len(kept))
+        for n, path in zip(range(number), cycle(kept), strict=False)
+    ]
+
+
+def _again(path: Path, turn: int) -> Path:
+    other = path.with_name(f"{path.stem}_again{turn}.mp4")
+    if not other.exists():
+        other.symlink_to(path.name)
+    return other
 
 
 def encode(path: Path, pictures: Iterator[NDArray[np.uint8]], *, fps: int = FPS) -> None:
@@ -86,7 +97,7 @@ def _real(path: Path, seconds: float) -> Iterator[NDArray[np.uint8]]:
                 time = frame.time or 0.0
                 last = max(last, time)
                 while due / FPS <= offset + time:
-                    yield frame.to_ndarray(format="rgb24", width=SIZE[0], height=SIZE[1])
+                    yield np.asarray(frame.to_ndarray(format="rgb24", width=SIZE[0], height=SIZE[1]), np.uint8)
                     due = next(wanted, -1)
                     if due < 0:
                         return

@@ -44,7 +44,7 @@ class WindowBuilder:
     """
 
     def __init__(self, stream: str, *, floor: float, prefix: str = "c") -> None:
-        self._stream, self._floor, self._prefix = stream, floor, prefix
+        self._stream, self.floor, self._prefix = stream, floor, prefix
         self._count = 0
         self._window: Window | None = None
         self._opened = self._touched = 0.0
@@ -54,7 +54,7 @@ class WindowBuilder:
     def add(self, seen: Observation) -> list[Step]:
         """Take in one observation; returns windows that changed or closed, in order."""
         steps: list[Step] = []
-        facts = tuple(fact for fact in seen.facts if fact.saliency >= self._floor)
+        facts = tuple(fact for fact in seen.facts if fact.saliency >= self.floor)
         if seen.scene_start and self._window is not None:
             steps.append(self._close())
         if seen.scene_start or (facts and self._window is None):

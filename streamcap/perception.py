@@ -47,6 +47,8 @@ START_FRAMES = 4
 KEEP_NEWS_S = 2.0
 KEEP_BUSY_S = 4.0
 KEEP_QUIET_S = 60.0
+# On a machine that cannot keep up, so many times longer.
+FRUGAL = 4.0
 KEY_FRAME_WIDTH = 320
 JPEG_QUALITY = 80
 # Share of a new white balance that is taken over at each look.
@@ -68,6 +70,9 @@ class Perception:
         workers: where crops are detected side by side and features computed; owned by the caller.
         stages: where time is counted.
         pose: shared; without one nothing is told of how people hold themselves.
+
+    Attributes:
+        frugal: keep fewer key frames; may be set from another thread.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Perception:
     ) -> None:
         self._detector, self._encoder, self._workers, self._stages = detector, encoder, workers, stages
         self.memory = Memory()
+        self.frugal = False
         self._gate = BlockGate()
         self._camera = CameraWatch()
         self._health = HealthWatch()
@@ -132,7 +138,8 @@ class Perception:
         with self._stages("facts"):
             facts = self._facts.update(scene)
         news = bool(scene_start or facts or update.confirmed or update.ended)
-        key_frame = self._remember(frame, KEEP_NEWS_S if news else KEEP_BUSY_S if gate.open else KEEP_QUIET_S)
+        pause = KEEP_NEWS_S if news else KEEP_BUSY_S if gate.open else KEEP_QUIET_S
+        key_frame = self._remember(frame, pause * FRUGAL if self.frugal else pause)
         # Those that ended with this frame are still spoken of.
         instances = tuple(t.instance() for t in (*self._tracker.tracks, *update.ended) if t.id)
         return Observation(

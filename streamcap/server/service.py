@@ -78,7 +78,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         stack.push_async_callback(journal.close)
         clock = SystemClock()
         hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
-        manager = Manager(hub, models, clock)
+        manager = await stack.enter_async_context(Manager(hub, models, clock, settings.load))
         fixed = [stream.id for stream in settings.streams]
         control = Control(manager, registry, fixed=fixed, admit=admission(security.sources))
         app = create_app(hub, streams_info=lambda: _infos(manager), control=control, stages=manager.stages)
@@ -129,6 +129,8 @@ def _infos(manager: Manager) -> list[StreamInfo]:
             fps=info.fps,
             profile=Profile(info.profile),
             paused=info.paused,
+            target_fps=info.target_fps,
+            analysed_fps=info.analysed_fps,
             frames=info.frames,
             drops=info.dropped,
         )

@@ -34,6 +34,8 @@ LAYERS: dict[int, set[str]] = {
             "prompts",
             "captions",
             "wire",
+            "standing",
+            "shedding",
             "subtitles",
             "subtitles_live",
         ),
