@@ -21,6 +21,7 @@ from streamcap.captions import CaptionBook, Step, WindowBuilder
 from streamcap.config import FLOORS, StreamSettings
 from streamcap.errors import ModelError, SourceClosed
 from streamcap.flow import Clock
+from streamcap.frames import StreamFrames
 from streamcap.language import Description, Tally, describe_change, describe_scene, summarise
 from streamcap.metrics import Stages
 from streamcap.models.pool import Models
@@ -32,6 +33,7 @@ from streamcap.types import (
     CaptionStatus,
     Event,
     Fact,
+    Frame,
     Instance,
     Notice,
     NoticeKind,
@@ -100,6 +102,7 @@ class Pipeline:
         on_progress: called with media seconds after each frame.
         run_id: what ids of captions and events begin with, so that two runs of a stream do not share any.
         again: it was tried before and its feed says so: no ``connecting``.
+        frames: where its pictures are shown and kept; None for a stream that nobody looks at.
     """
 
     def __init__(
@@ -114,12 +117,14 @@ class Pipeline:
         on_progress: Callable[[float], None] | None = None,
         run_id: str = "",
         again: bool = False,
+        frames: StreamFrames | None = None,
     ) -> None:
         self.stages = Stages()
         self.pts = 0.0
         self.frames = 0
         self._id = settings.id
         self._again = again
+        self._shown = frames
         self._says_end = True
         self._feed, self._clock = feed, clock
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
@@ -213,6 +218,8 @@ class Pipeline:
     def _end_lane(self, lane: ThreadPoolExecutor) -> None:
         """Wait for what runs in threads; blocks."""
         lane.shutdown(wait=True)
+        if self._shown is not None:
+            self._shown.keeper.flush()
         try:
             self._perception.close()
         except ModelError as error:  # of a picture that nobody asks for any more
@@ -236,7 +243,9 @@ class Pipeline:
     async def _perceive(self, lane: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         async for frame in self._source.frames():
-            seen = await loop.run_in_executor(lane, self._perception.observe, frame)
+            seen = await loop.run_in_executor(lane, self._look, frame)
+            if self._shown is not None:
+                self._shown.view.show(frame)
             self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
             if self._first_pts is None:
                 self._first_pts = seen.pts
@@ -248,6 +257,16 @@ class Pipeline:
                 await self._summarise()
         for step in self._builder.flush():
             await self._step(step)
+
+    def _look(self, frame: Frame) -> Observation:
+        """One frame, in the worker thread."""
+        seen = self._perception.observe(frame)
+        if self._shown is not None:
+            times = [fact.end for fact in seen.facts]
+            if seen.key_frame is not None or seen.scene_start:
+                times.append(seen.pts)
+            self._shown.keeper.take(frame, times)
+        return seen
 
     async def _tell(self, seen: Observation) -> None:
         for fact in seen.facts:
@@ -301,6 +320,8 @@ class Pipeline:
             await self._publish(caption)
 
     async def _publish(self, caption: Caption) -> None:
+        if self._shown is not None:
+            self._shown.keeper.want(caption.evidence)
         await self._feed.publish(self._id, caption_message(self._id, caption, emitted_at=self._clock.wall()))
 
     async def _event(self, fact: Fact, seen: Observation) -> None:

@@ -35,7 +35,7 @@ LAYERS: dict[int, set[str]] = {
             "subtitles_live",
         ),
     },
-    3: {"sources", "models", "captioners", "journal", "scan", "client", "tokens"},
+    3: {"sources", "models", "captioners", "journal", "frames", "scan", "client", "tokens"},
     4: {"perception", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
