@@ -1,7 +1,7 @@
 """The perception lane of one stream: a frame in, facts and instances out. Blocking, so it runs in a worker thread.
 
-Cheapest first: gate → camera → foreground → where to look → detect → track → facts; a feature for the memory on key
-frames.
+Cheapest first: gate → camera → foreground → where to look → detect → track → pose → facts; a feature for the memory
+on key frames.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
 from streamcap.geometry import area, contained, touches
+from streamcap.health import HealthWatch
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
-from streamcap.models.base import Detector, Encoder
+from streamcap.models.base import Detector, Encoder, PoseEstimator
+from streamcap.posing import PoseStage
 from streamcap.regions import Look, TileWalk, plan, tiles
 from streamcap.types import Box, Frame, KeyFrame, Observation
 
@@ -64,15 +66,25 @@ class Perception:
         encoder: shared; without one the memory stays empty.
         workers: where crops are detected side by side and features computed; owned by the caller.
         stages: where time is counted.
+        pose: shared; without one nothing is told of how people hold themselves.
     """
 
-    def __init__(self, detector: Detector, encoder: Encoder | None, workers: Executor, stages: Stages) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        encoder: Encoder | None,
+        workers: Executor,
+        stages: Stages,
+        pose: PoseEstimator | None = None,
+    ) -> None:
         self._detector, self._encoder, self._workers, self._stages = detector, encoder, workers, stages
         self.memory = Memory()
         self._gate = BlockGate()
         self._camera = CameraWatch()
+        self._health = HealthWatch()
         self._foreground = Foreground()
         self._tracker = Tracker()
+        self._poses = PoseStage(pose, workers) if pose is not None else None
         self._facts = FactEngine()
         self._walk = TileWalk()
         self._gains: NDArray[np.float32] | None = None
@@ -86,13 +98,15 @@ class Perception:
         """Take in the next frame of the stream.
 
         Raises:
-            ModelError: the detector or the encoder failed.
+            ModelError: the detector, the pose estimator or the encoder failed.
         """
         with self._stages("gate"):
             grey = luma(frame.image)
             gate = self._gate.update(grey, frame.pts)
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
+        with self._stages("health"):
+            health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
         scene_start = self._frames == 0 or camera.cut
         if scene_start:
             self._scene_start, self._frames = frame.pts, 0
@@ -102,6 +116,9 @@ class Perception:
             self._walk.restart()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
+        if self._poses is not None:
+            with self._stages("pose"):
+                self._poses.look(frame, update.active, lambda box: _share(gate.changed, box) if gate.open else 0.0)
         scene = Scene(
             frame.pts,
             frame.pts - self._scene_start,
@@ -109,6 +126,7 @@ class Perception:
             camera,
             tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
             frame.image.shape[1] / frame.image.shape[0],
+            health,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -125,6 +143,7 @@ class Perception:
             tuple(facts),
             instances,
             key_frame,
+            health,
         )
 
     def close(self) -> None:

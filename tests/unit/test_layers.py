@@ -23,10 +23,13 @@ LAYERS: dict[int, set[str]] = {
         *(
             "colours",
             "labels",
+            "pose",
             "tracks",
             "assignment",
             "instances",
             "facts",
+            "health",
+            "setting",
             "language",
             "prompts",
             "captions",
@@ -36,7 +39,7 @@ LAYERS: dict[int, set[str]] = {
         ),
     },
     3: {"sources", "models", "captioners", "journal", "frames", "scan", "client", "tokens"},
-    4: {"perception", "pipeline", "hub", "runs", "manager"},
+    4: {"perception", "posing", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
 }
