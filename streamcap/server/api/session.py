@@ -51,7 +51,7 @@ class SessionRoutes:
         return _view(request)
 
     async def begin(self: Here, request: Request, response: Response) -> SessionView:
-        """The cookie is for this server's own pages: HttpOnly, SameSite=Strict, and Secure over https."""
+        """The cookie is for this server's own pages: HttpOnly, SameSite=Strict, and Secure over TLS."""
         response.headers["cache-control"] = "no-store"
         secret = self._sessions.open(access_of(request.scope)) if self._sessions is not None else None
         if self._sessions is not None and secret is not None:
