@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from streamcap.camera import CameraReading, CameraWatch
 from streamcap.colours import balance, shares
+from streamcap.egomotion import ForwardMotion
 from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
@@ -81,6 +83,7 @@ class Perception:
         self.memory = Memory()
         self._gate = BlockGate()
         self._camera = CameraWatch()
+        self._forward = ForwardMotion()
         self._health = HealthWatch()
         self._foreground = Foreground()
         self._tracker = Tracker()
@@ -105,6 +108,9 @@ class Perception:
             gate = self._gate.update(grey, frame.pts)
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
+            driving = self._forward.update(grey, frame.pts, gate.changed)
+            if self._forward.suspected:  # no one transform describes that, but pixels say nothing of instances either
+                camera = replace(camera, moving=True)
         with self._stages("health"):
             health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
         scene_start = self._frames == 0 or camera.cut
@@ -114,6 +120,7 @@ class Perception:
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
             self._walk.restart()
+            self._forward.reset()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
         if self._poses is not None:
@@ -126,7 +133,8 @@ class Perception:
             camera,
             tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
             frame.image.shape[1] / frame.image.shape[0],
-            health,
+            health=health,
+            driving=driving,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
