@@ -21,6 +21,7 @@ LAYERS: dict[int, set[str]] = {
     2: {
         *("geometry", "gating", "camera", "foreground", "motion", "regions", "memory"),
         *(
+            "closeups",
             "colours",
             "labels",
             "tracks",
