@@ -72,7 +72,7 @@ async def _watch(clip: Path, moments: list[float]) -> tuple[list[Shot], list[Cap
     book, grounded = CaptionBook(), GroundedCaptioner()
     builder = WindowBuilder("picture", floor=0.2)
     with load_default() as models:
-        perception = Perception(models.detector, models.encoder, models.workers, Stages())
+        perception = Perception(models.detector, models.encoder, models.workers, Stages(), models.pose)
         async with open_source(str(clip), SourceOptions(stream="picture")) as source:
             async for frame in source.frames():
                 seen = perception.observe(frame)

@@ -143,10 +143,10 @@ class CaptionBook:
         self._open: dict[str, Caption] = {}
         self._said: list[Caption] = []
 
-    @property
-    def previous(self) -> str:
-        """Text of the last final caption."""
-        return self._said[-1].text if self._said else ""
+    def said(self, at: float) -> tuple[str, ...]:
+        """Texts of the final captions that a reader at ``at`` (media seconds) remembers, oldest first."""
+        recent = [caption.text for caption in self._said if at - caption.end <= REPEAT_S]
+        return tuple(recent or [caption.text for caption in self._said[-1:]])
 
     def revise(self, window: Window, what: Description, *, source: str, final: bool) -> Caption | None:
         """The next revision of a window's caption; None where it would say nothing new.

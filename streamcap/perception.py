@@ -1,13 +1,14 @@
 """The perception lane of one stream: a frame in, facts and instances out. Blocking, so it runs in a worker thread.
 
-Cheapest first: gate → camera → foreground → where to look → detect → track → facts; a feature for the memory on key
-frames.
+Cheapest first: gate → camera → foreground → where to look → detect → track → pose → facts; a feature for the memory
+on key frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,14 +17,17 @@ from numpy.typing import NDArray
 from streamcap.camera import CameraReading, CameraWatch
 from streamcap.closeups import Found, agreed, fills, from_afar, step_back
 from streamcap.colours import balance, shares
+from streamcap.egomotion import ForwardMotion
 from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
 from streamcap.geometry import area, contained, touches
+from streamcap.health import HealthWatch
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
-from streamcap.models.base import Detector, Encoder
+from streamcap.models.base import Detector, Encoder, PoseEstimator
+from streamcap.posing import PoseStage
 from streamcap.regions import Look, TileWalk, plan, tiles
 from streamcap.types import Box, Frame, KeyFrame, Observation
 
@@ -65,15 +69,26 @@ class Perception:
         encoder: shared; without one the memory stays empty.
         workers: where crops are detected side by side and features computed; owned by the caller.
         stages: where time is counted.
+        pose: shared; without one nothing is told of how people hold themselves.
     """
 
-    def __init__(self, detector: Detector, encoder: Encoder | None, workers: Executor, stages: Stages) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        encoder: Encoder | None,
+        workers: Executor,
+        stages: Stages,
+        pose: PoseEstimator | None = None,
+    ) -> None:
         self._detector, self._encoder, self._workers, self._stages = detector, encoder, workers, stages
         self.memory = Memory()
         self._gate = BlockGate()
         self._camera = CameraWatch()
+        self._forward = ForwardMotion()
+        self._health = HealthWatch()
         self._foreground = Foreground()
         self._tracker = Tracker()
+        self._poses = PoseStage(pose, workers) if pose is not None else None
         self._facts = FactEngine()
         self._walk = TileWalk()
         self._gains: NDArray[np.float32] | None = None
@@ -87,13 +102,18 @@ class Perception:
         """Take in the next frame of the stream.
 
         Raises:
-            ModelError: the detector or the encoder failed.
+            ModelError: the detector, the pose estimator or the encoder failed.
         """
         with self._stages("gate"):
             grey = luma(frame.image)
             gate = self._gate.update(grey, frame.pts)
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
+            driving = self._forward.update(grey, frame.pts, gate.changed)
+            if self._forward.suspected:  # no one transform describes that, but pixels say nothing of instances either
+                camera = replace(camera, moving=True)
+        with self._stages("health"):
+            health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
         scene_start = self._frames == 0 or camera.cut
         if scene_start:
             self._scene_start, self._frames = frame.pts, 0
@@ -101,8 +121,12 @@ class Perception:
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
             self._walk.restart()
+            self._forward.reset()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
+        if self._poses is not None:
+            with self._stages("pose"):
+                self._poses.look(frame, update.active, lambda box: _share(gate.changed, box) if gate.open else 0.0)
         scene = Scene(
             frame.pts,
             frame.pts - self._scene_start,
@@ -110,6 +134,8 @@ class Perception:
             camera,
             tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
             frame.image.shape[1] / frame.image.shape[0],
+            health=health,
+            driving=driving,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -126,6 +152,7 @@ class Perception:
             tuple(facts),
             instances,
             key_frame,
+            health,
         )
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
 from streamcap.captions import CaptionBook, Step, WindowBuilder
-from streamcap.config import FLOORS, StreamSettings
+from streamcap.config import FLOORS, Profile, StreamSettings
 from streamcap.errors import ModelError, SourceClosed
 from streamcap.flow import Clock
 from streamcap.language import Description, Tally, describe_change, describe_scene, summarise
@@ -125,9 +125,9 @@ class Pipeline:
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
         self._source = open_source(self._on_notice)
-        self._perception = Perception(models.detector, models.encoder, models.workers, self.stages)
-        self._grounded = GroundedCaptioner()
-        self._captioner: Captioner = captioner or captioner_for(settings.captioner)
+        self._perception = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
+        self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
+        self._captioner: Captioner = captioner or captioner_for(settings)
         self._builder = WindowBuilder(settings.id, floor=FLOORS[settings.profile], prefix=f"{run_id}c")
         self._book = CaptionBook()
         self._tally = Tally()
@@ -265,7 +265,7 @@ class Pipeline:
             await self._status(StreamState.LIVE, "recovered", f"no damage for {RECOVERED_S:.0f} s")
 
     async def _step(self, step: Step) -> None:
-        window = replace(step.window, previous=self._book.previous)
+        window = replace(step.window, said=self._book.said(step.window.start))
         if not step.closed:
             await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
             return

@@ -28,7 +28,7 @@ from streamcap.sources.backoff import Backoff
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
-from streamcap.sources.timeline import ArrivalFilter, Sampler
+from streamcap.sources.timeline import ArrivalFilter, Sampler, SenderClock
 from streamcap.types import Frame, Notice, NoticeKind, SourceInfo
 
 __all__ = ["Source", "SourceOptions"]
@@ -70,6 +70,7 @@ class Source(ABC):
         self._reporter.offset = options.origin
         self._sampler = Sampler(options.fps)
         self._arrivals = ArrivalFilter()
+        self._sender = SenderClock()
         self._backoff = Backoff(options.reconnect_first, options.reconnect_cap)
         self._decoded = 0
         self._offset = options.origin  # media time of the stream minus that of the session
@@ -280,7 +281,7 @@ class Source(ABC):
             self._resized(picture.size, picture.time)
         if since_first < (self._options.start or 0.0) or not self._sampler.take(time):
             return True
-        captured_at = self._captured_at(time, picture, paced=session.paced)
+        captured_at = self._captured_at(time, picture, session)
         try:
             image = picture.convert()
         except DamagedPicture:
@@ -309,12 +310,13 @@ class Source(ABC):
             return
         last, last_arrived = self._last
         step = 1.0 / session.info.fps if session.info.fps else 0.04
-        if after is After.LOOP:
-            self._reporter.muted = True  # the first pass has told everything there is to tell of the file
+        if after in (After.LOOP, After.NEXT):
+            # The first pass has told everything there is to tell of a file.
+            self._reporter.muted = self._reporter.muted or after is After.LOOP
             time = last + step
         else:
             time = last + max(step, arrived - last_arrived)
-            self._arrivals = ArrivalFilter()
+            self._arrivals, self._sender = ArrivalFilter(), SenderClock()
         self._offset = self._reporter.offset = time - session_time
         if after is After.RECONNECT:
             self._emit(NoticeKind.GAP, time, f"{time - last:.1f} s were not seen", start=last, end=time)
@@ -326,17 +328,22 @@ class Source(ABC):
             self._reporter.say(NoticeKind.RESOLUTION, at, detail)
         self._size = size
 
-    def _captured_at(self, time: float, picture: Picture, *, paced: bool) -> float:
+    def _captured_at(self, time: float, picture: Picture, session: Session) -> float:
         """Wall time of capture; waits for it where playback is paced."""
         now = self._clock.monotonic()
-        if paced:
+        if session.paced:
             if self._anchor is None or now - time - self._anchor > _MOST_LAG:
                 self._anchor = now - time
             moment = self._anchor + time
             if moment > now:
                 self._sleep(moment - now)
         elif picture.arrived is not None:
-            moment = self._arrivals.captured(time, picture.arrived)
+            moment = self._arrivals.captured(time, picture.arrived) - session.delay
+            if picture.sent is not None:
+                arrived = self._clock.wall() - (self._clock.monotonic() - picture.arrived)
+                told = self._sender.captured(picture.sent, arrived)
+                if told is not None:
+                    return told
         else:
             moment = now
         return self._clock.wall() - (self._clock.monotonic() - moment)

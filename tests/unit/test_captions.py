@@ -38,7 +38,9 @@ def captions(steps: Iterable[Step], book: CaptionBook | None = None) -> list[Cap
     found = []
     for step in steps:
         what = grounded.whole(step.window) if step.closed else grounded.draft(step.window)
-        caption = book.revise(replace(step.window, previous=book.previous), what, source="grounded", final=step.closed)
+        caption = book.revise(
+            replace(step.window, said=book.said(step.window.start)), what, source="grounded", final=step.closed
+        )
         if caption is not None:
             found.append(caption)
     return found
@@ -190,7 +192,7 @@ def test_drafts_are_revised_until_the_final() -> None:
     ]
     assert kept[-1].source == "y"
     assert kept[-1].instances == (instance(1),)
-    assert book.previous == "Two people enter."
+    assert book.said(0.0)[-1] == "Two people enter."
 
 
 def test_a_draft_always_becomes_final_even_if_there_is_nothing_more_to_say() -> None:
@@ -205,7 +207,7 @@ def test_a_draft_always_becomes_final_even_if_there_is_nothing_more_to_say() -> 
 def test_what_is_empty_is_not_said() -> None:
     book = CaptionBook()
     assert book.revise(window(1, 0, 1), said(""), source="x", final=True) is None
-    assert book.previous == ""
+    assert book.said(0.0) == ()
 
 
 @pytest.mark.parametrize(

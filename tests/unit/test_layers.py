@@ -19,15 +19,18 @@ LAYERS: dict[int, set[str]] = {
     0: {"streamcap", "types", "errors"},
     1: {"config", "flow", "metrics"},
     2: {
-        *("geometry", "gating", "camera", "foreground", "motion", "regions", "memory"),
+        *("geometry", "gating", "camera", "egomotion", "foreground", "motion", "regions", "memory"),
         *(
             "closeups",
             "colours",
             "labels",
+            "pose",
             "tracks",
             "assignment",
             "instances",
             "facts",
+            "health",
+            "setting",
             "language",
             "prompts",
             "captions",
@@ -37,7 +40,7 @@ LAYERS: dict[int, set[str]] = {
         ),
     },
     3: {"sources", "models", "captioners", "journal", "scan", "client", "tokens"},
-    4: {"perception", "pipeline", "hub", "runs", "manager"},
+    4: {"perception", "posing", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
 }
