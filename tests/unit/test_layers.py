@@ -34,6 +34,7 @@ LAYERS: dict[int, set[str]] = {
             "language",
             "prompts",
             "captions",
+            "saliency",
             "wire",
             "subtitles",
             "subtitles_live",
