@@ -15,7 +15,6 @@ from streamcap.errors import ConfigError
 
 __all__ = [
     "DEFAULT_PORT",
-    "FLOORS",
     "CaptionerName",
     "JournalSettings",
     "LimitSettings",
@@ -44,10 +43,6 @@ class CaptionerName(StrEnum):
     """Who makes the final text."""
 
     GROUNDED = "grounded"
-
-
-# Facts of lower saliency (0..1) are not spoken of.
-FLOORS = {Profile.SURVEILLANCE: 0.2, Profile.GENERAL: 0.4}
 
 
 class _Strict(BaseModel):

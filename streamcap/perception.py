@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.camera import CameraReading, CameraWatch
+from streamcap.closeups import Found, agreed, fills, from_afar, step_back
 from streamcap.colours import balance, shares
 from streamcap.egomotion import ForwardMotion
 from streamcap.facts import FactEngine, Scene
@@ -212,7 +213,7 @@ class Perception:
         parts = [image[int(y0 * h) : int(y1 * h), int(x0 * w) : int(x1 * w)] for x0, y0, x1, y1 in looks]
         found = list(self._workers.map(lambda part: self._detector.detect(part, threshold=THRESHOLD), parts))
         labels = self._detector.labels
-        raw: list[tuple[float, str, Box]] = []
+        raw: list[Found] = []
         for (x0, y0, x1, y1), detections in zip(looks, found, strict=True):
             for box, label, score in zip(
                 detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True
@@ -222,9 +223,18 @@ class Perception:
                 a, b, c, d = box
                 sx, sy = x1 - x0, y1 - y0
                 raw.append((score, labels[label], (x0 + a * sx, y0 + b * sy, x0 + c * sx, y0 + d * sy)))
-        kept = distinct(raw)
+        if any(fills(box) for _, _, box in raw) or any(fills(t.box) for t in self._tracker.tracks):
+            raw = agreed(raw, self._from_afar(image))
+        kept = distinct([f for f in raw if f[0] >= THRESHOLD])
         gains = self._balance(image)
         return [Observed(b, s, lab, shares(image, b, gains), self._foreground.cover(b)) for s, lab, b in kept]
+
+    def _from_afar(self, image: NDArray[np.uint8]) -> list[Found]:
+        """A second opinion on what fills the frame."""
+        seen = self._detector.detect(step_back(image), threshold=THRESHOLD)
+        names = [self._detector.labels[label] for label in seen.labels.tolist()]
+        boxes = [from_afar(box) for box in seen.boxes.tolist()]
+        return list(zip(seen.scores.tolist(), names, boxes, strict=True))
 
     def _balance(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """White balance of the stream, followed slowly: a red lorry that fills the picture is no colour cast."""

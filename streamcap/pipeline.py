@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
-from streamcap.captions import CaptionBook, Step, WindowBuilder
-from streamcap.config import FLOORS, Profile, StreamSettings
+from streamcap.captions import PACES, CaptionBook, Step, WindowBuilder
+from streamcap.config import Profile, StreamSettings
 from streamcap.errors import ModelError, SourceClosed
 from streamcap.flow import Clock
 from streamcap.frames import StreamFrames
@@ -26,6 +26,7 @@ from streamcap.language import Description, Tally, describe_change, describe_sce
 from streamcap.metrics import Stages
 from streamcap.models.pool import Models
 from streamcap.perception import Perception
+from streamcap.saliency import Rarity
 from streamcap.sources.base import Source
 from streamcap.types import (
     Caption,
@@ -133,8 +134,9 @@ class Pipeline:
         self._perception = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
         self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
         self._captioner: Captioner = captioner or captioner_for(settings)
-        self._builder = WindowBuilder(settings.id, floor=FLOORS[settings.profile], prefix=f"{run_id}c")
+        self._builder = WindowBuilder(settings.id, pace=PACES[settings.profile], prefix=f"{run_id}c")
         self._book = CaptionBook()
+        self._rarity = Rarity()
         self._tally = Tally()
         self._events = 0
         self._event_prefix = f"{run_id}e"
@@ -246,6 +248,7 @@ class Pipeline:
             seen = await loop.run_in_executor(lane, self._look, frame)
             if self._shown is not None:
                 self._shown.view.show(frame)
+            seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
             self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
             if self._first_pts is None:
                 self._first_pts = seen.pts

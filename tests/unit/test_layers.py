@@ -21,6 +21,7 @@ LAYERS: dict[int, set[str]] = {
     2: {
         *("geometry", "gating", "camera", "egomotion", "foreground", "motion", "regions", "memory"),
         *(
+            "closeups",
             "colours",
             "labels",
             "pose",
@@ -33,6 +34,7 @@ LAYERS: dict[int, set[str]] = {
             "language",
             "prompts",
             "captions",
+            "saliency",
             "wire",
             "subtitles",
             "subtitles_live",
