@@ -9,13 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.camera import CameraReading, CameraWatch
+from streamcap.closeups import Found, agreed, fills, from_afar, step_back
 from streamcap.colours import balance, shares
+from streamcap.egomotion import ForwardMotion
 from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
@@ -88,6 +91,7 @@ class Perception:
         self.frugal = False
         self._gate = BlockGate()
         self._camera = CameraWatch()
+        self._forward = ForwardMotion()
         self._health = HealthWatch()
         self._foreground = Foreground()
         self._tracker = Tracker()
@@ -112,6 +116,9 @@ class Perception:
             gate = self._gate.update(grey, frame.pts)
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
+            driving = self._forward.update(grey, frame.pts, gate.changed)
+            if self._forward.suspected:  # no one transform describes that, but pixels say nothing of instances either
+                camera = replace(camera, moving=True)
         with self._stages("health"):
             health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
         scene_start = self._frames == 0 or camera.cut
@@ -121,6 +128,7 @@ class Perception:
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
             self._walk.restart()
+            self._forward.reset()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
         if self._poses is not None:
@@ -133,7 +141,8 @@ class Perception:
             camera,
             tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
             frame.image.shape[1] / frame.image.shape[0],
-            health,
+            health=health,
+            driving=driving,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -214,7 +223,7 @@ class Perception:
         self._stages.work("detect", sum(cpu for _, cpu in results))
         found = [detections for detections, _ in results]
         labels = self._detector.labels
-        raw: list[tuple[float, str, Box]] = []
+        raw: list[Found] = []
         for (x0, y0, x1, y1), detections in zip(looks, found, strict=True):
             for box, label, score in zip(
                 detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True
@@ -224,7 +233,9 @@ class Perception:
                 a, b, c, d = box
                 sx, sy = x1 - x0, y1 - y0
                 raw.append((score, labels[label], (x0 + a * sx, y0 + b * sy, x0 + c * sx, y0 + d * sy)))
-        kept = distinct(raw)
+        if any(fills(box) for _, _, box in raw) or any(fills(t.box) for t in self._tracker.tracks):
+            raw = agreed(raw, self._from_afar(image))
+        kept = distinct([f for f in raw if f[0] >= THRESHOLD])
         gains = self._balance(image)
         return [Observed(b, s, lab, shares(image, b, gains), self._foreground.cover(b)) for s, lab, b in kept]
 
@@ -232,6 +243,13 @@ class Perception:
         """What is in a crop, and the processor seconds that it took; runs in a worker thread."""
         began = time.thread_time()
         return self._detector.detect(part, threshold=THRESHOLD), time.thread_time() - began
+
+    def _from_afar(self, image: NDArray[np.uint8]) -> list[Found]:
+        """A second opinion on what fills the frame."""
+        seen = self._detector.detect(step_back(image), threshold=THRESHOLD)
+        names = [self._detector.labels[label] for label in seen.labels.tolist()]
+        boxes = [from_afar(box) for box in seen.boxes.tolist()]
+        return list(zip(seen.scores.tolist(), names, boxes, strict=True))
 
     def _balance(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """White balance of the stream, followed slowly: a red lorry that fills the picture is no colour cast."""

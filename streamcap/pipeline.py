@@ -18,14 +18,16 @@ from dataclasses import replace
 from typing import Protocol
 
 from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
-from streamcap.captions import CaptionBook, Step, WindowBuilder
-from streamcap.config import FLOORS, Profile, StreamSettings
+from streamcap.captions import PACES, CaptionBook, Step, WindowBuilder
+from streamcap.config import Profile, StreamSettings
 from streamcap.errors import ModelError, SourceClosed, UsageError
 from streamcap.flow import Clock, Turns
+from streamcap.frames import StreamFrames
 from streamcap.language import Description, Tally, describe_change, describe_scene, summarise
 from streamcap.metrics import Stages
 from streamcap.models.pool import Models
 from streamcap.perception import Perception
+from streamcap.saliency import Rarity
 from streamcap.sources import FrameSource
 from streamcap.standing import Standing, Status
 from streamcap.types import (
@@ -34,6 +36,7 @@ from streamcap.types import (
     CaptionStatus,
     Event,
     Fact,
+    Frame,
     Instance,
     Notice,
     NoticeKind,
@@ -96,6 +99,7 @@ class Pipeline:
         turns: shared by the streams that share the processors; None for a stream by itself.
         run_id: what ids of captions and events begin with, so that two runs of a stream do not share any.
         again: it was tried before and its feed says so: no ``connecting``.
+        frames: where its pictures are shown and kept; None for a stream that nobody looks at.
     """
 
     def __init__(
@@ -111,12 +115,14 @@ class Pipeline:
         turns: Turns | None = None,
         run_id: str = "",
         again: bool = False,
+        frames: StreamFrames | None = None,
     ) -> None:
         self.stages = Stages()
         self.pts = 0.0
         self.frames = 0
         self._id, self._settings = settings.id, settings
         self._again = again
+        self._shown = frames
         self._says_end = True
         self._feed, self._clock = feed, clock
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
@@ -125,8 +131,9 @@ class Pipeline:
         self._perception = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
         self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
         self._captioner: Captioner = captioner or captioner_for(settings)
-        self._builder = WindowBuilder(settings.id, floor=FLOORS[settings.profile], prefix=f"{run_id}c")
+        self._builder = WindowBuilder(settings.id, pace=PACES[settings.profile], prefix=f"{run_id}c")
         self._book = CaptionBook()
+        self._rarity = Rarity()
         self._tally = Tally()
         self._events = 0
         self._event_prefix = f"{run_id}e"
@@ -181,7 +188,7 @@ class Pipeline:
         if settings.captioner != self._settings.captioner or settings.profile != self._settings.profile:
             self._captioner = captioner_for(settings)
             self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
-            self._builder.floor = FLOORS[settings.profile]
+            self._builder.pace = PACES[settings.profile]
         self._settings = settings
         self.shed(settings.fps)
 
@@ -247,6 +254,8 @@ class Pipeline:
     def _end_lane(self, lane: ThreadPoolExecutor) -> None:
         """Wait for what runs in threads; blocks."""
         lane.shutdown(wait=True)
+        if self._shown is not None:
+            self._shown.keeper.flush()
         try:
             self._perception.close()
         except ModelError as error:  # of a picture that nobody asks for any more
@@ -275,11 +284,14 @@ class Pipeline:
                 began = self._clock.monotonic()
                 frame = self._source.newest(frame)  # while it waited for its turn a newer one may have come
                 try:
-                    seen = await loop.run_in_executor(lane, self._perception.observe, frame)
+                    seen = await loop.run_in_executor(lane, self._look, frame)
                 finally:
                     self.busy += self._clock.monotonic() - began
             deadline = began + 1.0 / self._source.fps
             self._looked.append(began)
+            if self._shown is not None:
+                self._shown.view.show(frame)
+            seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
             self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
             if self._first_pts is None:
                 self._first_pts = seen.pts
@@ -291,6 +303,16 @@ class Pipeline:
                 await self._summarise()
         for step in self._builder.flush():
             await self._step(step)
+
+    def _look(self, frame: Frame) -> Observation:
+        """One frame, in the worker thread."""
+        seen = self._perception.observe(frame)
+        if self._shown is not None:
+            times = [fact.end for fact in seen.facts]
+            if seen.key_frame is not None or seen.scene_start:
+                times.append(seen.pts)
+            self._shown.keeper.take(frame, times)
+        return seen
 
     async def _tell(self, seen: Observation) -> None:
         for fact in seen.facts:
@@ -356,6 +378,8 @@ class Pipeline:
             await self._publish(caption)
 
     async def _publish(self, caption: Caption) -> None:
+        if self._shown is not None:
+            self._shown.keeper.want(caption.evidence)
         await self._feed.publish(self._id, caption_message(self._id, caption, emitted_at=self._clock.wall()))
 
     async def _event(self, fact: Fact, seen: Observation) -> None:

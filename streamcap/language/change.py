@@ -24,6 +24,10 @@ STAY_MOST_S = 3600.0
 
 _Clause = tuple[Skill, str]
 
+_WAYS = {"left": "to the left", "right": "to the right", "top": "up the picture", "bottom": "down the picture"}
+
+_WAYS = {"left": "to the left", "right": "to the right", "top": "up the picture", "bottom": "down the picture"}
+
 
 def describe_change(
     facts: Sequence[Fact], instances: Sequence[Instance], *, said: Sequence[str] = (), smooth: bool = False
@@ -97,7 +101,9 @@ def _verb(item: Group, present: dict[int, Instance], manner: int) -> str:
         "where": where,
         "at": at(where) if where else "",
         "out": f"to the {where}" if where in ("left", "right") else f"at the {where}" if where else "",
-        "object": with_article(detail["object"]) if detail.get("object") else "",
+        "way": _WAYS.get(where, ""),
+        "in": f"the {detail['vehicle']}" if detail.get("vehicle") else "",
+        **{key: with_article(detail[key]) for key in ("object", "vehicle", "along") if detail.get(key)},
         "to": f"the {detail['to']}" if detail.get("to") else "",
     }
     said = phrase("come_back" if item.again else item.what, known, manner)

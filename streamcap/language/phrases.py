@@ -14,7 +14,8 @@ DEPARTURES = ("leave", "disappear")
 MUTUAL = ("meet",)
 
 # From the most telling on; the first of which all fields are known is said. Fields: {where} a place or side, {at} and
-# {out} the same with its preposition, {object} a thing with its article, {to} who or what it is done to.
+# {out} the same with its preposition, {way} a side as a direction, {object}, {vehicle} and {along} a thing with its
+# article, {in} a vehicle that was there before, {to} who or what it is done to.
 VERBS: Mapping[str, tuple[str, ...]] = {
     "enter": ("enter from the {where}", "enter"),
     "come_back": ("come back from the {where}", "come back"),
@@ -26,6 +27,11 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "meet": ("meet {at}", "meet"),
     "fall": ("fall to the floor",),
     "lie": ("lie on the floor",),
+    "drive_through": ("drive along {along}", "drive {way}", "drive through"),
+    "park": ("park {at}", "park"),
+    "ride": ("ride {vehicle}", "ride past"),
+    "get_in": ("get into {in}", "get into a vehicle"),
+    "get_out": ("get out of {in}", "get out of a vehicle"),
 }
 
 # Other words for what happens so often that it would read alike; fields as above.
@@ -60,6 +66,10 @@ SCENE: Mapping[str, Mapping[str, str]] = {
 SUMMARY: Mapping[str, str] = {
     "fall": "fall to the floor",
     "lie": "lie on the floor",
+    "get_in": "get into a vehicle",
+    "get_out": "get out of a vehicle",
+    "park": "park",
+    "ride": "ride past",
     "meet": "meet",
     "enter": "enter",
     "leave": "leave",

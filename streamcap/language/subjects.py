@@ -30,6 +30,8 @@ def subject(item: Group, present: dict[int, Instance], facts: Sequence[Fact], *,
         facts: all of the window, for who was there when it happened.
         manner: 0 for the usual words, more for other words of the same meaning.
     """
+    if item.label == "person" and not item.who:
+        return "someone"
     if item.label == "object" or item.what in MUTUAL:  # who meets is told by how many they are
         return noun(item.label, item.count)
     alike = [i for i in present.values() if i.label == item.label and i.id not in item.who]

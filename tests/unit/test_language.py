@@ -32,6 +32,11 @@ KINDS: dict[str, list[str]] = {
     "fall": PLACES,
     "meet": PLACES,
     "lie": PLACES,
+    "drive_through": ["left", "right"],
+    "park": PLACES,
+    "ride": [""],
+    "get_in": [""],
+    "get_out": [""],
     **{what: list(places) for what, places in SCENE.items()},
 }
 OF_SCENE = set(SCENE)

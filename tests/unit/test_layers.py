@@ -19,8 +19,9 @@ LAYERS: dict[int, set[str]] = {
     0: {"streamcap", "types", "errors"},
     1: {"config", "flow", "metrics"},
     2: {
-        *("geometry", "gating", "camera", "foreground", "motion", "regions", "memory"),
+        *("geometry", "gating", "camera", "egomotion", "foreground", "motion", "regions", "memory"),
         *(
+            "closeups",
             "colours",
             "labels",
             "pose",
@@ -33,6 +34,7 @@ LAYERS: dict[int, set[str]] = {
             "language",
             "prompts",
             "captions",
+            "saliency",
             "wire",
             "standing",
             "shedding",
@@ -40,7 +42,7 @@ LAYERS: dict[int, set[str]] = {
             "subtitles_live",
         ),
     },
-    3: {"sources", "models", "captioners", "journal", "scan", "client", "tokens"},
+    3: {"sources", "models", "captioners", "journal", "frames", "scan", "client", "tokens"},
     4: {"perception", "posing", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
