@@ -9,8 +9,9 @@ from pathlib import Path
 from streamcap.sources.address import Kind, parse, redact
 from streamcap.sources.base import Source
 from streamcap.sources.options import SourceOptions
+from streamcap.sources.shared import FrameSource, SharedSources
 
-__all__ = ["Kind", "Source", "SourceOptions", "check", "open_source", "parse", "redact"]
+__all__ = ["FrameSource", "Kind", "SharedSources", "Source", "SourceOptions", "check", "open_source", "parse", "redact"]
 
 
 def check(uri: str) -> None:

@@ -16,13 +16,14 @@ import contextlib
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeVar
 
 from streamcap.errors import SourceClosed, SourceError, SourceTimeout, UsageError
 from streamcap.flow import Channel, ChannelClosed
+from streamcap.metrics import Stages
 from streamcap.sources.address import redact
 from streamcap.sources.backoff import Backoff
 from streamcap.sources.options import SourceOptions
@@ -56,6 +57,7 @@ class Source(ABC):
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self.shown = redact(uri)
+        self.stages = Stages()  # of the decode thread: decode (every picture), convert (those that are taken)
         self._options = options
         self._clock = options.clock
         self._stop = threading.Event()
@@ -100,6 +102,19 @@ class Source(ABC):
     def decoded(self) -> int:
         """Pictures decoded so far, wanted or not."""
         return self._decoded
+
+    @property
+    def fps(self) -> float:
+        """Most pictures a second that are handed over. May be set at any time."""
+        return self._sampler.rate
+
+    @fps.setter
+    def fps(self, fps: float) -> None:
+        self._sampler.rate = fps
+
+    def newest(self, frame: Frame) -> Frame:
+        """The newest frame that waits, in place of one that was taken and is not used; see ``Channel.newest``."""
+        return frame if self._channel is None else self._channel.newest(frame)
 
     async def open(self) -> SourceInfo:
         """Connect and wait for the first picture.
@@ -243,7 +258,7 @@ class Source(ABC):
         lost = f"{self.shown} ended the stream"
         with contextlib.closing(session), contextlib.closing(session.pictures()) as pictures:
             try:
-                for picture in pictures:
+                while (picture := self._next(pictures)) is not None:
                     if not self._take(picture, session):
                         return None
             except SourceError as exc:
@@ -256,6 +271,10 @@ class Source(ABC):
         self._check_stop()
         self._reporter.offset = self._last[0] if self._last else self._offset
         return None if session.after is After.END else lost
+
+    def _next(self, pictures: Iterator[Picture]) -> Picture | None:
+        with self.stages("decode"):
+            return next(pictures, None)
 
     def _reconnect(self, reason: str) -> Session:
         at = self._last[0] if self._last else 0.0
@@ -284,7 +303,8 @@ class Source(ABC):
             return True
         captured_at = self._captured_at(time, picture, session)
         try:
-            image = picture.convert()
+            with self.stages("convert"):
+                image = picture.convert()
         except DamagedPicture:
             self._reporter.damage(picture.time, pictures=1)
             return True
