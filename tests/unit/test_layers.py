@@ -21,6 +21,7 @@ LAYERS: dict[int, set[str]] = {
     2: {
         *("geometry", "gating", "camera", "egomotion", "foreground", "motion", "regions", "memory"),
         *(
+            "closeups",
             "colours",
             "labels",
             "pose",
@@ -35,11 +36,13 @@ LAYERS: dict[int, set[str]] = {
             "captions",
             "saliency",
             "wire",
+            "standing",
+            "shedding",
             "subtitles",
             "subtitles_live",
         ),
     },
-    3: {"sources", "models", "captioners", "journal", "scan", "client", "tokens"},
+    3: {"sources", "models", "captioners", "journal", "frames", "scan", "client", "tokens"},
     4: {"perception", "posing", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
