@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
-from streamcap.geometry import touches, union
+from streamcap.geometry import contained, touches, union
 from streamcap.models.base import PoseEstimator
 from streamcap.pose import Pose, Posture
 from streamcap.tracks import Track
@@ -27,6 +27,11 @@ WALK_S = 0.55
 SEEN_S = 1.0
 # The box of somebody who was not seen in this frame is enlarged by this share: the body may have gone on.
 UNSEEN_ROOM = 0.15
+# Joints this old at most (seconds) tell where the body is now, where they lie in the track's box with this share of their
+# extent, and are at least this long, compared with the box.
+FRESH_S = 0.65
+INSIDE = 0.8
+LENGTH = 0.55
 
 
 class PoseStage:
@@ -82,6 +87,15 @@ def _pause(track: Track, pts: float, *, moving: bool) -> float:
 
 
 def _place(track: Track, pts: float) -> Box:
+    """Where to look: around the joints as they were a moment ago, which fit closer than a box; else around the box."""
+    pose = track.body.pose
+    extent = pose.extent if pose is not None and pts - pose.t <= FRESH_S else None
+    if pose is not None and extent is not None:
+        dx, dy = (v * (pts - pose.t) for v in track.velocity)
+        close = (extent[0] + dx, extent[1] + dy, extent[2] + dx, extent[3] + dy)
+        lengths = [max((b[2] - b[0]) * pose.aspect, b[3] - b[1]) for b in (close, track.box)]
+        if contained(close, track.box) >= INSIDE and lengths[0] >= LENGTH * lengths[1]:
+            return close
     box = track.box
     if track.trail[-1][0] == pts:
         return box

@@ -1,18 +1,21 @@
-"""Who falls and lies: read from how a person's box changes, which needs no pose and survives a poor one."""
+"""Who sits down, stands up, bends, falls and lies: from the joints, and where these are not legible from the box."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from streamcap.facts.scene import Scene, about
 from streamcap.geometry import place
 from streamcap.instances import Track
+from streamcap.labels import SEATS
+from streamcap.pose import LEVEL_DEG, UPRIGHT_DEG, Body, Pose, Posture
 from streamcap.types import Box, Fact
 
-__all__ = ["Posture"]
+__all__ = ["Postures", "fall_began", "fell", "seat_of"]
 
-# Height by width, in pixels, of who stands or sits, and of who lies.
+# Height by width, in pixels, of a box around who stands or sits, and around who lies.
 UPRIGHT = 1.1
 FLAT = 0.75
 # A fall takes at least and at most this long (seconds), and the head comes down by this share of the height.
@@ -21,50 +24,216 @@ FALL_LONGEST_S = 2.0
 DROP = 0.35
 # The feet stay where they are: the bottom of the box moves less than this share of the height.
 FEET = 0.3
-# Flat for this long: it was no glitch of the box. On the floor for this long after it: lies.
+# Flat for this long: it was no glitch of the box.
 FLAT_S = 0.3
+# By the joints: from upright to level within this time (seconds), the head comes down by so many torsos, the hips too
+# (who lies down on a bed from sitting has them where they were), and at some moment the head is at least this fast
+# (torsos a second): one who lets himself down is slower.
+PLUNGE_S = 1.7
+PLUNGE_HEAD = 0.9
+PLUNGE_HIPS = 0.35
+PLUNGE_SPEED = 1.5
+# Level in this many looks on end, to be sure.
+LEVEL_LOOKS = 2
+# On the floor for this long (seconds) after a fall, or lying without one: lies.
 LIE_S = 1.5
+# A posture is believed from this confidence on, once it has lasted this long (seconds).
+SURE = 0.6
+HOLD_S = {Posture.SITTING: 0.5, Posture.CROUCHING: 0.5, Posture.BENT: 0.35, Posture.STANDING: 0.3, Posture.LYING: LIE_S}
+# Sitting down and standing up are changes that take at most this long (seconds), in which the top of the body comes
+# down or goes up by this much (torsos): joints that jump because a table hides the legs move no head.
+CHANGE_S = 5.0
+HEAD_MOVES = 0.3
+# Who bends over again and again at work is told of once in this time (seconds).
+BEND_AGAIN_S = 8.0
+# Leaning forward while sitting: torso at least this far from the vertical, further than before by this (degrees).
+LEAN_DEG = 36.0
+LEAN_MORE_DEG = 15.0
+LEAN_S = 2.5
+# The lower hand is this far on its way from the hips to the floor: bends down, not only forward.
+DOWN = 0.5
+# Poses of a camera in motion and from before it say nothing of who moves up or down; nor do old ones (seconds).
+LEGIBLE_S = 1.0
 
 
-@dataclass(slots=True)
-class _Fallen:
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A posture that was held: since when and until when (media seconds), and where the top of the body was (0..1)."""
+
+    word: Posture
     since: float
-    told: bool = False
+    until: float
+    top: float
+    torso: float
 
 
 @dataclass(slots=True)
-class Posture:
-    """Fall, and lie after it."""
+class _State:
+    """What is known of one person: the posture held now, the one before it, and what was told."""
 
-    _fallen: dict[int, _Fallen] = field(default_factory=dict)
+    now: _Held | None = None
+    before: _Held | None = None
+    fell: float | None = None
+    lies: bool = False
+    bent: float = -BEND_AGAIN_S
+
+
+@dataclass(slots=True)
+class Postures:
+    """Sit, stand up, bend, fall and lie."""
+
+    _states: dict[int, _State] = field(default_factory=dict)
+    _still_since: float = 0.0
 
     def update(self, scene: Scene) -> Iterator[Fact]:
         """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.ended:
-            self._fallen.pop(track.id, None)
-        if scene.camera.moving:
+            self._states.pop(track.id, None)
+        if scene.camera.moving or scene.camera.cut:
+            self._states.clear()
+            self._still_since = scene.pts
             return
         for track in scene.tracks.active:
-            if track.label != "person":
-                continue
-            fallen = self._fallen.get(track.id)
-            if fallen is None:
-                yield from self._fall(track, scene)
-            elif _shape(track.trail[-1][1], scene.aspect) > UPRIGHT:
-                del self._fallen[track.id]
-            elif not fallen.told and scene.pts - fallen.since >= LIE_S:
-                fallen.told = True
-                yield about(track, "lie", fallen.since, scene.pts, place(track.box), 0.8)
+            if track.label == "person":
+                state = self._states.setdefault(track.id, _State())
+                yield from self._falls(track, state, scene)
+                yield from self._changes(track, state, scene)
 
-    def _fall(self, track: Track, scene: Scene) -> Iterator[Fact]:
-        began = fall_began(list(track.trail), scene.aspect)
-        if began is not None:
-            self._fallen[track.id] = _Fallen(scene.pts)
-            yield about(track, "fall", began, scene.pts, place(track.box), 0.75)
+    def _falls(self, track: Track, state: _State, scene: Scene) -> Iterator[Fact]:
+        body, pts = track.body, scene.pts
+        word, _ = body.posture(pts)
+        legible = body.pose is not None and pts - body.pose.t <= LEGIBLE_S
+        if state.fell is None:
+            poses = [p for p in body.poses if p.t > self._still_since and pts - p.t <= 2 * PLUNGE_S]
+            seen = fell(poses)
+            # A box may become flat for many reasons; legs that stand under the body speak against a fall.
+            began, sure = seen or (None if legible and _is_up(body) else fall_began(list(track.trail), scene.aspect), 0.75)
+            if began is not None:
+                state.fell, state.lies = pts, False
+                yield about(track, "fall", began, pts, place(track.box), sure)
+        elif word is Posture.STANDING or (not legible and _shape(track.trail[-1][1], scene.aspect) > UPRIGHT):
+            state.fell = None
+        elif not state.lies and pts - state.fell >= LIE_S and word in (Posture.LYING, Posture.UNKNOWN):
+            state.lies = True
+            fact = about(track, "lie", state.fell, pts, place(track.box), 0.8)
+            yield replace(fact, detail={"pose": "floor"})
+
+    def _changes(self, track: Track, state: _State, scene: Scene) -> Iterator[Fact]:
+        body, pts = track.body, scene.pts
+        pose = body.pose
+        word, sure = body.posture(pts)
+        if pose is None or pose.t <= self._still_since or not word or sure < SURE or pose.top is None:
+            return
+        if body.looked != pts or pose.t != pts:
+            return
+        lasted = pts - body.since
+        if state.now is not None and state.now.word is word:
+            top = min(pose.top, state.now.top) if word is Posture.STANDING else pose.top
+            state.now = replace(state.now, until=pts, top=top, torso=pose.torso)
+            if word is Posture.SITTING:
+                yield from self._leans(track, state, pts)
+        elif lasted >= HOLD_S[word]:
+            if state.now is not None:
+                state.before = state.now
+            state.now = _Held(word, body.since, pts, pose.top, pose.torso)
+            if state.before is not None and not scene.settling:
+                yield from self._change(track, state, scene)
+
+    def _change(self, track: Track, state: _State, scene: Scene) -> Iterator[Fact]:
+        before, now, pts = state.before, state.now, scene.pts
+        assert before is not None
+        assert now is not None
+        if now.since - before.until > CHANGE_S:
+            return
+        down = (now.top - before.top) / max(before.torso, now.torso)
+        where, sure = place(track.box), min(0.9, 0.55 + 0.25 * abs(down))
+        start = min(before.until, now.since)
+        match now.word:
+            case Posture.SITTING if before.word in (Posture.STANDING, Posture.BENT) and down >= HEAD_MOVES:
+                seat = seat_of(track.box, [(t.label, t.box) for t in scene.tracks.active])
+                detail = {"object": seat} if seat else {}
+                yield replace(about(track, "sit", start, pts, where, sure), detail=detail)
+            case Posture.STANDING if before.word is not Posture.STANDING and -down >= HEAD_MOVES:
+                straightens = before.word is Posture.BENT
+                fact = about(track, "stand_up", start, pts, where, sure)
+                yield replace(fact, detail={"pose": "bending"} if straightens else {})
+            case Posture.BENT if pts - state.bent >= BEND_AGAIN_S and down >= HEAD_MOVES:
+                yield from self._bends(track, state, start, pts, sure)
+            case Posture.CROUCHING if before.word is Posture.STANDING and down >= 2 * HEAD_MOVES:
+                state.bent = pts
+                yield replace(about(track, "bend", start, pts, where, sure), detail={"pose": "crouching"})
+            case Posture.LYING if state.fell is None and not state.lies:
+                state.lies = True
+                yield about(track, "lie", start, pts, where, 0.7)
+        if now.word is not Posture.LYING:
+            state.lies = False
+
+    def _bends(self, track: Track, state: _State, start: float, pts: float, sure: float) -> Iterator[Fact]:
+        state.bent = pts
+        stoop = max((p.stoop for p in track.body.last(1.0)), default=0.0)
+        detail = {"pose": "down"} if stoop >= DOWN else {}
+        yield replace(about(track, "bend", start, pts, place(track.box), sure), detail=detail)
+
+    def _leans(self, track: Track, state: _State, pts: float) -> Iterator[Fact]:
+        tilts = [(p.t, p.tilt) for p in track.body.last(LEAN_S) if p.tilt is not None and p.t > self._still_since]
+        if pts - state.bent < BEND_AGAIN_S or len(tilts) < 4:
+            return
+        straightest = min(tilts, key=lambda item: item[1])
+        if min(tilts[-1][1], tilts[-2][1]) >= max(LEAN_DEG, straightest[1] + LEAN_MORE_DEG):
+            state.bent = pts
+            yield about(track, "bend", straightest[0], pts, place(track.box), 0.65)
+
+
+def fell(poses: Sequence[Pose]) -> tuple[float, float] | None:
+    """Whether somebody fell who is on the ground now: when that began (media seconds) and how sure it is, or None.
+
+    Args:
+        poses: of one person over the last seconds, the newest last, seen by a camera that stands.
+    """
+    level = 0
+    while level < len(poses) and _is_level(poses[-1 - level]):
+        level += 1
+    if level < LEVEL_LOOKS or level == len(poses):
+        return None
+    ground = poses[len(poses) - level]
+    end = ground.top
+    if end is None:
+        return None
+    upright = [p for p in poses if 0 < ground.t - p.t <= PLUNGE_S and (p.tilt or 90.0) < UPRIGHT_DEG + 10]
+    for start in reversed(upright):
+        if start.top is None or start.hips is None or ground.hips is None:
+            continue
+        head, hips = end - start.top, ground.hips - start.hips
+        if head < PLUNGE_HEAD * start.torso or hips < PLUNGE_HIPS * start.torso:
+            continue
+        between = [p for p in poses if start.t <= p.t <= ground.t and p.top is not None]
+        speed = max((b.top - a.top) / (b.t - a.t) for a, b in pairwise(between) if a.top is not None and b.top is not None)
+        if speed >= PLUNGE_SPEED * start.torso:
+            return start.t, min(0.95, 0.7 + 0.1 * speed / start.torso / PLUNGE_SPEED)
+    return None
+
+
+def _is_level(pose: Pose) -> bool:
+    fits = pose.likelihoods()
+    return fits.get(Posture.LYING, 0.0) >= 0.5 if fits else (pose.tilt or 0.0) >= LEVEL_DEG
+
+
+def _is_up(body: Body) -> bool:
+    return body.share(lambda p: p.likelihoods().get(Posture.LYING, 1.0) < 0.5 and (p.tilt or 90.0) < LEVEL_DEG, 0.5) > 0.5
+
+
+def seat_of(person: Box, things: Sequence[tuple[str, Box]]) -> str:
+    """Label of the thing that the person sits on, or empty: a seat that the lower half of the person lies in."""
+    x, y = (person[0] + person[2]) / 2, person[1] + 0.65 * (person[3] - person[1])
+    for label, box in things:
+        margin = 0.1 * (box[2] - box[0])
+        if label in SEATS and box[0] - margin <= x <= box[2] + margin and box[1] <= y <= box[3]:
+            return label
+    return ""
 
 
 def fall_began(trail: list[tuple[float, Box]], aspect: float) -> float | None:
-    """When a fall that is over now began (media seconds), or None.
+    """When a fall that is over now began (media seconds), or None; from the box alone.
 
     Args:
         trail: (media seconds, box) of a person, the newest last.
