@@ -15,7 +15,6 @@ from streamcap.errors import ConfigError
 
 __all__ = [
     "DEFAULT_PORT",
-    "FLOORS",
     "CaptionerName",
     "JournalSettings",
     "LimitSettings",
@@ -44,10 +43,6 @@ class CaptionerName(StrEnum):
     """Who makes the final text."""
 
     GROUNDED = "grounded"
-
-
-# Facts of lower saliency (0..1) are not spoken of.
-FLOORS = {Profile.SURVEILLANCE: 0.2, Profile.GENERAL: 0.4}
 
 
 class _Strict(BaseModel):
@@ -87,17 +82,19 @@ class ServerSettings(_Strict):
 
 
 class JournalSettings(_Strict):
-    """What the durable journal keeps of each stream; the oldest messages go first.
+    """What is kept on disk of each stream; the oldest goes first.
 
     Attributes:
         max_age_days: longest that a message is kept.
         max_messages: most messages.
         max_bytes: most bytes of messages; the file is about half as large again.
+        frames_bytes: most bytes of the frames that captions point at, which are kept as long as messages at most.
     """
 
     max_age_days: Annotated[float, Field(gt=0, le=36_500)] = 30.0
     max_messages: Annotated[int, Field(ge=1)] = 1_000_000
     max_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    frames_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
 
 
 class LimitSettings(_Strict):

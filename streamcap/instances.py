@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from streamcap.assignment import assign, costs
 from streamcap.camera import Transform
+from streamcap.closeups import fills
 from streamcap.geometry import area, clip, contained
 from streamcap.tracks import HITS_STILL, Observed, Stage, Track, birth
 from streamcap.types import Box
@@ -40,6 +41,11 @@ COAST_S = 0.8
 # Share of a box that changes at least while the thing moves.
 RESTING = 0.04
 LOST_MISSES = 2
+# What fills the frame is often too near to be recognised: while its pixels stir it is there, for this long (seconds).
+LARGE_KEEP_S = 6.0
+STIRS = 0.12
+# So much of an unnamed thing inside what fills the frame, and it is a part of it.
+PART = 0.2
 # A still thing that the detector once saw well is not given up at the first misses.
 STILL_KEEP_S = 12.0
 # Share of a box that must change for its pixels to count as disturbed.
@@ -124,6 +130,8 @@ class Tracker:
             track.hole = cover(track.box)
             if share < RESTING and not track.disturbed and not camera.trusted:
                 track.hold(pts)
+            elif share > STIRS and not camera.trusted and fills(track.trail[-1][1]) and pts - track.seen < LARGE_KEEP_S:
+                track.linger(pts)
         for track in self._tracks:
             if track.seen == pts:
                 track.covered = cover(track.box)
@@ -177,6 +185,8 @@ class Tracker:
 
     def _miss(self, looks: Sequence[Box], pts: float) -> None:
         for track in self._tracks:
+            if track.lingers == pts:
+                continue
             visible = clip(track.box)
             if area(visible) == 0 or any(contained(visible, look) > 0.8 for look in looks):
                 track.looked = pts
@@ -200,13 +210,23 @@ class Tracker:
             for other in self._tracks
         )
 
+    def _part_of_large(self, track: Track) -> bool:
+        """No name holds for it, and it lies on what fills the frame: a part of that, or its outline anew."""
+        return track.label == "object" and any(
+            other is not track
+            and other.stage is Stage.ACTIVE
+            and fills(other.trail[-1][1])
+            and contained(track.box, other.box) > PART
+            for other in self._tracks
+        )
+
     def _settle(self, before: dict[int, Stage], pts: float) -> TrackerUpdate:
         confirmed, ended = [], []
         for track in self._tracks:
             if not track.roams:
                 track.roams = track.has_gone() and not self._carried(track)
             if track.stage is Stage.TENTATIVE:
-                if _is_confirmed(track):
+                if _is_confirmed(track) and not self._part_of_large(track):
                     track.stage, track.id, track.confirmed = Stage.ACTIVE, self._next_id, pts
                     self._next_id += 1
                     confirmed.append(track)

@@ -12,6 +12,7 @@ from types import TracebackType
 from streamcap.config import StreamSettings
 from streamcap.errors import FeedError, ModelError, SourceError, StreamcapError, UsageError
 from streamcap.flow import Clock
+from streamcap.frames import FrameKeeper, FrameStore, MemoryFrames, StreamFrames, View
 from streamcap.hub import Hub
 from streamcap.metrics import StageTime
 from streamcap.models.pool import Models
@@ -59,6 +60,7 @@ class StreamInfo:
 class _Running:
     settings: StreamSettings
     feed: StreamFeed
+    frames: StreamFrames
     task: asyncio.Task[None] | None = None
     pipeline: Pipeline | None = None
     failures: int = 0  # since it last ran well: how long to wait before the next try
@@ -73,10 +75,12 @@ class Manager:
     Args:
         hub: where messages go.
         models: shared by all streams.
+        frames: where the frames that captions point at are kept, in memory if left out; closed by the caller.
     """
 
-    def __init__(self, hub: Hub, models: Models, clock: Clock) -> None:
+    def __init__(self, hub: Hub, models: Models, clock: Clock, frames: FrameStore | None = None) -> None:
         self._hub, self._models, self._clock = hub, models, clock
+        self._frames = frames or MemoryFrames()
         self._running: dict[str, _Running] = {}
 
     async def __aenter__(self) -> Manager:
@@ -95,7 +99,12 @@ class Manager:
         """
         if settings.id in self._running:
             raise UsageError(f"there is already a stream {settings.id!r}")
-        running = _Running(settings, StreamFeed(self._hub, settings.id, self._clock), paused=paused)
+        running = _Running(
+            settings,
+            StreamFeed(self._hub, settings.id, self._clock),
+            StreamFrames(View(), FrameKeeper(settings.id, self._frames)),
+            paused=paused,
+        )
         open_source(
             settings.source, self._options(settings)
         )  # one that cannot be named fails here, not in the background
@@ -149,6 +158,7 @@ class Manager:
             except TimeoutError:
                 raise FeedError(f"the end of {stream} cannot be committed: {running.feed.trouble}") from None
         self._hub.close_stream(stream)
+        running.frames.view.close()
         del self._running[stream]
 
     async def stop(self) -> None:
@@ -157,6 +167,8 @@ class Manager:
         To their subscribers they have not ended: the service goes, and may come back.
         """
         await asyncio.gather(*(self._halt(running, ended=False) for running in self._running.values()))
+        for running in self._running.values():
+            running.frames.view.close()
         self._running.clear()
 
     async def wait(self) -> None:
@@ -177,6 +189,11 @@ class Manager:
         """
         pipeline = self._known(stream).pipeline
         return dict(pipeline.stages.times) if pipeline is not None else {}
+
+    def view(self, stream: str) -> View | None:
+        """The newest frame of a stream, None where there is no such stream."""
+        running = self._running.get(stream)
+        return running.frames.view if running is not None else None
 
     def settings(self, stream: str) -> StreamSettings:
         """What a stream is watched with.
@@ -246,6 +263,7 @@ class Manager:
             self._clock,
             run_id=f"{secrets.token_hex(3)}-",
             again=running.failures > 0,
+            frames=running.frames,
         )
 
     async def _supervise(self, running: _Running) -> None:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.camera import CameraReading, CameraWatch
+from streamcap.closeups import Found, agreed, fills, from_afar, step_back
 from streamcap.colours import balance, shares
+from streamcap.egomotion import ForwardMotion
 from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
 from streamcap.geometry import area, contained, touches
+from streamcap.health import HealthWatch
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
@@ -80,6 +84,8 @@ class Perception:
         self.memory = Memory()
         self._gate = BlockGate()
         self._camera = CameraWatch()
+        self._forward = ForwardMotion()
+        self._health = HealthWatch()
         self._foreground = Foreground()
         self._tracker = Tracker()
         self._poses = PoseStage(pose, workers) if pose is not None else None
@@ -103,6 +109,11 @@ class Perception:
             gate = self._gate.update(grey, frame.pts)
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
+            driving = self._forward.update(grey, frame.pts, gate.changed)
+            if self._forward.suspected:  # no one transform describes that, but pixels say nothing of instances either
+                camera = replace(camera, moving=True)
+        with self._stages("health"):
+            health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
         scene_start = self._frames == 0 or camera.cut
         if scene_start:
             self._scene_start, self._frames = frame.pts, 0
@@ -110,6 +121,7 @@ class Perception:
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
             self._walk.restart()
+            self._forward.reset()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
         if self._poses is not None:
@@ -122,6 +134,8 @@ class Perception:
             camera,
             tuple(t for t in self._tracker.tracks if t.stage is Stage.LOST),
             frame.image.shape[1] / frame.image.shape[0],
+            health=health,
+            driving=driving,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -138,6 +152,7 @@ class Perception:
             tuple(facts),
             instances,
             key_frame,
+            health,
         )
 
     def close(self) -> None:
@@ -198,7 +213,7 @@ class Perception:
         parts = [image[int(y0 * h) : int(y1 * h), int(x0 * w) : int(x1 * w)] for x0, y0, x1, y1 in looks]
         found = list(self._workers.map(lambda part: self._detector.detect(part, threshold=THRESHOLD), parts))
         labels = self._detector.labels
-        raw: list[tuple[float, str, Box]] = []
+        raw: list[Found] = []
         for (x0, y0, x1, y1), detections in zip(looks, found, strict=True):
             for box, label, score in zip(
                 detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True
@@ -208,9 +223,18 @@ class Perception:
                 a, b, c, d = box
                 sx, sy = x1 - x0, y1 - y0
                 raw.append((score, labels[label], (x0 + a * sx, y0 + b * sy, x0 + c * sx, y0 + d * sy)))
-        kept = distinct(raw)
+        if any(fills(box) for _, _, box in raw) or any(fills(t.box) for t in self._tracker.tracks):
+            raw = agreed(raw, self._from_afar(image))
+        kept = distinct([f for f in raw if f[0] >= THRESHOLD])
         gains = self._balance(image)
         return [Observed(b, s, lab, shares(image, b, gains), self._foreground.cover(b)) for s, lab, b in kept]
+
+    def _from_afar(self, image: NDArray[np.uint8]) -> list[Found]:
+        """A second opinion on what fills the frame."""
+        seen = self._detector.detect(step_back(image), threshold=THRESHOLD)
+        names = [self._detector.labels[label] for label in seen.labels.tolist()]
+        boxes = [from_afar(box) for box in seen.boxes.tolist()]
+        return list(zip(seen.scores.tolist(), names, boxes, strict=True))
 
     def _balance(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """White balance of the stream, followed slowly: a red lorry that fills the picture is no colour cast."""

@@ -17,14 +17,16 @@ from dataclasses import replace
 from typing import Protocol
 
 from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
-from streamcap.captions import CaptionBook, Step, WindowBuilder
-from streamcap.config import FLOORS, StreamSettings
+from streamcap.captions import PACES, CaptionBook, Step, WindowBuilder
+from streamcap.config import Profile, StreamSettings
 from streamcap.errors import ModelError, SourceClosed
 from streamcap.flow import Clock
+from streamcap.frames import StreamFrames
 from streamcap.language import Description, Tally, describe_change, describe_scene, summarise
 from streamcap.metrics import Stages
 from streamcap.models.pool import Models
 from streamcap.perception import Perception
+from streamcap.saliency import Rarity
 from streamcap.sources.base import Source
 from streamcap.types import (
     Caption,
@@ -32,6 +34,7 @@ from streamcap.types import (
     CaptionStatus,
     Event,
     Fact,
+    Frame,
     Instance,
     Notice,
     NoticeKind,
@@ -100,6 +103,7 @@ class Pipeline:
         on_progress: called with media seconds after each frame.
         run_id: what ids of captions and events begin with, so that two runs of a stream do not share any.
         again: it was tried before and its feed says so: no ``connecting``.
+        frames: where its pictures are shown and kept; None for a stream that nobody looks at.
     """
 
     def __init__(
@@ -114,22 +118,25 @@ class Pipeline:
         on_progress: Callable[[float], None] | None = None,
         run_id: str = "",
         again: bool = False,
+        frames: StreamFrames | None = None,
     ) -> None:
         self.stages = Stages()
         self.pts = 0.0
         self.frames = 0
         self._id = settings.id
         self._again = again
+        self._shown = frames
         self._says_end = True
         self._feed, self._clock = feed, clock
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
         self._source = open_source(self._on_notice)
         self._perception = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
-        self._grounded = GroundedCaptioner()
-        self._captioner: Captioner = captioner or captioner_for(settings.captioner)
-        self._builder = WindowBuilder(settings.id, floor=FLOORS[settings.profile], prefix=f"{run_id}c")
+        self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
+        self._captioner: Captioner = captioner or captioner_for(settings)
+        self._builder = WindowBuilder(settings.id, pace=PACES[settings.profile], prefix=f"{run_id}c")
         self._book = CaptionBook()
+        self._rarity = Rarity()
         self._tally = Tally()
         self._events = 0
         self._event_prefix = f"{run_id}e"
@@ -213,6 +220,8 @@ class Pipeline:
     def _end_lane(self, lane: ThreadPoolExecutor) -> None:
         """Wait for what runs in threads; blocks."""
         lane.shutdown(wait=True)
+        if self._shown is not None:
+            self._shown.keeper.flush()
         try:
             self._perception.close()
         except ModelError as error:  # of a picture that nobody asks for any more
@@ -236,7 +245,10 @@ class Pipeline:
     async def _perceive(self, lane: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         async for frame in self._source.frames():
-            seen = await loop.run_in_executor(lane, self._perception.observe, frame)
+            seen = await loop.run_in_executor(lane, self._look, frame)
+            if self._shown is not None:
+                self._shown.view.show(frame)
+            seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
             self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
             if self._first_pts is None:
                 self._first_pts = seen.pts
@@ -248,6 +260,16 @@ class Pipeline:
                 await self._summarise()
         for step in self._builder.flush():
             await self._step(step)
+
+    def _look(self, frame: Frame) -> Observation:
+        """One frame, in the worker thread."""
+        seen = self._perception.observe(frame)
+        if self._shown is not None:
+            times = [fact.end for fact in seen.facts]
+            if seen.key_frame is not None or seen.scene_start:
+                times.append(seen.pts)
+            self._shown.keeper.take(frame, times)
+        return seen
 
     async def _tell(self, seen: Observation) -> None:
         for fact in seen.facts:
@@ -265,7 +287,7 @@ class Pipeline:
             await self._status(StreamState.LIVE, "recovered", f"no damage for {RECOVERED_S:.0f} s")
 
     async def _step(self, step: Step) -> None:
-        window = replace(step.window, previous=self._book.previous)
+        window = replace(step.window, said=self._book.said(step.window.start))
         if not step.closed:
             await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
             return
@@ -301,6 +323,8 @@ class Pipeline:
             await self._publish(caption)
 
     async def _publish(self, caption: Caption) -> None:
+        if self._shown is not None:
+            self._shown.keeper.want(caption.evidence)
         await self._feed.publish(self._id, caption_message(self._id, caption, emitted_at=self._clock.wall()))
 
     async def _event(self, fact: Fact, seen: Observation) -> None:

@@ -17,8 +17,9 @@ __all__ = ["PoseStage", "chosen"]
 BUDGET = 3
 # Smaller people (pixels of height, or of width for who lies) have no legible joints.
 LEAST_PX = 60
-# From this share of the box in change on, somebody moves; still ones are looked at again after a while (seconds).
-MOVING = 0.04
+# From this share of the box in change on, somebody moves, be it only a hand; still ones are looked at again after a
+# while (seconds).
+MOVING = 0.01
 STILL_S = 2.0
 # Who goes along upright, at this speed (own heights a second) at least, is looked at less often (seconds).
 WALKING = 0.15
@@ -27,8 +28,8 @@ WALK_S = 0.55
 SEEN_S = 1.0
 # The box of somebody who was not seen in this frame is enlarged by this share: the body may have gone on.
 UNSEEN_ROOM = 0.15
-# Joints this old at most (seconds) tell where the body is now, where they lie in the track's box with this share of their
-# extent, and are at least this long, compared with the box.
+# Joints this old at most (seconds) tell where the body is now, where they lie in the track's box with this share of
+# their extent, and are at least this long, compared with the box.
 FRESH_S = 0.65
 INSIDE = 0.8
 LENGTH = 0.55

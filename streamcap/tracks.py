@@ -83,6 +83,7 @@ class Track:
         disturbed: pixels changed at its place while it was not seen.
         hole: share of its place, 0..1, that differs from the background while it is not seen.
         roams: it has gone some way by itself.
+        lingers: last time that it was taken to be there because it fills the frame and its pixels changed.
         body: how the person held the body over the last seconds; empty for what is no person.
     """
 
@@ -110,12 +111,18 @@ class Track:
     confirmed: float = 0.0
     trail: deque[tuple[float, Box]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     twin_since: float | None = None
+    lingers: float = -1.0
     body: Body = field(default_factory=Body)
 
     @property
     def label(self) -> str:
         """What it is by vote; ``object`` where that is open."""
-        return self.vote.result(roams=self.roams)[0]
+        return self._named()[0]
+
+    def _named(self) -> tuple[str, float]:
+        label, share = self.vote.result(roams=self.roams)
+        # A laptop stands on something: a screen that hangs into the picture from above is on a wall.
+        return ("tv" if label == "screen" and self.box[1] <= WHOLE_MARGIN else label), share
 
     @property
     def outside(self) -> bool:
@@ -125,7 +132,7 @@ class Track:
 
     def instance(self) -> Instance:
         """The track as a value."""
-        label, share = self.vote.result(roams=self.roams)
+        label, share = self._named()
         return Instance(
             self.id,
             label,
@@ -182,6 +189,12 @@ class Track:
         self.motion = 0.0
         self.moved = pts
         self.trail.append((pts, self.box))
+
+    def linger(self, pts: float) -> None:
+        """It fills the frame and stirs, but was not recognised: it is where it was."""
+        self.box = self.trail[-1][1]
+        self.velocity = (0.0, 0.0)
+        self.moved = self.lingers = pts
 
     def move(self, box: Box, pts: float) -> None:
         """Blend a measured box into the track's place and velocity."""

@@ -8,17 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from streamcap.facts.gestures import Gestures
 from streamcap.facts.groups import Groups
 from streamcap.facts.lens import Lens
 from streamcap.facts.motion import Motion
-from streamcap.facts.posture import Posture
+from streamcap.facts.posture import Postures
 from streamcap.facts.presence import Presence
 from streamcap.facts.scene import SALIENCY, Rule, Scene
+from streamcap.facts.vehicles import Boarding, Driving, OwnDrive, Riding
 from streamcap.types import Fact
 
 __all__ = ["RULES", "SALIENCY", "FactEngine", "Rule", "Scene"]
 
-RULES: tuple[Callable[[], Rule], ...] = (Presence, Motion, Posture, Groups, Lens)
+RULES: tuple[Callable[[], Rule], ...] = (
+    Presence,
+    Motion,
+    Postures,
+    Gestures,
+    Groups,
+    Driving,
+    Riding,
+    Boarding,
+    OwnDrive,
+    Lens,
+)
 
 
 class FactEngine:

@@ -107,7 +107,10 @@ class Postures:
             poses = [p for p in body.poses if p.t > self._still_since and pts - p.t <= 2 * PLUNGE_S]
             seen = fell(poses)
             # A box may become flat for many reasons; legs that stand under the body speak against a fall.
-            began, sure = seen or (None if legible and _is_up(body) else fall_began(list(track.trail), scene.aspect), 0.75)
+            began, sure = seen or (
+                None if legible and _is_up(body) else fall_began(list(track.trail), scene.aspect),
+                0.75,
+            )
             if began is not None:
                 state.fell, state.lies = pts, False
                 yield about(track, "fall", began, pts, place(track.box), sure)
@@ -207,7 +210,9 @@ def fell(poses: Sequence[Pose]) -> tuple[float, float] | None:
         if head < PLUNGE_HEAD * start.torso or hips < PLUNGE_HIPS * start.torso:
             continue
         between = [p for p in poses if start.t <= p.t <= ground.t and p.top is not None]
-        speed = max((b.top - a.top) / (b.t - a.t) for a, b in pairwise(between) if a.top is not None and b.top is not None)
+        speed = max(
+            (b.top - a.top) / (b.t - a.t) for a, b in pairwise(between) if a.top is not None and b.top is not None
+        )
         if speed >= PLUNGE_SPEED * start.torso:
             return start.t, min(0.95, 0.7 + 0.1 * speed / start.torso / PLUNGE_SPEED)
     return None
@@ -219,7 +224,9 @@ def _is_level(pose: Pose) -> bool:
 
 
 def _is_up(body: Body) -> bool:
-    return body.share(lambda p: p.likelihoods().get(Posture.LYING, 1.0) < 0.5 and (p.tilt or 90.0) < LEVEL_DEG, 0.5) > 0.5
+    return (
+        body.share(lambda p: p.likelihoods().get(Posture.LYING, 1.0) < 0.5 and (p.tilt or 90.0) < LEVEL_DEG, 0.5) > 0.5
+    )
 
 
 def seat_of(person: Box, things: Sequence[tuple[str, Box]]) -> str:

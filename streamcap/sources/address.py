@@ -30,7 +30,10 @@ _NETWORK_OPTIONS: dict[str, frozenset[str]] = {
     "srt": frozenset({"mode", "latency", "passphrase", "pbkeylen", "streamid", "transtype"}),
 }
 TRANSPORTS = ("auto", "tcp", "udp")
-_POSSIBLE = "a file, a folder, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, device:/dev/video0 or test:"
+_POSSIBLE = (
+    "a file, a folder, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, "
+    "device:/dev/video0 or test:"
+)
 # Two letters at least: one letter is a Windows drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SECRET = re.compile(

@@ -19,9 +19,9 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - the versions are chosen first
 
-
 ENCODERS = {
-    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} threads=1 ! rtph264pay config-interval=1 pt=96",
+    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} threads=1"
+    " ! rtph264pay config-interval=1 pt=96",
     "h265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} ! rtph265pay config-interval=1 pt=96",
     "mjpeg": "videoconvert ! video/x-raw,format=I420 ! jpegenc ! rtpjpegpay pt=26",
 }

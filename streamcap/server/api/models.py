@@ -7,9 +7,10 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamcap.config import Profile, StreamSettings
+from streamcap.tokens import Scope
 from streamcap.wire import STREAM_ID, CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
 
-__all__ = ["HistoryPage", "NewStream", "SearchPage", "StreamChange", "StreamList", "StreamView"]
+__all__ = ["HistoryPage", "NewStream", "SearchPage", "SessionView", "StreamChange", "StreamList", "StreamView"]
 
 Durable = Annotated[CaptionMessage | EventMessage | StatusMessage | GapMessage, Field(discriminator="type")]
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"  # an address on one line
@@ -36,7 +37,7 @@ class StreamView(BaseModel):
     """A stream as the API shows it.
 
     ``source`` is without credentials; ``frames`` and ``drops`` count since watching began or was last changed; ``seq``
-    is the newest durable message; the last four are where its feed and its subtitles are.
+    is the newest durable message; the last ones are where its feed, its subtitles and its pictures are.
     """
 
     id: str
@@ -55,12 +56,23 @@ class StreamView(BaseModel):
     sse: str
     history: str
     subtitles: str
+    preview: str
 
 
 class StreamList(BaseModel):
     """All streams, in the order of their start."""
 
     streams: list[StreamView]
+
+
+class SessionView(BaseModel):
+    """What the caller may do. ``token`` is the id of its token, null where the server asks for none; ``streams`` are
+    patterns.
+    """
+
+    token: str | None
+    scopes: list[Scope]
+    streams: list[str]
 
 
 class HistoryPage(BaseModel):

@@ -161,4 +161,5 @@ class Streams:
             sse=f"{path}/captions/sse",
             history=f"{path}/captions",
             subtitles=f"{path}/live.m3u8",
+            preview=f"{path}/preview.jpg",
         )
