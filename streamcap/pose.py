@@ -17,9 +17,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcap.labels import SEATS
 from streamcap.types import Box
 
-__all__ = ["Body", "Facing", "Joint", "Pose", "Posture", "Vector"]
+__all__ = ["Body", "Facing", "Joint", "Pose", "Posture", "Vector", "seat_of"]
 
 # (x, y) in frame heights: the picture's own shape is taken out.
 Vector = tuple[float, float]
@@ -439,6 +440,16 @@ class Body:
             self._word = best
             self.since = next((t for t, fits in recent if fits.get(best, 0.0) >= BELIEVED), now)
         self._sure = mean.get(self._word, 0.0)
+
+
+def seat_of(person: Box, things: Sequence[tuple[str, Box]]) -> str:
+    """Label of the thing that the person sits on, or empty: a seat that the lower half of the person lies in."""
+    x, y = (person[0] + person[2]) / 2, person[1] + 0.65 * (person[3] - person[1])
+    for label, box in things:
+        margin = 0.1 * (box[2] - box[0])
+        if label in SEATS and box[0] - margin <= x <= box[2] + margin and box[1] <= y <= box[3]:
+            return label
+    return ""
 
 
 def _angle(top: Vector | None, bottom: Vector | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -9,11 +10,10 @@ from itertools import pairwise
 from streamcap.facts.scene import Scene, about
 from streamcap.geometry import place
 from streamcap.instances import Track
-from streamcap.labels import SEATS
-from streamcap.pose import LEVEL_DEG, UPRIGHT_DEG, Body, Pose, Posture
+from streamcap.pose import ANKLES, LEVEL_DEG, UPRIGHT_DEG, Body, Pose, Posture, Vector, seat_of
 from streamcap.types import Box, Fact
 
-__all__ = ["Postures", "fall_began", "fell", "seat_of"]
+__all__ = ["Postures", "fall_began", "fell"]
 
 # Height by width, in pixels, of a box around who stands or sits, and around who lies.
 UPRIGHT = 1.1
@@ -44,6 +44,8 @@ HOLD_S = {Posture.SITTING: 0.5, Posture.CROUCHING: 0.5, Posture.BENT: 0.35, Post
 # down or goes up by this much (torsos): joints that jump because a table hides the legs move no head.
 CHANGE_S = 5.0
 HEAD_MOVES = 0.3
+# And the feet stay where they are, up to this much (torsos): who walks is seen from another angle each moment.
+FEET_STAY = 0.8
 # Who bends over again and again at work is told of once in this time (seconds).
 BEND_AGAIN_S = 8.0
 # Leaning forward while sitting: torso at least this far from the vertical, further than before by this (degrees).
@@ -58,13 +60,15 @@ LEGIBLE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A posture that was held: since when and until when (media seconds), and where the top of the body was (0..1)."""
+    """A posture that was held: since when and until when (media seconds), where the top of the body was (0..1 of the
+    height) and where the feet were (frame heights)."""
 
     word: Posture
     since: float
     until: float
     top: float
     torso: float
+    feet: Vector | None
 
 
 @dataclass(slots=True)
@@ -132,13 +136,13 @@ class Postures:
         lasted = pts - body.since
         if state.now is not None and state.now.word is word:
             top = min(pose.top, state.now.top) if word is Posture.STANDING else pose.top
-            state.now = replace(state.now, until=pts, top=top, torso=pose.torso)
+            state.now = replace(state.now, until=pts, top=top, torso=pose.torso, feet=pose.point(*ANKLES))
             if word is Posture.SITTING:
                 yield from self._leans(track, state, pts)
         elif lasted >= HOLD_S[word]:
             if state.now is not None:
                 state.before = state.now
-            state.now = _Held(word, body.since, pts, pose.top, pose.torso)
+            state.now = _Held(word, body.since, pts, pose.top, pose.torso, pose.point(*ANKLES))
             if state.before is not None and not scene.settling:
                 yield from self._change(track, state, scene)
 
@@ -146,7 +150,7 @@ class Postures:
         before, now, pts = state.before, state.now, scene.pts
         assert before is not None
         assert now is not None
-        if now.since - before.until > CHANGE_S:
+        if now.since - before.until > CHANGE_S or _walked(before, now):
             return
         down = (now.top - before.top) / max(before.torso, now.torso)
         where, sure = place(track.box), min(0.9, 0.55 + 0.25 * abs(down))
@@ -185,6 +189,12 @@ class Postures:
         if min(tilts[-1][1], tilts[-2][1]) >= max(LEAN_DEG, straightest[1] + LEAN_MORE_DEG):
             state.bent = pts
             yield about(track, "bend", straightest[0], pts, place(track.box), 0.65)
+
+
+def _walked(before: _Held, now: _Held) -> bool:
+    if before.feet is None or now.feet is None or Posture.LYING in (before.word, now.word):
+        return False
+    return math.dist(before.feet, now.feet) > FEET_STAY * max(before.torso, now.torso)
 
 
 def fell(poses: Sequence[Pose]) -> tuple[float, float] | None:
@@ -227,16 +237,6 @@ def _is_up(body: Body) -> bool:
     return (
         body.share(lambda p: p.likelihoods().get(Posture.LYING, 1.0) < 0.5 and (p.tilt or 90.0) < LEVEL_DEG, 0.5) > 0.5
     )
-
-
-def seat_of(person: Box, things: Sequence[tuple[str, Box]]) -> str:
-    """Label of the thing that the person sits on, or empty: a seat that the lower half of the person lies in."""
-    x, y = (person[0] + person[2]) / 2, person[1] + 0.65 * (person[3] - person[1])
-    for label, box in things:
-        margin = 0.1 * (box[2] - box[0])
-        if label in SEATS and box[0] - margin <= x <= box[2] + margin and box[1] <= y <= box[3]:
-            return label
-    return ""
 
 
 def fall_began(trail: list[tuple[float, Box]], aspect: float) -> float | None:
