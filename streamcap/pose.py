@@ -401,6 +401,11 @@ class Body:
         """The newest readable pose."""
         return self.poses[-1] if self.poses else None
 
+    @property
+    def fits(self) -> dict[Posture, float]:
+        """How well each posture fits the newest look that tells one; empty before there was any."""
+        return self._recent[-1][1] if self._recent else {}
+
     def posture(self, now: float) -> tuple[Posture, float]:
         """The word for the posture and how sure it is, 0..1; unknown where the last look is too old."""
         if not self._recent or now - self._recent[-1][0] > STALE_S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
@@ -23,7 +24,9 @@ MOVING = 0.01
 STILL_S = 2.0
 # Who goes along upright, at this speed (own heights a second) at least, is looked at less often (seconds).
 WALKING = 0.15
-WALK_S = 0.55
+WALK_S = 0.6
+# Whose last look could not be read is looked at again after this long (seconds).
+ILLEGIBLE_S = 0.35
 # Of a track that was neither seen nor unchanged for longer (seconds) the place is a guess.
 SEEN_S = 1.0
 # The box of somebody who was not seen in this frame is enlarged by this share: the body may have gone on.
@@ -83,6 +86,9 @@ def _pause(track: Track, pts: float, *, moving: bool) -> float:
     if not moving:
         return STILL_S
     strides = track.body.posture(pts)[0] is Posture.STANDING and track.speed(1.0) >= WALKING
+    newest = track.body.pose.t if track.body.pose is not None else -math.inf
+    if newest < track.body.looked:
+        return ILLEGIBLE_S  # somebody half hidden, or too blurred
     # At the border a person comes into view bit by bit, and soon there may be more to see.
     return WALK_S if strides and not touches(track.box, 0.01) else 0.0
 

@@ -40,12 +40,21 @@ LIE_S = 1.5
 # A posture is believed from this confidence on, once it has lasted this long (seconds).
 SURE = 0.6
 HOLD_S = {Posture.SITTING: 0.5, Posture.CROUCHING: 0.5, Posture.BENT: 0.35, Posture.STANDING: 0.3, Posture.LYING: LIE_S}
+# A look at which a posture fits at least so well (0..1) shows where the body is in that posture.
+FITS = 0.5
 # Sitting down and standing up are changes that take at most this long (seconds), in which the top of the body comes
 # down or goes up by this much (torsos): joints that jump because a table hides the legs move no head.
 CHANGE_S = 5.0
 HEAD_MOVES = 0.3
+TOP_S = 1.0
 # And the feet stay where they are, up to this much (torsos): who walks is seen from another angle each moment.
 FEET_STAY = 0.8
+# Bent is who has the torso this far from the vertical (degrees) in two looks, or whose feet stay within so many torsos
+# for this long (seconds). Where that is not sure at once it may become so for a while (seconds).
+BENT_DEG = 45.0
+FEET_BENT = 0.35
+BENT_S = 0.8
+BEND_DOUBT_S = 2.0
 # Who bends over again and again at work is told of once in this time (seconds).
 BEND_AGAIN_S = 8.0
 # Leaning forward while sitting: torso at least this far from the vertical, further than before by this (degrees).
@@ -135,14 +144,16 @@ class Postures:
             return
         lasted = pts - body.since
         if state.now is not None and state.now.word is word:
-            top = min(pose.top, state.now.top) if word is Posture.STANDING else pose.top
-            state.now = replace(state.now, until=pts, top=top, torso=pose.torso, feet=pose.point(*ANKLES))
+            if body.fits.get(word, 0.0) >= FITS:  # while the word still stands, the body may have gone on
+                state.now = _held(word, body, pose)
             if word is Posture.SITTING:
                 yield from self._leans(track, state, pts)
+            elif word is Posture.BENT and state.before is not None and pts - body.since <= BEND_DOUBT_S:
+                yield from self._change(track, state, scene)
         elif lasted >= HOLD_S[word]:
             if state.now is not None:
                 state.before = state.now
-            state.now = _Held(word, body.since, pts, pose.top, pose.torso, pose.point(*ANKLES))
+            state.now = _held(word, body, pose)
             if state.before is not None and not scene.settling:
                 yield from self._change(track, state, scene)
 
@@ -164,7 +175,7 @@ class Postures:
                 straightens = before.word is Posture.BENT
                 fact = about(track, "stand_up", start, pts, where, sure)
                 yield replace(fact, detail={"pose": "bending"} if straightens else {})
-            case Posture.BENT if pts - state.bent >= BEND_AGAIN_S and down >= HEAD_MOVES:
+            case Posture.BENT if down >= HEAD_MOVES and _is_bent(track.body):
                 yield from self._bends(track, state, start, pts, sure)
             case Posture.CROUCHING if before.word is Posture.STANDING and down >= 2 * HEAD_MOVES:
                 state.bent = pts
@@ -176,6 +187,8 @@ class Postures:
             state.lies = False
 
     def _bends(self, track: Track, state: _State, start: float, pts: float, sure: float) -> Iterator[Fact]:
+        if pts - state.bent < BEND_AGAIN_S:
+            return
         state.bent = pts
         stoop = max((p.stoop for p in track.body.last(1.0)), default=0.0)
         detail = {"pose": "down"} if stoop >= DOWN else {}
@@ -191,10 +204,26 @@ class Postures:
             yield about(track, "bend", straightest[0], pts, place(track.box), 0.65)
 
 
+def _held(word: Posture, body: Body, pose: Pose) -> _Held:
+    """A posture as it is held now; of the tops of the last second, the one that is most of that posture."""
+    tops = [p.top for p in body.last(TOP_S) if p.t >= body.since and p.top is not None]
+    top = (min if word is Posture.STANDING else max)(tops, default=pose.top or 0.0)
+    return _Held(word, body.since, pose.t, top, pose.torso, pose.point(*ANKLES))
+
+
 def _walked(before: _Held, now: _Held) -> bool:
     if before.feet is None or now.feet is None or Posture.LYING in (before.word, now.word):
         return False
     return math.dist(before.feet, now.feet) > FEET_STAY * max(before.torso, now.torso)
+
+
+def _is_bent(body: Body) -> bool:
+    """Truly: either the torso is seen to be tilted, or the head came down between feet that stand where they are."""
+    looks = body.last(BENT_S)
+    if sum((p.tilt or 0.0) >= BENT_DEG for p in looks) >= LEVEL_LOOKS:
+        return True
+    feet = [at for p in looks if (at := p.point(*ANKLES)) is not None]
+    return len(feet) > LEVEL_LOOKS and all(math.dist(at, feet[-1]) <= FEET_BENT * looks[-1].torso for at in feet)
 
 
 def fell(poses: Sequence[Pose]) -> tuple[float, float] | None:
@@ -209,17 +238,17 @@ def fell(poses: Sequence[Pose]) -> tuple[float, float] | None:
     if level < LEVEL_LOOKS or level == len(poses):
         return None
     ground = poses[len(poses) - level]
-    end = ground.top
-    if end is None:
+    end, low = poses[-1].top, poses[-1].hips
+    if end is None or low is None:
         return None
     upright = [p for p in poses if 0 < ground.t - p.t <= PLUNGE_S and (p.tilt or 90.0) < UPRIGHT_DEG + 10]
     for start in reversed(upright):
-        if start.top is None or start.hips is None or ground.hips is None:
+        if start.top is None or start.hips is None:
             continue
-        head, hips = end - start.top, ground.hips - start.hips
+        head, hips = end - start.top, low - start.hips
         if head < PLUNGE_HEAD * start.torso or hips < PLUNGE_HIPS * start.torso:
             continue
-        between = [p for p in poses if start.t <= p.t <= ground.t and p.top is not None]
+        between = [p for p in poses if start.t <= p.t and p.top is not None]
         speed = max(
             (b.top - a.top) / (b.t - a.t) for a, b in pairwise(between) if a.top is not None and b.top is not None
         )
@@ -234,9 +263,8 @@ def _is_level(pose: Pose) -> bool:
 
 
 def _is_up(body: Body) -> bool:
-    return (
-        body.share(lambda p: p.likelihoods().get(Posture.LYING, 1.0) < 0.5 and (p.tilt or 90.0) < LEVEL_DEG, 0.5) > 0.5
-    )
+    """The joints say that the legs are under the body."""
+    return body.share(lambda p: p.likelihoods().get(Posture.LYING, 1.0) < 0.5, 0.5) > 0.5
 
 
 def fall_began(trail: list[tuple[float, Box]], aspect: float) -> float | None:

@@ -80,9 +80,6 @@ SCENE: Mapping[str, Mapping[str, str]] = {
 SUMMARY: Mapping[str, str] = {
     "fall": "fall to the floor",
     "lie": "lie down",
-    "wave": "wave",
-    "sit": "sit down",
-    "stand_up": "stand up",
     "get_in": "get into a vehicle",
     "get_out": "get out of a vehicle",
     "park": "park",
