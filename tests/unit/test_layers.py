@@ -38,6 +38,8 @@ LAYERS: dict[int, set[str]] = {
             "captions",
             "saliency",
             "wire",
+            "standing",
+            "shedding",
             "subtitles",
             "subtitles_live",
         ),
