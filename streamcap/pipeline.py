@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
@@ -32,6 +32,7 @@ from streamcap.types import (
     CaptionStatus,
     Event,
     Fact,
+    Frame,
     Instance,
     Notice,
     NoticeKind,
@@ -49,7 +50,7 @@ from streamcap.wire import (
     unchanged_message,
 )
 
-__all__ = ["Feed", "Pipeline"]
+__all__ = ["Feed", "Pipeline", "Watcher"]
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +89,23 @@ class Feed(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """What a pipeline asks of its perception: :class:`Perception`, or a recording of one."""
+
+    @property
+    def memory(self) -> Sized:
+        """What is kept of the past."""
+        ...
+
+    def observe(self, frame: Frame, /) -> Observation:
+        """Take in the next frame; called in a worker thread, one frame at a time. Raises ModelError."""
+        ...
+
+    def close(self) -> None:
+        """Wait for what still runs in threads."""
+        ...
+
+
 class Pipeline:
     """Watches one stream until its source ends.
 
@@ -100,6 +118,7 @@ class Pipeline:
         on_progress: called with media seconds after each frame.
         run_id: what ids of captions and events begin with, so that two runs of a stream do not share any.
         again: it was tried before and its feed says so: no ``connecting``.
+        perception: wraps or replaces the one made of ``models``, to record what it sees or to play that again.
     """
 
     def __init__(
@@ -114,6 +133,7 @@ class Pipeline:
         on_progress: Callable[[float], None] | None = None,
         run_id: str = "",
         again: bool = False,
+        perception: Callable[[Watcher], Watcher] | None = None,
     ) -> None:
         self.stages = Stages()
         self.pts = 0.0
@@ -125,7 +145,8 @@ class Pipeline:
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
         self._source = open_source(self._on_notice)
-        self._perception = Perception(models.detector, models.encoder, models.workers, self.stages)
+        seeing: Watcher = Perception(models.detector, models.encoder, models.workers, self.stages)
+        self._perception = seeing if perception is None else perception(seeing)
         self._grounded = GroundedCaptioner()
         self._captioner: Captioner = captioner or captioner_for(settings.captioner)
         self._builder = WindowBuilder(settings.id, floor=FLOORS[settings.profile], prefix=f"{run_id}c")
