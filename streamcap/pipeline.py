@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+from streamcap.calibration import calibrated
 from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
 from streamcap.captions import CaptionBook, Step, WindowBuilder
 from streamcap.config import FLOORS, StreamSettings
@@ -257,7 +258,7 @@ class Pipeline:
     async def _perceive(self, lane: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         async for frame in self._source.frames():
-            seen = await loop.run_in_executor(lane, self._perception.observe, frame)
+            seen = calibrated(await loop.run_in_executor(lane, self._perception.observe, frame))
             self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
             if self._first_pts is None:
                 self._first_pts = seen.pts

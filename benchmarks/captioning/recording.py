@@ -205,9 +205,7 @@ def record_to(clip: Path, folder: Path) -> Path:
         out = io.StringIO()
         pipeline = Pipeline(
             settings,
-            lambda notify: open_source(
-                str(clip), SourceOptions(stream=settings.id, fps=DEFAULT_FPS, on_notice=notify)
-            ),
+            lambda notify: open_source(str(clip), SourceOptions(stream=settings.id, fps=DEFAULT_FPS, on_notice=notify)),
             listening,
             FileFeed(lambda: JsonlWriter(out)),
             SystemClock(),
@@ -256,8 +254,10 @@ def tell(recording: Recording, refit: Refit = lambda seen: seen) -> Told:
     return out.getvalue()
 
 
-def captions_of(recordings: Sequence[Recording], folder: Path, refit: Callable[[Recording], Refit] | None = None) -> None:
-    """Write what is told of each recording as ``CLIP.jsonl``; as it was told when recorded, where nothing is changed."""
+def captions_of(
+    recordings: Sequence[Recording], folder: Path, refit: Callable[[Recording], Refit] | None = None
+) -> None:
+    """Write what is told of each recording as ``CLIP.jsonl``: as it was told before, where nothing is changed."""
     folder.mkdir(parents=True, exist_ok=True)
     for recording in recordings:
         told = recording.told if refit is None else tell(recording, refit(recording))
@@ -279,7 +279,5 @@ def _small(image: NDArray[np.uint8]) -> bytes:
     height, width = image.shape[:2]
     size = (PICTURE_WIDTH, max(1, round(height * PICTURE_WIDTH / width)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    _, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY)
-    )
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, PICTURE_QUALITY))
     return jpeg.tobytes()

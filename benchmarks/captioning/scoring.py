@@ -105,7 +105,11 @@ class TruthEvent:
         """For a person."""
         words = ", ".join(self.raw.get("attrs", ()))
         note = self.raw.get("note", "")
-        return f"{self.who} {self.what.replace('_', ' ')}" + (f" ({words})" if words else "") + (f": {note}" if note else "")
+        return (
+            f"{self.who} {self.what.replace('_', ' ')}"
+            + (f" ({words})" if words else "")
+            + (f": {note}" if note else "")
+        )
 
 
 @dataclass(slots=True)
@@ -116,7 +120,6 @@ class Statement:
         claims: (actors, action, true?) of each thing that it says.
         invented: labels it names that cannot be there.
         finds: indices of the truth events that it tells.
-        judged: something in it was judged at all.
         message: the message as it was sent.
     """
 
@@ -130,8 +133,20 @@ class Statement:
     finds: list[int] = field(default_factory=list)
 
     @property
+    def summary(self) -> bool:
+        """It tells again what was told."""
+        return bool(self.message.get("kind") == "summary")
+
+    @property
     def judged(self) -> bool:
+        """The scorer found something in it that can be true or false."""
         return bool(self.claims or self.invented)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong in it; all that it says, where nothing is."""
+        false = [f"{'/'.join(sorted(who)) or 'anything'} {action}" for who, action, true in self.claims if not true]
+        return ", ".join(sorted({*false, *self.invented})) or self.text
 
     @property
     def wrong(self) -> bool:
@@ -161,7 +176,8 @@ def judge(clip: str, truth: Truth, told: str) -> Judged:
         told: JSON lines of the protocol.
     """
     rules = scorer()
-    lines, messages, labels = [], [], {}
+    lines, messages = [], []
+    labels: dict[str, str] = {}
     for raw in told.splitlines():
         message = json.loads(raw)
         if message["type"] == "event" or (message["type"] == "caption" and message["status"] == "final"):
@@ -181,9 +197,7 @@ def judge(clip: str, truth: Truth, told: str) -> Judged:
 
 def _statement(line: Any, message: dict[str, Any], truth: Truth) -> Statement:
     rules = scorer()
-    claims = [
-        (claim[0], claim[1], bool(rules.is_true(line, claim, truth, BEFORE_S, AFTER_S))) for claim in line.claims
-    ]
+    claims = [(claim[0], claim[1], bool(rules.is_true(line, claim, truth, BEFORE_S, AFTER_S))) for claim in line.claims]
     return Statement(line.type, line.start, line.end, line.text, claims, _invented(line, truth), message)
 
 

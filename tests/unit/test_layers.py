@@ -30,6 +30,7 @@ LAYERS: dict[int, set[str]] = {
             "language",
             "prompts",
             "captions",
+            "calibration",
             "wire",
             "subtitles",
             "subtitles_live",
