@@ -17,7 +17,8 @@ import typer
 from numpy.typing import NDArray
 
 from streamcap.captioners.grounded import GroundedCaptioner
-from streamcap.captions import CaptionBook, WindowBuilder
+from streamcap.captions import PACES, CaptionBook, WindowBuilder
+from streamcap.config import Profile
 from streamcap.metrics import Stages
 from streamcap.models.pool import load_default
 from streamcap.perception import Perception
@@ -70,9 +71,9 @@ async def _watch(clip: Path, moments: list[float]) -> tuple[list[Shot], list[Cap
     shots: list[Shot] = []
     captions: list[Caption] = []
     book, grounded = CaptionBook(), GroundedCaptioner()
-    builder = WindowBuilder("picture", floor=0.2)
+    builder = WindowBuilder("picture", pace=PACES[Profile.SURVEILLANCE])
     with load_default() as models:
-        perception = Perception(models.detector, models.encoder, models.workers, Stages())
+        perception = Perception(models.detector, models.encoder, models.workers, Stages(), models.pose)
         async with open_source(str(clip), SourceOptions(stream="picture")) as source:
             async for frame in source.frames():
                 seen = perception.observe(frame)

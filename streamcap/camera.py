@@ -208,6 +208,18 @@ class CameraWatch:
         self._pending: tuple[NDArray[np.uint8], NDArray[np.uint8], float] | None = None  # before, after, when
         self._usual = 0.0  # how unlike each other neighbouring frames are of late, 0..1
 
+    def resume(self, grey: NDArray[np.uint8]) -> bool:
+        """After a time that was not seen: true where ``grey`` shows the place that was shown before it.
+
+        What the camera and the light did meanwhile is not told. A picture without structure tells nothing, and passes.
+        """
+        same = _is_flat(grey) or _correlation(self._shown, grey) >= CUT_CORRELATION
+        self._last, self._pending = None, None
+        self._said.clear()
+        if not same:
+            self._shown, self._usual = grey, 0.0
+        return same
+
     def update(self, grey: NDArray[np.uint8], pts: float, changed: NDArray[np.bool_]) -> CameraReading:
         """Look at one frame.
 
@@ -221,7 +233,8 @@ class CameraWatch:
             self._steps.clear()
             self._light = _LightWatch()
             self._light.update(grey, pts)
-            self._shown = grey
+            if self._shown.shape != grey.shape or not _is_flat(grey):
+                self._shown = grey
             return CameraReading(IDENTITY, False, ())
         rim = _rim(changed)
         transform = estimate(before, grey) if rim >= FLOW_RIM else IDENTITY

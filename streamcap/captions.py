@@ -5,25 +5,49 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
+from streamcap.config import Profile
 from streamcap.language import Description
 from streamcap.types import Caption, CaptionKind, CaptionStatus, Fact, Instance, Observation, Window
 
-__all__ = ["CaptionBook", "Step", "WindowBuilder"]
+__all__ = ["PACES", "CaptionBook", "Pace", "Step", "WindowBuilder"]
 
-# A window closes this long (media seconds) after its last fact, or this long after its first.
-QUIET_S = 0.6
-LONGEST_S = 1.8
-# In a busy scene windows grow, so that a caption says more and comes less often; drafts and events do not wait.
-# Each caption of the last minute beyond CALM makes them longer, up to the BUSY values.
-CALM = 6
+# In a busy scene windows grow, so that a caption says more and comes less often; drafts and events do not wait. Each
+# caption of the last minute beyond a calm one's makes them longer (seconds), up to the BUSY values, and raises the
+# floor, so that small things make room. What is salient is told all the same.
 QUIET_STEP_S = 0.7
 BUSY_QUIET_S = 4.0
 BUSY_LONGEST_S = 9.0
+FLOOR_STEP = 0.03
+BUSY_FLOOR = 0.5
 MINUTE_S = 60.0
 # The same words about the same instances within this time (media seconds) say nothing new.
 REPEAT_S = 30.0
 RECENT = 16
 KEY_FRAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When to speak.
+
+    Attributes:
+        floor: facts of lower saliency (0..1) are not spoken of.
+        quiet_s: a window closes this long (media seconds) after its last fact,
+        longest_s: or this long after its first.
+        calm: captions a minute that are no haste.
+    """
+
+    floor: float
+    quiet_s: float
+    longest_s: float
+    calm: int
+
+
+# A guard is told of all that may matter, at once; a listener of less, in longer breaths.
+PACES = {
+    Profile.SURVEILLANCE: Pace(0.2, 0.6, 1.8, 6),
+    Profile.GENERAL: Pace(0.4, 1.2, 4.0, 4),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +63,12 @@ class WindowBuilder:
 
     Args:
         stream: id of the stream.
-        floor: facts of lower saliency (0..1) are left out.
+        pace: when to speak.
         prefix: what caption ids begin with; tells one run of a stream from the next.
     """
 
-    def __init__(self, stream: str, *, floor: float, prefix: str = "c") -> None:
-        self._stream, self._floor, self._prefix = stream, floor, prefix
+    def __init__(self, stream: str, *, pace: Pace, prefix: str = "c") -> None:
+        self._stream, self.pace, self._prefix = stream, pace, prefix
         self._count = 0
         self._window: Window | None = None
         self._opened = self._touched = 0.0
@@ -54,7 +78,8 @@ class WindowBuilder:
     def add(self, seen: Observation) -> list[Step]:
         """Take in one observation; returns windows that changed or closed, in order."""
         steps: list[Step] = []
-        facts = tuple(fact for fact in seen.facts if fact.saliency >= self._floor)
+        floor = max(self.pace.floor, min(BUSY_FLOOR, self.pace.floor + FLOOR_STEP * self._haste(seen.pts)))
+        facts = tuple(fact for fact in seen.facts if fact.saliency >= floor)
         if seen.scene_start and self._window is not None:
             steps.append(self._close())
         if seen.scene_start or (facts and self._window is None):
@@ -86,15 +111,19 @@ class WindowBuilder:
     def _is_over(self, seen: Observation) -> bool:
         if self._window is not None and self._window.scene_start and not seen.settled:
             return False
-        while self._closed_at and seen.pts - self._closed_at[0] > MINUTE_S:
-            self._closed_at.popleft()
-        beyond = max(0, len(self._closed_at) - CALM)
-        quiet = min(BUSY_QUIET_S, QUIET_S + beyond * QUIET_STEP_S)
-        longest = min(BUSY_LONGEST_S, LONGEST_S * quiet / QUIET_S)
+        pace = self.pace
+        quiet = max(pace.quiet_s, min(BUSY_QUIET_S, pace.quiet_s + self._haste(seen.pts) * QUIET_STEP_S))
+        longest = max(pace.longest_s, min(BUSY_LONGEST_S, pace.longest_s * quiet / pace.quiet_s))
         over = seen.pts - self._touched >= quiet or seen.pts - self._opened >= longest
         if over:
             self._closed_at.append(seen.pts)
         return over
+
+    def _haste(self, pts: float) -> int:
+        """Captions of the last minute beyond those of a calm one."""
+        while self._closed_at and pts - self._closed_at[0] > MINUTE_S:
+            self._closed_at.popleft()
+        return max(0, len(self._closed_at) - self.pace.calm)
 
     def _close(self) -> Step:
         assert self._window is not None
@@ -143,10 +172,10 @@ class CaptionBook:
         self._open: dict[str, Caption] = {}
         self._said: list[Caption] = []
 
-    @property
-    def previous(self) -> str:
-        """Text of the last final caption."""
-        return self._said[-1].text if self._said else ""
+    def said(self, at: float) -> tuple[str, ...]:
+        """Texts of the final captions that a reader at ``at`` (media seconds) remembers, oldest first."""
+        recent = [caption.text for caption in self._said if at - caption.end <= REPEAT_S]
+        return tuple(recent or [caption.text for caption in self._said[-1:]])
 
     def revise(self, window: Window, what: Description, *, source: str, final: bool) -> Caption | None:
         """The next revision of a window's caption; None where it would say nothing new.

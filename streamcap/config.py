@@ -15,10 +15,11 @@ from streamcap.errors import ConfigError
 
 __all__ = [
     "DEFAULT_PORT",
-    "FLOORS",
+    "Admission",
     "CaptionerName",
     "JournalSettings",
     "LimitSettings",
+    "LoadSettings",
     "Profile",
     "SecuritySettings",
     "ServerSettings",
@@ -44,10 +45,6 @@ class CaptionerName(StrEnum):
     """Who makes the final text."""
 
     GROUNDED = "grounded"
-
-
-# Facts of lower saliency (0..1) are not spoken of.
-FLOORS = {Profile.SURVEILLANCE: 0.2, Profile.GENERAL: 0.4}
 
 
 class _Strict(BaseModel):
@@ -87,17 +84,40 @@ class ServerSettings(_Strict):
 
 
 class JournalSettings(_Strict):
-    """What the durable journal keeps of each stream; the oldest messages go first.
+    """What is kept on disk of each stream; the oldest goes first.
 
     Attributes:
         max_age_days: longest that a message is kept.
         max_messages: most messages.
         max_bytes: most bytes of messages; the file is about half as large again.
+        frames_bytes: most bytes of the frames that captions point at, which are kept as long as messages at most.
     """
 
     max_age_days: Annotated[float, Field(gt=0, le=36_500)] = 30.0
     max_messages: Annotated[int, Field(ge=1)] = 1_000_000
     max_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    frames_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+
+
+class Admission(StrEnum):
+    """What becomes of a stream that is added over the API while the machine cannot keep up."""
+
+    REFUSE = "refuse"
+    LOWER = "lower"
+
+
+class LoadSettings(_Strict):
+    """What is done where the machine cannot keep up: all streams are looked at less often, by the same share.
+
+    Attributes:
+        floor_fps: pictures analysed a second below which no stream is lowered (one that is to have fewer keeps them);
+            what does not fit then is left out, and counted as dropped.
+        admission: a stream for which there is no room is refused, or taken all the same and all get less. The streams
+            of the settings file and of earlier runs are always taken.
+    """
+
+    floor_fps: Annotated[float, Field(gt=0, le=60)] = 3.0
+    admission: Admission = Admission.REFUSE
 
 
 class LimitSettings(_Strict):
@@ -184,6 +204,7 @@ class Settings(_Strict):
     server: ServerSettings = ServerSettings()
     journal: JournalSettings = JournalSettings()
     security: SecuritySettings = SecuritySettings()
+    load: LoadSettings = LoadSettings()
     streams: tuple[StreamSettings, ...] = ()
 
     @field_validator("streams")

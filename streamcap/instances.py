@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from streamcap.assignment import assign, costs
 from streamcap.camera import Transform
+from streamcap.closeups import fills
 from streamcap.geometry import area, clip, contained
 from streamcap.tracks import HITS_STILL, Observed, Stage, Track, birth
 from streamcap.types import Box
@@ -40,6 +41,11 @@ COAST_S = 0.8
 # Share of a box that changes at least while the thing moves.
 RESTING = 0.04
 LOST_MISSES = 2
+# What fills the frame is often too near to be recognised: while its pixels stir it is there, for this long (seconds).
+LARGE_KEEP_S = 6.0
+STIRS = 0.12
+# So much of an unnamed thing inside what fills the frame, and it is a part of it.
+PART = 0.2
 # A still thing that the detector once saw well is not given up at the first misses.
 STILL_KEEP_S = 12.0
 # Share of a box that must change for its pixels to count as disturbed.
@@ -71,6 +77,7 @@ class Tracker:
         self._tracks: list[Track] = []
         self._next_id = 1
         self._last_pts: float | None = None
+        self._sought: set[int] = set()  # ids of those that were there before a time that was not seen
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -84,6 +91,19 @@ class Tracker:
             track.stage = Stage.ENDED
         self._tracks = []
         return ended
+
+    def resume(self, pts: float) -> None:
+        """After a time that was not seen, in the same place: who was there is looked for, and not yet missed.
+
+        Found again it keeps its id and is told of as confirmed: whatever it did meanwhile, nobody saw it.
+        """
+        kept = [t for t in self._tracks if t.stage is Stage.ACTIVE]
+        for track in self._tracks:
+            track.stage = Stage.LOST if track.stage is Stage.ACTIVE else Stage.ENDED
+            track.velocity, track.seen, track.looked, track.moved = (0.0, 0.0), pts, pts, pts
+            track.twin_since = None
+        self._tracks, self._last_pts = kept, pts
+        self._sought = {t.id for t in kept}
 
     def update(
         self,
@@ -124,6 +144,8 @@ class Tracker:
             track.hole = cover(track.box)
             if share < RESTING and not track.disturbed and not camera.trusted:
                 track.hold(pts)
+            elif share > STIRS and not camera.trusted and fills(track.trail[-1][1]) and pts - track.seen < LARGE_KEEP_S:
+                track.linger(pts)
         for track in self._tracks:
             if track.seen == pts:
                 track.covered = cover(track.box)
@@ -177,6 +199,8 @@ class Tracker:
 
     def _miss(self, looks: Sequence[Box], pts: float) -> None:
         for track in self._tracks:
+            if track.lingers == pts:
+                continue
             visible = clip(track.box)
             if area(visible) == 0 or any(contained(visible, look) > 0.8 for look in looks):
                 track.looked = pts
@@ -200,13 +224,23 @@ class Tracker:
             for other in self._tracks
         )
 
+    def _part_of_large(self, track: Track) -> bool:
+        """No name holds for it, and it lies on what fills the frame: a part of that, or its outline anew."""
+        return track.label == "object" and any(
+            other is not track
+            and other.stage is Stage.ACTIVE
+            and fills(other.trail[-1][1])
+            and contained(track.box, other.box) > PART
+            for other in self._tracks
+        )
+
     def _settle(self, before: dict[int, Stage], pts: float) -> TrackerUpdate:
         confirmed, ended = [], []
         for track in self._tracks:
             if not track.roams:
                 track.roams = track.has_gone() and not self._carried(track)
             if track.stage is Stage.TENTATIVE:
-                if _is_confirmed(track):
+                if _is_confirmed(track) and not self._part_of_large(track):
                     track.stage, track.id, track.confirmed = Stage.ACTIVE, self._next_id, pts
                     self._next_id += 1
                     confirmed.append(track)
@@ -219,8 +253,13 @@ class Tracker:
                 track.stage = Stage.LOST
         self._tracks = [t for t in self._tracks if t.stage is not Stage.ENDED]
         active = tuple(t for t in self._tracks if t.stage is Stage.ACTIVE)
-        returned = tuple(t for t in active if before.get(id(t)) is Stage.LOST)
-        return TrackerUpdate(active, tuple(confirmed), returned, tuple(ended))
+        back = [t for t in active if before.get(id(t)) is Stage.LOST]
+        found = [t for t in back if t.id in self._sought]
+        for track in found:
+            track.confirmed = pts
+        returned = tuple(t for t in back if t.id not in self._sought)
+        self._sought -= {t.id for t in (*found, *ended)}
+        return TrackerUpdate(active, (*confirmed, *found), returned, tuple(ended))
 
 
 def _twins(old: Track, young: Track) -> bool:

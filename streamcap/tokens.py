@@ -266,7 +266,13 @@ class TokenGuard:
         same = hmac.compare_digest(_hash(secret[:TOKEN_MAX_CHARS]), token.hash if token else _NOBODY)
         if token is None or not same:
             return None
-        return Access(token.id, frozenset(token.scopes), token.streams)
+        return _access(token)
+
+    def access(self, token: str) -> Access | None:
+        """What the token of this id allows now; None where there is none any more."""
+        self._refresh()
+        found = self._tokens.get(token)
+        return _access(found) if found is not None else None
 
     def holds(self, access: Access) -> bool:
         """True while an access that was given still holds: its token was neither revoked nor changed."""
@@ -329,6 +335,10 @@ def guard_for(settings: Settings) -> TokenGuard:
             hint=f"streamcap token create --scope read {where}, then serve with {where}; or --insecure for everybody",
         )
     return guard
+
+
+def _access(token: Token) -> Access:
+    return Access(token.id, frozenset(token.scopes), token.streams)
 
 
 def _hash(secret: str) -> str:

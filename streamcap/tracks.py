@@ -13,6 +13,7 @@ from streamcap.camera import Transform
 from streamcap.colours import attributes
 from streamcap.geometry import centre, touches
 from streamcap.labels import Vote
+from streamcap.pose import Body
 from streamcap.types import Box, Instance
 
 __all__ = ["HITS_STILL", "Observed", "Stage", "Track", "birth"]
@@ -33,6 +34,8 @@ LOOKS_SURE = 4
 # sides) is this much higher than wide.
 WHOLE_MARGIN = 0.01
 UPRIGHT = 1.3
+# From this confidence on a posture is part of what is told of a person.
+POSTURE_SURE = 0.6
 # Who fills the frame from top to bottom is seen whole.
 WHOLE_HEIGHT = 0.85
 
@@ -67,7 +70,7 @@ class Stage(Enum):
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """One instance over time. Only the tracker writes it; others read.
+    """One instance over time. Only the tracker (and the pose stage, its ``body``) writes it; others read.
 
     Attributes:
         id: 0 while tentative.
@@ -80,6 +83,8 @@ class Track:
         disturbed: pixels changed at its place while it was not seen.
         hole: share of its place, 0..1, that differs from the background while it is not seen.
         roams: it has gone some way by itself.
+        lingers: last time that it was taken to be there because it fills the frame and its pixels changed.
+        body: how the person held the body over the last seconds; empty for what is no person.
     """
 
     box: Box
@@ -106,11 +111,18 @@ class Track:
     confirmed: float = 0.0
     trail: deque[tuple[float, Box]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     twin_since: float | None = None
+    lingers: float = -1.0
+    body: Body = field(default_factory=Body)
 
     @property
     def label(self) -> str:
         """What it is by vote; ``object`` where that is open."""
-        return self.vote.result(roams=self.roams)[0]
+        return self._named()[0]
+
+    def _named(self) -> tuple[str, float]:
+        label, share = self.vote.result(roams=self.roams)
+        # A laptop stands on something: a screen that hangs into the picture from above is on a wall.
+        return ("tv" if label == "screen" and self.box[1] <= WHOLE_MARGIN else label), share
 
     @property
     def outside(self) -> bool:
@@ -120,7 +132,7 @@ class Track:
 
     def instance(self) -> Instance:
         """The track as a value."""
-        label, share = self.vote.result(roams=self.roams)
+        label, share = self._named()
         return Instance(
             self.id,
             label,
@@ -130,8 +142,13 @@ class Track:
             self.born,
             self.trail[-1][0],
             attributes=self._attributes(label),
+            posture=self._posture(label),
             visible=self.stage is Stage.ACTIVE,
         )
+
+    def _posture(self, label: str) -> str:
+        word, sure = self.body.posture(self.moved)
+        return word.value if label == "person" and sure >= POSTURE_SURE else ""
 
     def _attributes(self, label: str) -> tuple[str, ...]:
         return attributes(label, self.dress) if self.dress is not None and self.whole >= LOOKS_SURE else ()
@@ -172,6 +189,12 @@ class Track:
         self.motion = 0.0
         self.moved = pts
         self.trail.append((pts, self.box))
+
+    def linger(self, pts: float) -> None:
+        """It fills the frame and stirs, but was not recognised: it is where it was."""
+        self.box = self.trail[-1][1]
+        self.velocity = (0.0, 0.0)
+        self.moved = self.lingers = pts
 
     def move(self, box: Box, pts: float) -> None:
         """Blend a measured box into the track's place and velocity."""

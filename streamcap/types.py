@@ -19,10 +19,12 @@ __all__ = [
     "Caption",
     "CaptionKind",
     "CaptionStatus",
+    "Condition",
     "Detections",
     "Event",
     "Fact",
     "Frame",
+    "Health",
     "Instance",
     "KeyFrame",
     "Notice",
@@ -31,6 +33,7 @@ __all__ = [
     "Side",
     "Skill",
     "SourceInfo",
+    "Trouble",
     "Window",
 ]
 
@@ -96,6 +99,7 @@ class Frame:
         pts: media seconds from the start of the stream, strictly increasing.
         captured_at: wall time of capture in Unix seconds, as near to the glass as the source knows.
         image: (height, width, 3) uint8 RGB, read-only.
+        connection: counts up each time that the source was lost: what lies between two connections was not seen.
     """
 
     stream: str
@@ -103,6 +107,7 @@ class Frame:
     pts: float
     captured_at: float
     image: NDArray[np.uint8]
+    connection: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +241,49 @@ class KeyFrame:
     jpeg: bytes | None = None
 
 
+class Condition(StrEnum):
+    """What may be wrong with the picture itself."""
+
+    FREEZE = "freeze"  # the same picture over and over from a source that never repeats one
+    BLACK = "black"
+    BLANK = "blank"  # one colour all over, as a generator sends it in place of a picture
+    DARK = "dark"  # under-exposed
+    BRIGHT = "bright"  # over-exposed
+    BLUR = "blur"  # out of focus, against the stream's own normal
+    BLOCKED = "blocked"  # something covers the lens
+    MOVED = "moved"  # a fixed camera looks elsewhere than before; of one moment
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that is wrong with the picture.
+
+    Attributes:
+        since: media seconds.
+        confidence: 0..1.
+    """
+
+    what: Condition
+    since: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the picture is fit to be described.
+
+    Attributes:
+        troubles: what holds now.
+        began, ended: what this frame made sure of; ``moved`` is only ever in ``began``.
+        sharpness: fine structure as a share of this view's normal; 1 where that is not known yet.
+    """
+
+    troubles: tuple[Trouble, ...] = ()
+    began: tuple[Trouble, ...] = ()
+    ended: tuple[Trouble, ...] = ()
+    sharpness: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What perception tells of one frame.
@@ -248,6 +296,7 @@ class Observation:
         facts: what this frame made sure.
         instances: all that are known, visible or not.
         key_frame: the frame, made small, where it is kept; at most one in two seconds.
+        health: what is wrong with the picture itself.
     """
 
     pts: float
@@ -258,6 +307,7 @@ class Observation:
     facts: tuple[Fact, ...]
     instances: tuple[Instance, ...]
     key_frame: KeyFrame | None = None
+    health: Health = field(default_factory=Health)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +319,7 @@ class Window:
         start, end: media seconds that its facts speak about.
         scene_start: true where the scene begins here (start, cut, long silence): asks for a full caption.
         key_frames: kept frames of the span, oldest first, at most 8.
-        previous: text of the last final caption, empty at the start.
+        said: texts of the final captions of the half minute before, oldest first; at least of the newest one.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
     """
 
@@ -282,7 +332,12 @@ class Window:
     instances: tuple[Instance, ...]
     key_frames: tuple[KeyFrame, ...] = ()
     scene_start: bool = False
-    previous: str = ""
+    said: tuple[str, ...] = ()
+
+    @property
+    def previous(self) -> str:
+        """Text of the last final caption, empty at the start."""
+        return self.said[-1] if self.said else ""
 
 
 @dataclass(frozen=True, slots=True)

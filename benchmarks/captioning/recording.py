@@ -39,7 +39,18 @@ PACKAGE = Path(__file__).resolve().parents[2] / "streamcap"
 AFTER_PERCEPTION = (
     *("language", "captioners", "cli", "server", "hub", "journal", "wire", "sources"),
     *("calibration.py", "captions.py", "pipeline.py", "manager.py", "client.py", "runs.py", "scan.py", "tokens.py"),
-    *("subtitles.py", "subtitles_live.py", "config.py", "memory.py", "metrics.py", "flow.py"),
+    *(
+        "saliency.py",
+        "shedding.py",
+        "standing.py",
+        "frames",
+        "subtitles.py",
+        "subtitles_live.py",
+        "config.py",
+        "memory.py",
+        "metrics.py",
+        "flow.py",
+    ),
 )
 PICTURE_WIDTH = 400  # pixels; enough to see by whom a caption is meant
 PICTURE_QUALITY = 62
@@ -120,6 +131,14 @@ class _Recorder:
     def memory(self) -> Sized:
         return self._inner.memory
 
+    @property
+    def frugal(self) -> bool:
+        return self._inner.frugal
+
+    @frugal.setter
+    def frugal(self, frugal: bool) -> None:
+        self._inner.frugal = frugal
+
     def observe(self, frame: Frame, /) -> Observation:
         seen = self._inner.observe(frame)
         self.seen.append(replace(seen, key_frame=None))
@@ -137,6 +156,7 @@ class _Replay:
     def __init__(self, seen: Sequence[Observation], refit: Refit) -> None:
         self._seen = iter(seen)
         self._refit = refit
+        self.frugal = False
 
     @property
     def memory(self) -> Sized:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from streamcap.captioners.base import Captioner
 from streamcap.captioners.grounded import GroundedCaptioner
-from streamcap.config import CaptionerName
+from streamcap.config import CaptionerName, Profile, StreamSettings
 
 __all__ = ["Captioner", "GroundedCaptioner", "captioner_for"]
 
 
-def captioner_for(name: CaptionerName) -> Captioner:
-    """The captioner of a name. Further ones are imported here, late, when they are asked for."""
-    match name:
+def captioner_for(settings: StreamSettings) -> Captioner:
+    """The captioner that a stream's settings name. Further ones are imported here, late, when they are asked for."""
+    match settings.captioner:
         case CaptionerName.GROUNDED:
-            return GroundedCaptioner()
+            return GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)

@@ -11,9 +11,16 @@ __all__ = ["GroundedCaptioner"]
 
 
 class GroundedCaptioner:
-    """Facts to sentences. Needs no model; also makes the draft that other captioners refine."""
+    """Facts to sentences. Needs no model; also makes the draft that other captioners refine.
+
+    Args:
+        smooth: longer sentences, for a listener; else one idea each, for a guard.
+    """
 
     name = "grounded"
+
+    def __init__(self, *, smooth: bool = False) -> None:
+        self._smooth = smooth
 
     def draft(self, window: Window) -> Description:
         """What can be said of an open window; of a scene in which nothing is found yet, nothing."""
@@ -23,9 +30,10 @@ class GroundedCaptioner:
     def whole(self, window: Window) -> Description:
         """What there is to say of a closed window."""
         if not window.scene_start:
-            return describe_change(window.facts, window.instances)
+            return describe_change(window.facts, window.instances, said=window.said, smooth=self._smooth)
         scene = describe_scene(window.instances, window.facts)
-        change = describe_change([f for f in window.facts if f.what != "cut"], window.instances)
+        happened = [fact for fact in window.facts if fact.what != "cut"]
+        change = describe_change(happened, window.instances, said=window.said, smooth=self._smooth)
         if not change.text:
             return scene
         return Description(

@@ -14,11 +14,22 @@ from streamcap.facts.motion import Motion
 from streamcap.facts.posture import Posture
 from streamcap.facts.presence import Presence
 from streamcap.facts.scene import SALIENCY, Rule, Scene
+from streamcap.facts.vehicles import Boarding, Driving, OwnDrive, Riding
 from streamcap.types import Fact
 
 __all__ = ["RULES", "SALIENCY", "FactEngine", "Rule", "Scene"]
 
-RULES: tuple[Callable[[], Rule], ...] = (Presence, Motion, Posture, Groups, Lens)
+RULES: tuple[Callable[[], Rule], ...] = (
+    Presence,
+    Motion,
+    Posture,
+    Groups,
+    Driving,
+    Riding,
+    Boarding,
+    OwnDrive,
+    Lens,
+)
 
 
 class FactEngine:

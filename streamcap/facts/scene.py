@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamcap.camera import CameraReading
 from streamcap.geometry import area
 from streamcap.instances import Track, TrackerUpdate
 from streamcap.labels import MOVERS
-from streamcap.types import Fact, Skill
+from streamcap.types import Fact, Health, Skill
 
 __all__ = ["SALIENCY", "Rule", "Scene", "about", "moves_by_itself"]
 
@@ -23,6 +23,9 @@ SALIENCY = {
     "enter": 0.7, "leave": 0.65, "appear": 0.55, "disappear": 0.45, "empty": 0.4, "stop": 0.35, "start": 0.35,
     "cut": 0.9, "pan": 0.45, "tilt": 0.45, "zoom": 0.45, "shake": 0.35, "light": 0.75,
     "fall": 1.0, "lie": 0.8, "meet": 0.7,
+    "drive_through": 0.55, "park": 0.5, "ride": 0.6, "get_in": 0.65, "get_out": 0.65,
+    "freeze": 0.85, "unfreeze": 0.5, "black": 0.9, "blur": 0.8, "blocked": 0.9, "moved": 0.9, "exposure": 0.5,
+    "clear": 0.5,
 }  # fmt: skip
 
 
@@ -37,6 +40,8 @@ class Scene:
         camera: what the camera did.
         lost: tracks that are out of sight but not given up.
         aspect: width of the frame by its height.
+        driving: the camera itself travels forward.
+        health: what is wrong with the picture itself.
     """
 
     pts: float
@@ -45,6 +50,8 @@ class Scene:
     camera: CameraReading
     lost: tuple[Track, ...] = ()
     aspect: float = 4 / 3
+    driving: bool = False
+    health: Health = field(default_factory=Health)
 
     @property
     def settling(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import Formatter
 
-__all__ = ["ARRIVALS", "DEPARTURES", "MUTUAL", "SCENE", "SUMMARY", "SUMMARY_SCENE", "VERBS", "phrase"]
+__all__ = ["ARRIVALS", "DEPARTURES", "MUTUAL", "SCENE", "SUMMARY", "SUMMARY_SCENE", "SYNONYMS", "VERBS", "phrase"]
 
 ARRIVALS = ("enter", "appear")
 DEPARTURES = ("leave", "disappear")
@@ -14,9 +14,11 @@ DEPARTURES = ("leave", "disappear")
 MUTUAL = ("meet",)
 
 # From the most telling on; the first of which all fields are known is said. Fields: {where} a place or side, {at} and
-# {out} the same with its preposition, {object} a thing with its article, {to} who or what it is done to.
+# {out} the same with its preposition, {way} a side as a direction, {object}, {vehicle} and {along} a thing with its
+# article, {in} a vehicle that was there before, {to} who or what it is done to.
 VERBS: Mapping[str, tuple[str, ...]] = {
     "enter": ("enter from the {where}", "enter"),
+    "come_back": ("come back from the {where}", "come back"),
     "leave": ("leave {out}", "leave"),
     "appear": ("appear {at}", "appear"),
     "disappear": ("disappear from view {at}", "disappear from view"),
@@ -25,6 +27,20 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "meet": ("meet {at}", "meet"),
     "fall": ("fall to the floor",),
     "lie": ("lie on the floor",),
+    "drive_through": ("drive along {along}", "drive {way}", "drive through"),
+    "park": ("park {at}", "park"),
+    "ride": ("ride {vehicle}", "ride past"),
+    "get_in": ("get into {in}", "get into a vehicle"),
+    "get_out": ("get out of {in}", "get out of a vehicle"),
+}
+
+# Other words for what happens so often that it would read alike; fields as above.
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "enter": ("come in from the {where}", "arrive from the {where}", "come into view from the {where}"),
+    "leave": ("go out {out}", "exit {out}", "go out of view {out}"),
+    "appear": ("come into view {at}", "show up {at}"),
+    "stop": ("come to a stop {at}", "halt {at}"),
+    "start": ("set off {at}", "begin to move {at}"),
 }
 
 # Of the scene and the camera, by the fact's ``where``.
@@ -36,12 +52,24 @@ SCENE: Mapping[str, Mapping[str, str]] = {
     "zoom": {"in": "the camera zooms in", "out": "the camera zooms out"},
     "shake": {"": "the camera shakes"},
     "light": {"on": "the lights come on", "off": "the lights go out"},
+    "freeze": {"": "the picture freezes"},
+    "unfreeze": {"": "the picture is live again"},
+    "black": {"": "the picture goes black", "blank": "the picture goes blank"},
+    "exposure": {"dark": "the picture is too dark", "bright": "the picture is too bright"},
+    "blur": {"": "the picture is out of focus"},
+    "blocked": {"": "something blocks the camera's view"},
+    "moved": {"": "the camera now looks elsewhere"},
+    "clear": {"": "the picture is clear again"},
 }
 
 # What a summary counts, most telling first.
 SUMMARY: Mapping[str, str] = {
     "fall": "fall to the floor",
     "lie": "lie on the floor",
+    "get_in": "get into a vehicle",
+    "get_out": "get out of a vehicle",
+    "park": "park",
+    "ride": "ride past",
     "meet": "meet",
     "enter": "enter",
     "leave": "leave",
@@ -58,15 +86,22 @@ SUMMARY_SCENE: Mapping[str, str] = {
 }
 
 
-def phrase(what: str, known: Mapping[str, str]) -> str:
+def phrase(what: str, known: Mapping[str, str], manner: int = 0) -> str:
     """The first phrase of a kind of fact whose fields are all known, filled in.
 
     Args:
         what: the kind; one without an entry is said by its own name.
         known: values of the fields; an empty one is not known.
+        manner: 0 for the usual words; 1, 2 … for synonyms where there are any.
     """
+    others = [template for template in SYNONYMS.get(what, ()) if _is_complete(template, known)]
+    if manner and others:
+        return others[(manner - 1) % len(others)].format_map(known)
     for template in VERBS.get(what, ()):
-        fields = {name for _, name, _, _ in Formatter().parse(template) if name}
-        if all(known.get(name) for name in fields):
+        if _is_complete(template, known):
             return template.format_map(known)
     return what.replace("_", " ")
+
+
+def _is_complete(template: str, known: Mapping[str, str]) -> bool:
+    return all(known.get(name) for _, name, _, _ in Formatter().parse(template) if name)

@@ -6,7 +6,19 @@ from collections.abc import Sequence
 
 import inflect
 
-__all__ = ["at", "conjugated", "listing", "noun", "number", "plural", "sentence", "times", "with_article"]
+__all__ = [
+    "at",
+    "conjugated",
+    "joined",
+    "listing",
+    "noun",
+    "number",
+    "ordinal",
+    "plural",
+    "sentence",
+    "times",
+    "with_article",
+]
 
 _words = inflect.engine()
 
@@ -35,6 +47,11 @@ def number(count: int) -> str:
     return str(_words.number_to_words(str(count))) if count <= 12 else str(count)
 
 
+def ordinal(count: int) -> str:
+    """``first``, ``second``, ``third`` …"""
+    return str(_words.number_to_words(str(_words.ordinal(str(count)))))
+
+
 def times(count: int) -> str:
     """``once``, ``twice``, ``three times``."""
     return {1: "once", 2: "twice"}.get(count, f"{number(count)} times")
@@ -43,6 +60,11 @@ def times(count: int) -> str:
 def listing(parts: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return str(_words.join(list(parts), final_sep="")) if parts else ""
+
+
+def joined(clauses: Sequence[str]) -> str:
+    """Clauses as one: ``a car enters, and a person leaves``."""
+    return ", and ".join(clauses)
 
 
 def sentence(clause: str) -> str:

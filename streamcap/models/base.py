@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.types import Detections
+from streamcap.types import Box, Detections
 
-__all__ = ["Detector", "Encoder", "Image"]
+__all__ = ["Detector", "Encoder", "Image", "PoseEstimator"]
 
 Image = NDArray[np.uint8]
 
@@ -55,6 +55,27 @@ class Encoder(Protocol):
 
         Returns:
             (n, dim) float32, each row of unit length.
+
+        Raises:
+            ModelError: the runtime failed.
+        """
+        ...
+
+
+class PoseEstimator(Protocol):
+    """Finds the joints of a person. Thread safe; blocking, so it is called from a worker thread."""
+
+    def estimate(self, image: Image, box: Box) -> NDArray[np.float32]:
+        """Find the joints of the person at ``box``.
+
+        Args:
+            image: (height, width, 3) uint8 RGB of any size.
+            box: the person, in 0..1 of the picture; it may reach beyond the border.
+
+        Returns:
+            (17, 3) float32 in COCO's order (see ``streamcap.pose.Joint``): x and y in 0..1 of the picture (outside of
+            that for a joint held to lie beyond the border), score 0..1. A joint that is hidden is guessed, with a low
+            score.
 
         Raises:
             ModelError: the runtime failed.

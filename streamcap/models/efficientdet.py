@@ -6,28 +6,19 @@ three scales an octave, aspects 1, 2 and 1/2, anchor scale 4.
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-import tempfile
-import threading
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.errors import ModelError, ModelLoadError
+from streamcap.errors import ModelLoadError
 from streamcap.models.base import Image
+from streamcap.models.litert import Network
 from streamcap.types import Detections
 
 __all__ = ["EfficientDetLite0", "anchors", "decode"]
-
-_log = logging.getLogger(__name__)
 
 SIZE = 320
 LEVELS = range(3, 8)
@@ -75,22 +66,6 @@ def decode(raw: NDArray[np.float32], anchor: NDArray[np.float32]) -> NDArray[np.
     return np.clip(np.stack([cx - w, cy - h, cx + w, cy + h], 1), 0, 1).astype(np.float32)
 
 
-@contextmanager
-def _stderr_to_log() -> Iterator[None]:
-    """LiteRT writes a line of good news to file descriptor 2 and has no switch for it: keep it for the debug log."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            caught.seek(0)
-            _log.debug("LiteRT: %s", caught.read().decode(errors="replace").strip())
-
-
 class EfficientDetLite0:
     """The embedded default detector: 90 COCO classes, about 5 ms a picture on one core.
 
@@ -104,24 +79,14 @@ class EfficientDetLite0:
 
     def __init__(self, path: Path, *, interpreters: int = 2) -> None:
         try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise ModelLoadError("LiteRT is not installed", hint="pip install 'streamcap[cpu]'") from error
-        try:
             with zipfile.ZipFile(path) as tail:
                 self._labels = tuple(tail.read("labels.txt").decode().splitlines())
-            with _stderr_to_log():
-                pool = [Interpreter(str(path), num_threads=1) for _ in range(interpreters)]
-                for interpreter in pool:
-                    interpreter.allocate_tensors()
-        except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelLoadError(f"cannot load the detector {path.name}: {error}") from error
-        self._input: int = pool[0].get_input_details()[0]["index"]
-        outputs = {int(d["shape"][-1]): d["index"] for d in pool[0].get_output_details()}
+        self._network = Network(path, "the detector", interpreters=interpreters)
+        outputs = {shape[-1]: index for index, shape in self._network.outputs.items()}
         self._boxes, self._scores = outputs[4], outputs[90]
         self._anchors = anchors()
-        self._pool: list[Any] = pool
-        self._free = threading.Semaphore(interpreters)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -131,17 +96,7 @@ class EfficientDetLite0:
     def detect(self, image: Image, *, threshold: float) -> Detections:
         """See :class:`streamcap.models.base.Detector`."""
         picture, span = letterbox(image)
-        with self._free:
-            interpreter = self._pool.pop()
-            try:
-                interpreter.set_tensor(self._input, picture[None])
-                interpreter.invoke()
-                codes = interpreter.get_tensor(self._boxes)[0]
-                scores = interpreter.get_tensor(self._scores)[0]
-            except (RuntimeError, ValueError) as error:
-                raise ModelError(f"the detector failed: {error}") from error
-            finally:
-                self._pool.append(interpreter)
+        codes, scores = self._network.run(picture, self._boxes, self._scores)
         return self._select(codes, scores, threshold, span)
 
     def _select(

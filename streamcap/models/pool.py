@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 
-from streamcap.models.base import Detector, Encoder
+from streamcap.models.base import Detector, Encoder, PoseEstimator
 from streamcap.models.resolver import Progress, ensure
 
 __all__ = ["Models", "load_default"]
@@ -15,15 +15,18 @@ __all__ = ["Models", "load_default"]
 
 @dataclass(slots=True)
 class Models:
-    """Detector and encoder with their worker threads; a context manager that ends the threads.
+    """Detector, encoder and pose estimator with their worker threads; a context manager that ends the threads.
 
     Attributes:
-        workers: where crops are detected side by side and features computed.
+        encoder: None leaves the memory empty.
+        workers: where crops are detected side by side and features and poses computed.
+        pose: None leaves out what is told from how people hold themselves.
     """
 
     detector: Detector
     encoder: Encoder | None
     workers: Executor
+    pose: PoseEstimator | None = None
 
     def __enter__(self) -> Models:
         return self
@@ -43,9 +46,12 @@ def load_default(progress: Progress | None = None) -> Models:
     # Backends are imported late: `--help` must not wait for runtimes.
     from streamcap.models.clip import ClipEncoder
     from streamcap.models.efficientdet import EfficientDetLite0
+    from streamcap.models.movenet import MoveNetLightning
 
     detector_file = ensure("efficientdet-lite0", progress=progress)
     encoder_file = ensure("clip-vit-b16-int8", progress=progress)
+    pose_file = ensure("movenet-lightning", progress=progress)
     cores = max(1, min(os.cpu_count() or 1, 8))
     detector = EfficientDetLite0(detector_file, interpreters=cores)
-    return Models(detector, ClipEncoder(encoder_file), ThreadPoolExecutor(cores, "streamcap-model"))
+    pose = MoveNetLightning(pose_file, interpreters=cores)
+    return Models(detector, ClipEncoder(encoder_file), ThreadPoolExecutor(cores, "streamcap-model"), pose)

@@ -11,12 +11,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from streamcap import __version__
+from streamcap.frames import FrameStore, View
 from streamcap.hub import Hub
 from streamcap.journal import Journal, MemoryJournal, Searchable
 from streamcap.scan import Scan
 from streamcap.server.api.health import Health
 from streamcap.server.api.history import History
 from streamcap.server.api.models import StreamView
+from streamcap.server.api.pictures import Pictures
+from streamcap.server.api.session import SessionRoutes
 from streamcap.server.api.sse import EventStreams
 from streamcap.server.api.streams import StreamInfo, Streams
 from streamcap.server.api.subtitles import LiveSubtitles
@@ -26,6 +29,7 @@ from streamcap.server.metrics import Metrics, StageTimes
 from streamcap.server.problems import BodyLimit, install
 from streamcap.server.rules import access_of
 from streamcap.server.schema import asyncapi, docs_page, install_openapi
+from streamcap.server.sessions import Sessions
 
 __all__ = ["StreamInfo", "create_app"]
 
@@ -51,6 +55,9 @@ def create_app(
     settings: FeedSettings | None = None,
     control: StreamControl | None = None,
     stages: StageTimes | None = None,
+    view: Callable[[str], View | None] = lambda _: None,
+    frames: FrameStore | None = None,
+    sessions: Sessions | None = None,
 ) -> FastAPI:
     """The application that serves a hub.
 
@@ -58,6 +65,9 @@ def create_app(
         streams_info: called for each listing; streams that are not open in the hub are left out.
         control: what adds, changes and removes streams; None where they are fixed.
         stages: time per stage of a stream, for the metrics.
+        view: gives the newest frame of a stream, None where there is no such stream.
+        frames: the frames that captions point at.
+        sessions: of browsers; the guard before the application reads their cookies.
     """
     settings = settings or FeedSettings()
     app = FastAPI(
@@ -83,6 +93,8 @@ def create_app(
     LiveSubtitles(hub).mount(app)
     History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
     Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
+    Pictures(hub, view, frames, send_timeout_s=settings.send_timeout_s).mount(app)
+    SessionRoutes(sessions).mount(app)
     app.router.routes += [_index(streams), *_descriptions(app), *_sockets(FeedSockets(hub, settings))]
     return app
 

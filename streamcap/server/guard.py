@@ -27,7 +27,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamcap.config import LimitSettings, SecuritySettings
 from streamcap.server.limits import Buckets, client_key
 from streamcap.server.problems import problem
-from streamcap.server.rules import ACCESS, host_is_allowed, missing, need_of, origin_is_allowed
+from streamcap.server.rules import ACCESS, READING, host_is_allowed, missing, need_of, origin_is_allowed, origin_is_own
+from streamcap.server.sessions import Sessions, session_cookie
 from streamcap.tokens import Access, TokenGuard
 from streamcap.wire import SUBPROTOCOL, CloseCode, ErrorMessage, encode
 
@@ -40,7 +41,9 @@ AUTH_MAX_CHARS: Final = 1024  # of the first message, where that has to bring th
 _NOBODY: Final = Access(None, frozenset(), ())
 _BEARER: Final = {"www-authenticate": 'Bearer realm="streamcap"'}
 _INVALID: Final = {"www-authenticate": 'Bearer realm="streamcap", error="invalid_token"'}
-_CORS_HEADERS: Final = "authorization, content-type, last-event-id"
+_OWN_FETCHES: Final = frozenset({"same-origin", "none"})  # none: typed into the address bar
+_CORS_HEADERS: Final = "authorization, content-type, if-match, if-none-match, last-event-id"
+_CORS_EXPOSED: Final = "etag, link, location, retry-after, streamcap-captured-at, streamcap-time"
 _CORS_METHODS: Final = "GET, HEAD, POST, PATCH, PUT, DELETE"
 
 
@@ -70,6 +73,7 @@ class Guard:
         app: what it stands before. It finds what the client may do in ``access_of(scope)``.
         tokens: None for a server that asks for none.
         hosts: names by which clients may call the server; None for any.
+        sessions: of browsers, which bring a cookie where they cannot bring a token; None for none.
     """
 
     def __init__(
@@ -79,8 +83,10 @@ class Guard:
         security: SecuritySettings | None = None,
         *,
         hosts: tuple[str, ...] | None = (),
+        sessions: Sessions | None = None,
     ) -> None:
         self._app = app
+        self._sessions = sessions
         self._tokens = tokens or TokenGuard()
         security = security or SecuritySettings()
         self._origins, self._hosts = security.allowed_origins, hosts
@@ -125,6 +131,7 @@ class Guard:
             "access-control-allow-origin": origin,
             "access-control-allow-headers": _CORS_HEADERS,
             "access-control-allow-methods": _CORS_METHODS,
+            "access-control-expose-headers": _CORS_EXPOSED,
             "access-control-max-age": "600",
             "vary": "origin",
         }
@@ -166,7 +173,12 @@ class Guard:
             await self._app({**scope, ACCESS: access}, passage.receive_connect, passage.send_websocket)
 
     def _must_say_token(self, scope: Scope, headers: Headers) -> bool:
-        return self._tokens.required and need_of(scope) is not None and "authorization" not in headers
+        return (
+            self._tokens.required
+            and need_of(scope) is not None
+            and "authorization" not in headers
+            and self._session(scope, headers) is None
+        )
 
     async def _first_message(self, receive: Receive) -> str | None:
         """The token that a websocket brings as its first message: a browser cannot send a header with a websocket, and
@@ -214,6 +226,15 @@ class Guard:
             return _NOBODY
         if not self._tokens.required:
             return Access()
+        by_cookie = self._session(scope, headers) if secret is None and "authorization" not in headers else None
+        access = by_cookie or self._bearer(headers, secret)
+        if isinstance(access, Access) and (lacking := missing(need, access)):
+            words = 'Bearer realm="streamcap", error="insufficient_scope"'
+            words += f', scope="{need.scope}"' if need.scope is not None else ""
+            return _Refusal(HTTPStatus.FORBIDDEN, lacking, {"www-authenticate": words})
+        return access
+
+    def _bearer(self, headers: Headers, secret: str | None) -> Access | _Refusal:
         if secret is None:
             given = headers.getlist("authorization")
             if not given:
@@ -225,10 +246,17 @@ class Guard:
         if access is None:
             detail = "the token is not valid" if secret else "this server asks for a token, and none came"
             return _Refusal(HTTPStatus.UNAUTHORIZED, detail, _INVALID)
-        if lacking := missing(need, access):
-            words = f'Bearer realm="streamcap", error="insufficient_scope", scope="{need.scope}"'
-            return _Refusal(HTTPStatus.FORBIDDEN, lacking, {"www-authenticate": words})
         return access
+
+    def _session(self, scope: Scope, headers: Headers) -> Access | None:
+        """What a browser may do by its cookie, which it sends whichever page asks: so only this server's own may."""
+        if self._sessions is None or headers.get("sec-fetch-site", "same-origin") not in _OWN_FETCHES:
+            return None
+        origin = headers.get("origin")
+        reads = scope["type"] == "http" and scope["method"] in READING
+        if not (origin_is_own(origin, headers.get("host")) if origin is not None else reads):
+            return None
+        return self._sessions.check(session_cookie(headers))
 
     @staticmethod
     def _log(scope: Scope, refusal: _Refusal) -> None:

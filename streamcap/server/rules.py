@@ -18,7 +18,18 @@ from starlette.datastructures import QueryParams
 
 from streamcap.tokens import Access, Scope
 
-__all__ = ["ACCESS", "SIFTED", "Need", "access_of", "host_is_allowed", "missing", "need_of", "origin_is_allowed"]
+__all__ = [
+    "ACCESS",
+    "READING",
+    "SIFTED",
+    "Need",
+    "access_of",
+    "host_is_allowed",
+    "missing",
+    "need_of",
+    "origin_is_allowed",
+    "origin_is_own",
+]
 
 ACCESS: Final = "streamcap.access"  # key of the ASGI scope
 OPEN: Final = frozenset({"/healthz", "/readyz"})
@@ -34,11 +45,12 @@ class Need:
     """What a request needs.
 
     Attributes:
+        scope: None where any token will do.
         streams: what it is about; None for the server as a whole.
         sifted: a token for some streams is enough, as only those will show.
     """
 
-    scope: Scope
+    scope: Scope | None
     streams: tuple[str, ...] | None = None
     sifted: bool = False
 
@@ -50,10 +62,12 @@ def need_of(scope: Mapping[str, Any]) -> Need | None:
     if method in READING and path in OPEN:
         return None
     match path.split("/"):
-        case ["", "v1", "whip", stream, *_]:
+        case ["", "v1", "session"]:
+            return Need(None, ())  # whoever has a token may have its cookie
+        case ["", "v1", "streams", stream, "whip", *_]:
             return Need(Scope.PUBLISH, (stream,))
-        case ["", "v1", "whep", stream, *_]:
-            return Need(Scope.READ, (stream,))
+        case ["", "v1", "streams", stream, "whep", *_]:
+            return Need(Scope.READ, (stream,))  # what is written there is the reader's own connection
         case ["", "v1", "streams", stream, *_] if stream:
             return Need(Scope.READ if method in READING else Scope.ADMIN, (stream,))
     if method not in READING:
@@ -66,7 +80,7 @@ def need_of(scope: Mapping[str, Any]) -> Need | None:
 
 def missing(need: Need, access: Access) -> str:
     """Why an access is not enough, in words that tell nothing about the server; empty where it is."""
-    if not (need.scope in access.scopes or Scope.ADMIN in access.scopes):
+    if need.scope is not None and not (need.scope in access.scopes or Scope.ADMIN in access.scopes):
         return f"this token does not allow to {_VERBS[need.scope]}"
     if need.streams is None:
         return "" if access.everywhere or need.sifted else "this token is for some streams only, and this is about all"
@@ -106,8 +120,11 @@ def host_is_allowed(host: str | None, allowed: tuple[str, ...] | None) -> bool:
 
 def origin_is_allowed(origin: str | None, host: str | None, allowed: tuple[str, ...]) -> bool:
     """True for programs, which send no Origin, for the server's own pages, and for those that were allowed."""
-    if origin is None or "*" in allowed or origin in allowed:
-        return True
+    return origin is None or "*" in allowed or origin in allowed or origin_is_own(origin, host)
+
+
+def origin_is_own(origin: str, host: str | None) -> bool:
+    """True for a page of this server itself."""
     try:
         own = urlsplit(origin).netloc.lower()
     except ValueError:

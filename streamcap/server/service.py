@@ -9,6 +9,7 @@ from typing import Any
 
 from streamcap.config import Profile, Settings, is_loopback
 from streamcap.flow import SystemClock
+from streamcap.frames import FrameStore, MemoryFrames
 from streamcap.hub import Hub
 from streamcap.journal import Journal, MemoryJournal, Retention
 from streamcap.manager import Manager
@@ -18,6 +19,7 @@ from streamcap.server import serve as serve_app
 from streamcap.server.control import Control, admission
 from streamcap.server.registry import Registry
 from streamcap.server.run import bind, check_tls
+from streamcap.server.sessions import Sessions
 from streamcap.tokens import guard_for
 
 __all__ = ["Service", "running"]
@@ -78,11 +80,22 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         stack.push_async_callback(journal.close)
         clock = SystemClock()
         hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
-        manager = Manager(hub, models, clock)
+        frames = await _open_frames(settings)
+        stack.push_async_callback(frames.close)
+        manager = await stack.enter_async_context(Manager(hub, models, clock, frames, settings.load))
         fixed = [stream.id for stream in settings.streams]
         control = Control(manager, registry, fixed=fixed, admit=admission(security.sources))
-        app = create_app(hub, streams_info=lambda: _infos(manager), control=control, stages=manager.stages)
-        guard = Guard(app, tokens, security, hosts=_hosts(settings))
+        sessions = Sessions(tokens)
+        app = create_app(
+            hub,
+            streams_info=lambda: _infos(manager),
+            control=control,
+            stages=manager.stages,
+            view=manager.view,
+            frames=frames,
+            sessions=sessions,
+        )
+        guard = Guard(app, tokens, security, hosts=_hosts(settings), sessions=sessions)
         server: asyncio.Task[None] | None = None
         try:
             for stream in settings.streams:  # before it listens: a stream that is not open yet would be answered 4404
@@ -121,6 +134,15 @@ async def _open_journal(settings: Settings) -> Journal:
     return await SqliteJournal.open(settings.server.data, retention=retention)
 
 
+async def _open_frames(settings: Settings) -> FrameStore:
+    if settings.server.data is None or not settings.journal.frames_bytes:
+        return MemoryFrames()
+    from streamcap.frames.sqlite import SqliteFrames  # late: not every Python is built with SQLite
+
+    age_s = settings.journal.max_age_days * 24 * 3600
+    return await asyncio.to_thread(SqliteFrames, settings.server.data, size=settings.journal.frames_bytes, age_s=age_s)
+
+
 def _infos(manager: Manager) -> list[StreamInfo]:
     return [
         StreamInfo(
@@ -129,6 +151,8 @@ def _infos(manager: Manager) -> list[StreamInfo]:
             fps=info.fps,
             profile=Profile(info.profile),
             paused=info.paused,
+            target_fps=info.target_fps,
+            analysed_fps=info.analysed_fps,
             frames=info.frames,
             drops=info.dropped,
         )

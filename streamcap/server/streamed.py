@@ -34,7 +34,7 @@ class Streamed(Response):
 
     def __init__(
         self,
-        chunks: AsyncGenerator[str, None],
+        chunks: AsyncGenerator[str, None] | AsyncGenerator[bytes, None],
         *,
         media_type: str,
         send_timeout_s: float,
@@ -63,7 +63,7 @@ class Streamed(Response):
                     send, {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
                 )
                 async for chunk in chunks:
-                    body = chunk.encode(self.charset)
+                    body = chunk.encode(self.charset) if isinstance(chunk, str) else chunk
                     await self._put(send, {"type": "http.response.body", "body": body, "more_body": True})
                 await self._put(send, {"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:

@@ -1,6 +1,7 @@
 """Where a source is: a user's SOURCE string taken apart, without touching disk or network.
 
 clip.mp4, file:clip.mp4, clip.mp4?loop=1      a file, or a file played for ever as a live stream
+recordings/, recordings/?loop=1               a folder: its files one after the other
 http:// https:// rtsp:// rtsps:// rtmp:// …   a network stream; HLS is an http address of a playlist
 device:/dev/video0?size=1280x720&fps=30       a camera of this machine
 test:?seconds=60&fps=10                       the rendered test scene
@@ -15,16 +16,28 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from streamcap.errors import UsageError
 
-__all__ = ["NETWORK_SCHEMES", "Address", "Kind", "flag", "parse", "redact"]
+__all__ = ["NETWORK_SCHEMES", "TRANSPORTS", "Address", "Kind", "flag", "parse", "redact"]
 
 NETWORK_SCHEMES = frozenset({"http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "tcp", "udp"})
+# What streamcap itself understands behind the ? of a network address; all else belongs to the camera.
+_TLS_OPTIONS = frozenset({"tls_verify", "ca_file"})
+_NETWORK_OPTIONS: dict[str, frozenset[str]] = {
+    "rtsp": frozenset({"transport"}),
+    "rtsps": frozenset({"transport"}) | _TLS_OPTIONS,
+    "https": _TLS_OPTIONS,
+    "rtmps": _TLS_OPTIONS,
+    "rtmp": frozenset({"listen"}),
+    "srt": frozenset({"mode", "latency", "passphrase", "pbkeylen", "streamid", "transtype"}),
+}
+TRANSPORTS = ("auto", "tcp", "udp")
 _POSSIBLE = (
-    "a file, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, device:/dev/video0 or test:"
+    "a file or folder, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, "
+    "device:/dev/video0 or test:"
 )
 # Two letters at least: one letter is a Windows drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SECRET = re.compile(
-    r"([?&;](?:[\w.-]*(?:token|secret|passw|passphrase|signature|credential|api[_-]?key)[\w.-]*"
+    r"([?&;](?:[\w.-]*(?:token|secret|passw|passphrase|streamid|signature|credential|api[_-]?key)[\w.-]*"
     r"|pass|pwd|key|sig|auth|user|username|login|usr)=)[^&;#\s]*",
     re.IGNORECASE,
 )
@@ -49,7 +62,7 @@ class Address:
         scheme: ``file``, ``rtsp`` … in lower case.
         target: path of a file or device, whole URL of a network stream, empty for the test scene.
         shown: the address as a user may see it: credentials removed.
-        query: options that are streamcap's own (never the query of a network address).
+        query: options that are streamcap's own; of a network address they are taken out of ``target``.
         loop: true for a file that is played for ever.
     """
 
@@ -73,9 +86,7 @@ def parse(uri: str) -> Address:
     scheme = match.group(1).lower() if match else "file"
     shown = redact(uri)
     if scheme in NETWORK_SCHEMES:
-        if not _host_of(uri) and scheme != "udp":
-            raise UsageError(f"{shown} names no host", hint=f"write {scheme}://HOST/PATH")
-        return Address(Kind.NETWORK, scheme, uri, shown)
+        return _network(uri, scheme, shown)
     if scheme == "file":
         return _file(uri, shown, explicit=match is not None)
     if scheme == "device":
@@ -106,6 +117,37 @@ def redact(uri: str) -> str:
     elif authority.rpartition("@")[0]:
         rest = authority.rpartition("@")[2] + slash + path
     return _SECRET.sub(r"\1***", head + mark + rest)
+
+
+def _network(uri: str, scheme: str, shown: str) -> Address:
+    if not _host_of(uri) and scheme not in {"udp", "srt"}:
+        raise UsageError(f"{shown} names no host", hint=f"write {scheme}://HOST/PATH")
+    head, mark, query = uri.rpartition("?")
+    known = _NETWORK_OPTIONS.get(scheme, frozenset())
+    parts = query.split("&") if mark else []
+    own = [part for part in parts if part.partition("=")[0] in known]
+    if not own:
+        return Address(Kind.NETWORK, scheme, uri, shown)
+    options = dict(parse_qsl("&".join(own), keep_blank_values=True))
+    _check_network_options(options)
+    rest = "&".join(part for part in parts if part not in own)
+    return Address(Kind.NETWORK, scheme, f"{head}?{rest}" if rest else head, shown, options)
+
+
+def _check_network_options(options: dict[str, str]) -> None:
+    if options.get("transport", "auto") not in TRANSPORTS:
+        raise UsageError(f"transport={options['transport']} is not known", hint=f"one of {', '.join(TRANSPORTS)}")
+    if options.get("ca_file") == "":
+        raise UsageError("ca_file= names no file", hint="give the PEM file of who signed the camera's certificate")
+    if options.get("mode", "caller") not in {"caller", "listener"}:
+        raise UsageError(f"mode={options['mode']} is not known", hint="caller or listener")
+    for name in ("latency", "pbkeylen"):
+        if not options.get(name, "0").isdecimal():
+            raise UsageError(
+                f"{name}={options[name]} is no whole number", hint="latency=120 (milliseconds), pbkeylen=16"
+            )
+    for name in ("tls_verify", "listen"):
+        flag(options.get(name, "0"), name)
 
 
 def _host_of(uri: str) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import av
+import certifi
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from streamcap.errors import NoVideo, SourceError, SourceUnreadable, UsageError
-from streamcap.sources.address import Address, Kind
+from streamcap.sources.address import Address, Kind, flag
 from streamcap.sources.av_errors import check_file, explain
+from streamcap.sources.srt import SrtReader
 
 __all__ = ["open_container", "pick_video"]
 
@@ -21,10 +25,16 @@ __all__ = ["open_container", "pick_video"]
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 # "tty" takes any text file for a film drawn in letters.
 _NOT_VIDEO = frozenset({"tty"})
+_UDP_BUFFER = str(4 << 20)  # bytes of the socket: a key frame of 4K video arrives at once; the kernel may give less
 
 
-def open_container(address: Address, *, open_timeout: float, read_timeout: float) -> InputContainer:
+def open_container(
+    address: Address, *, open_timeout: float, read_timeout: float, reader: SrtReader | None = None
+) -> InputContainer:
     """Open what an address names.
+
+    Args:
+        reader: where an ``srt`` address is read from, whose timeouts are its own.
 
     libav's own log stays silent, which is PyAV's default: it may quote addresses with their passwords, and with
     frame threads it can wait for the interpreter lock of a thread that waits for libav.
@@ -32,7 +42,8 @@ def open_container(address: Address, *, open_timeout: float, read_timeout: float
     Raises:
         SourceError: one of the named ones, with a hint.
     """
-    name, form = address.target, None
+    name: str | SrtReader = address.target
+    form = None
     if address.kind is Kind.FILE:
         check_file(address)
         name = f"file:{address.target}"  # else a colon in the name would make a protocol of what is before it
@@ -40,6 +51,8 @@ def open_container(address: Address, *, open_timeout: float, read_timeout: float
         if not sys.platform.startswith("linux"):
             raise UsageError("cameras by device: work on Linux only", hint="use the camera's rtsp address")
         form = "v4l2"
+    elif reader is not None:
+        name, form = reader, "mpegts"
     begun = time.monotonic()
     try:
         container: InputContainer = av.open(
@@ -92,16 +105,45 @@ def _no_decoder(address: Address) -> SourceError:
 
 
 def _options(address: Address, read_timeout: float) -> dict[str, str]:
-    micros = str(int(read_timeout * 1e6))
-    # Measuring the rate of a network stream would hold the first picture back until some thirty more have come.
-    network = {"rw_timeout": micros, "fpsprobesize": "0"}
-    if address.scheme in {"rtsp", "rtsps"}:
-        return network | {"timeout": micros, "rtsp_transport": "tcp", "allowed_media_types": "video"}
-    if address.scheme in {"http", "https"}:
-        return network | {"reconnect": "1", "reconnect_delay_max": "2"}
-    if address.scheme == "udp":
-        return network | {"timeout": micros, "overrun_nonfatal": "1"}
     if address.kind is Kind.DEVICE:
         names = {"size": "video_size", "fps": "framerate", "format": "input_format"}
         return {names[key]: value for key, value in address.query.items()}
-    return network if address.kind is Kind.NETWORK else {}
+    if address.kind is not Kind.NETWORK:
+        return {}
+    micros = str(int(read_timeout * 1e6))
+    # Measuring the rate of a network stream would hold the first picture back until some thirty more have come.
+    options = {"rw_timeout": micros, "fpsprobesize": "0"} | _tls(address)
+    if address.scheme in {"rtsp", "rtsps"}:
+        options |= {"timeout": micros, "allowed_media_types": "video"} | _transport(address.query.get("transport"))
+    elif address.scheme in {"http", "https"}:
+        options |= {"reconnect": "1", "reconnect_delay_max": "2"}
+    elif address.scheme == "udp":
+        options |= {"timeout": micros, "overrun_nonfatal": "1", "buffer_size": _UDP_BUFFER}
+    elif address.scheme in {"rtmp", "rtmps"}:
+        # FLV says late which streams it holds: libav would look for sound for a minute and a half.
+        options |= {"rtmp_live": "live", "analyzeduration": "2000000"}
+        if flag(address.query.get("listen", "0"), "listen"):
+            options["listen"] = "1"
+    return options
+
+
+def _transport(wanted: str | None) -> dict[str, str]:
+    """TCP loses no packets and passes firewalls; a server that cannot (461) is asked for UDP on the same connection."""
+    if wanted == "udp":
+        return {"rtsp_transport": "udp", "buffer_size": _UDP_BUFFER}
+    return {"rtsp_transport": "tcp"} if wanted == "tcp" else {"rtsp_flags": "prefer_tcp", "buffer_size": _UDP_BUFFER}
+
+
+def _tls(address: Address) -> dict[str, str]:
+    """Certificates are checked unless the address says otherwise: it holds the password that would be given away."""
+    if address.scheme not in {"https", "rtsps", "rtmps"}:
+        return {}
+    if not flag(address.query.get("tls_verify", "1"), "tls_verify"):
+        return {"tls_verify": "0"}
+    return {"tls_verify": "1", "ca_file": address.query.get("ca_file") or _system_certificates()}
+
+
+def _system_certificates() -> str:
+    # The wheel's TLS library was built elsewhere and looks in that machine's places.
+    found = ssl.get_default_verify_paths().cafile
+    return found if found and Path(found).exists() else certifi.where()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import struct
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -24,6 +25,7 @@ from streamcap.sources.av_picture import Converter
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
+from streamcap.sources.srt import SrtReader
 from streamcap.sources.timeline import Timeline
 from streamcap.types import NoticeKind, SourceInfo
 
@@ -40,6 +42,7 @@ _SEEK_UNSURE = 120.0  # … where a seek may land in the wrong place, because ti
 _RATE_MAX = 240.0  # pictures a second; more is a time base that was taken for a rate
 _THREADS_LIVE = 2  # by slices: frame threads would hold each picture back until the next ones come
 _THREADS_FILE = 4  # by frames, which cost memory each; more does not pay beside the rest of the pipeline
+_REPORT = struct.Struct("=qi")  # libav's AVProducerReferenceTime: Unix microseconds, flags
 _DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
@@ -68,6 +71,8 @@ class AvSession(Session):
         self._start = start
         self._converter = Converter(options.max_side)
         self._progress = options.clock.monotonic()  # when a picture was decoded last
+        self._reader: SrtReader | None = None
+        self._sender: float | None = None  # Unix seconds of the sender's clock at time stamp 0
         self._open()
         try:
             self._prepare()
@@ -78,6 +83,11 @@ class AvSession(Session):
     def close(self) -> None:
         """Close the container, and with it socket or file."""
         self._container.close()
+        self._close_reader()
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
 
     def pictures(self) -> Generator[Picture, None, None]:
         """Pictures from the first wanted one on (or from the key frame before it)."""
@@ -92,20 +102,27 @@ class AvSession(Session):
             if frame.is_corrupt and stamp.time >= self._start:
                 self._reporter.damage(stamp.time, pictures=1)
             convert = partial(self._converter.image, frame)
-            yield Picture(stamp.time, (frame.width, frame.height), convert, arrived if self._live else None)
+            size = (frame.width, frame.height)
+            yield Picture(stamp.time, size, convert, arrived if self._live else None, self._sent(frame))
         self._check_length()
 
     # ---- opening
 
     def _open(self) -> None:
         options = self._options
-        self._container = open_container(
-            self._address, open_timeout=options.open_timeout, read_timeout=options.read_timeout
-        )
+        timeouts = {"open_timeout": options.open_timeout, "read_timeout": options.read_timeout}
+        if self._address.scheme == "srt":
+            self._reader = SrtReader(self._address, self._stop, **timeouts)
+            self.delay = self._reader.delay
+        try:
+            self._container = open_container(self._address, reader=self._reader, **timeouts)
+        except BaseException:
+            self._close_reader()
+            raise
         try:
             self._stream = pick_video(self._container, self._address, options.max_side)
         except BaseException:
-            self._container.close()
+            self.close()
             raise
         flags = self._container.format.flags
         self._unsure = bool(flags & _TS_DISCONT)  # time stamps may jump
@@ -190,6 +207,17 @@ class AvSession(Session):
 
     # ---- reading
 
+    def _sent(self, frame: VideoFrame) -> float | None:
+        raw = _raw(frame)
+        return None if raw is None or self._sender is None else raw + self._sender
+
+    def _read_report(self, packet: Packet[VideoStream]) -> None:
+        """Learn from a sender report (RTCP) how time stamps and the sender's time of day belong together."""
+        if packet.pts is None or not packet.has_sidedata("prft"):
+            return
+        micros, _ = _REPORT.unpack_from(bytes(packet.get_sidedata("prft")))
+        self._sender = micros / 1e6 - float(packet.pts * packet.time_base)
+
     def _decode(self) -> Iterator[tuple[VideoFrame, float]]:
         """Decoded pictures, each with the clock time at which its data came in."""
         clock = self._options.clock
@@ -197,6 +225,8 @@ class AvSession(Session):
             arrived = clock.monotonic()
             if self._stop.is_set():
                 return
+            if self._live:
+                self._read_report(packet)
             try:
                 frames = packet.decode()
             except av.error.EOFError:

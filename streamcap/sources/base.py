@@ -16,19 +16,20 @@ import contextlib
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeVar
 
 from streamcap.errors import SourceClosed, SourceError, SourceTimeout, UsageError
 from streamcap.flow import Channel, ChannelClosed
+from streamcap.metrics import Stages
 from streamcap.sources.address import redact
 from streamcap.sources.backoff import Backoff
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
-from streamcap.sources.timeline import ArrivalFilter, Sampler
+from streamcap.sources.timeline import ArrivalFilter, Sampler, SenderClock
 from streamcap.types import Frame, Notice, NoticeKind, SourceInfo
 
 __all__ = ["Source", "SourceOptions"]
@@ -56,6 +57,7 @@ class Source(ABC):
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self.shown = redact(uri)
+        self.stages = Stages()  # of the decode thread: decode (every picture), convert (those that are taken)
         self._options = options
         self._clock = options.clock
         self._stop = threading.Event()
@@ -70,8 +72,10 @@ class Source(ABC):
         self._reporter.offset = options.origin
         self._sampler = Sampler(options.fps)
         self._arrivals = ArrivalFilter()
+        self._sender = SenderClock()
         self._backoff = Backoff(options.reconnect_first, options.reconnect_cap)
         self._decoded = 0
+        self._connection = 0
         self._offset = options.origin  # media time of the stream minus that of the session
         self._last: tuple[float, float] | None = None  # newest picture: media time, clock time of arrival
         self._fresh: After | None = After.END  # the next picture is a session's first; what led to the session
@@ -98,6 +102,19 @@ class Source(ABC):
     def decoded(self) -> int:
         """Pictures decoded so far, wanted or not."""
         return self._decoded
+
+    @property
+    def fps(self) -> float:
+        """Most pictures a second that are handed over. May be set at any time."""
+        return self._sampler.rate
+
+    @fps.setter
+    def fps(self, fps: float) -> None:
+        self._sampler.rate = fps
+
+    def newest(self, frame: Frame) -> Frame:
+        """The newest frame that waits, in place of one that was taken and is not used; see ``Channel.newest``."""
+        return frame if self._channel is None else self._channel.newest(frame)
 
     async def open(self) -> SourceInfo:
         """Connect and wait for the first picture.
@@ -241,7 +258,7 @@ class Source(ABC):
         lost = f"{self.shown} ended the stream"
         with contextlib.closing(session), contextlib.closing(session.pictures()) as pictures:
             try:
-                for picture in pictures:
+                while (picture := self._next(pictures)) is not None:
                     if not self._take(picture, session):
                         return None
             except SourceError as exc:
@@ -254,6 +271,10 @@ class Source(ABC):
         self._check_stop()
         self._reporter.offset = self._last[0] if self._last else self._offset
         return None if session.after is After.END else lost
+
+    def _next(self, pictures: Iterator[Picture]) -> Picture | None:
+        with self.stages("decode"):
+            return next(pictures, None)
 
     def _reconnect(self, reason: str) -> Session:
         at = self._last[0] if self._last else 0.0
@@ -280,16 +301,17 @@ class Source(ABC):
             self._resized(picture.size, picture.time)
         if since_first < (self._options.start or 0.0) or not self._sampler.take(time):
             return True
-        captured_at = self._captured_at(time, picture, paced=session.paced)
+        captured_at = self._captured_at(time, picture, session)
         try:
-            image = picture.convert()
+            with self.stages("convert"):
+                image = picture.convert()
         except DamagedPicture:
             self._reporter.damage(picture.time, pictures=1)
             return True
         image.flags.writeable = False
         if self._channel is None:  # closed while it was opening
             raise _Stopped
-        self._channel.put(Frame(self._options.stream, index, time, captured_at, image))
+        self._channel.put(Frame(self._options.stream, index, time, captured_at, image, self._connection))
         return True
 
     def _place(self, picture: Picture, session: Session) -> float:
@@ -309,14 +331,16 @@ class Source(ABC):
             return
         last, last_arrived = self._last
         step = 1.0 / session.info.fps if session.info.fps else 0.04
-        if after is After.LOOP:
-            self._reporter.muted = True  # the first pass has told everything there is to tell of the file
+        if after in (After.LOOP, After.NEXT):
+            # The first pass has told everything there is to tell of a file.
+            self._reporter.muted = self._reporter.muted or after is After.LOOP
             time = last + step
         else:
             time = last + max(step, arrived - last_arrived)
-            self._arrivals = ArrivalFilter()
+            self._arrivals, self._sender = ArrivalFilter(), SenderClock()
         self._offset = self._reporter.offset = time - session_time
         if after is After.RECONNECT:
+            self._connection += 1
             self._emit(NoticeKind.GAP, time, f"{time - last:.1f} s were not seen", start=last, end=time)
             self._emit(NoticeKind.CONNECTED, time, f"{self.shown} delivers pictures again")
 
@@ -326,17 +350,22 @@ class Source(ABC):
             self._reporter.say(NoticeKind.RESOLUTION, at, detail)
         self._size = size
 
-    def _captured_at(self, time: float, picture: Picture, *, paced: bool) -> float:
+    def _captured_at(self, time: float, picture: Picture, session: Session) -> float:
         """Wall time of capture; waits for it where playback is paced."""
         now = self._clock.monotonic()
-        if paced:
+        if session.paced:
             if self._anchor is None or now - time - self._anchor > _MOST_LAG:
                 self._anchor = now - time
             moment = self._anchor + time
             if moment > now:
                 self._sleep(moment - now)
         elif picture.arrived is not None:
-            moment = self._arrivals.captured(time, picture.arrived)
+            moment = self._arrivals.captured(time, picture.arrived) - session.delay
+            if picture.sent is not None:
+                arrived = self._clock.wall() - (self._clock.monotonic() - picture.arrived)
+                told = self._sender.captured(picture.sent, arrived)
+                if told is not None:
+                    return told
         else:
             moment = now
         return self._clock.wall() - (self._clock.monotonic() - moment)

@@ -26,6 +26,7 @@ class After(StrEnum):
 
     END = "end"  # nothing: the source is over
     LOOP = "loop"  # it is played again, without a seam
+    NEXT = "next"  # something else is played, without a seam
     RECONNECT = "reconnect"  # it was not meant to end: come back until it answers
 
 
@@ -39,12 +40,14 @@ class Picture:
         convert: makes the (height, width, 3) uint8 RGB image, upright, no side above the limit; called at most once,
             on the decode thread. Raises DamagedPicture.
         arrived: clock seconds at which its data came in, None where time waits for the reader.
+        sent: Unix seconds of its capture by the sender's clock, None where the sender does not tell.
     """
 
     time: float
     size: tuple[int, int]
     convert: Callable[[], NDArray[np.uint8]]
     arrived: float | None = None
+    sent: float | None = None
 
 
 class Session(ABC):
@@ -54,11 +57,13 @@ class Session(ABC):
         info: what is known now that it is open.
         paced: true where pictures are to be held back until their time has come.
         after: what follows the last picture.
+        delay: seconds that the transport holds everything back by design, before it arrives.
     """
 
     info: SourceInfo
     paced: bool = False
     after: After = After.END
+    delay: float = 0.0
 
     @abstractmethod
     def pictures(self) -> Generator[Picture, None, None]:

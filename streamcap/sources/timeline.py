@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["ArrivalFilter", "Sampler", "Stamp", "Timeline"]
+__all__ = ["ArrivalFilter", "Sampler", "SenderClock", "SlidingLeast", "Stamp", "Timeline"]
 
 _LEAST_STEP = 1e-6  # seconds; what "strictly increasing" means where stamps stand still
 _REORDER = 0.5  # seconds that a stamp may lie behind without being a jump: damaged or reordered pictures
@@ -13,6 +13,8 @@ _STUCK = 10  # stamps in a row that do not advance before they are held to be me
 _HEALS_WITHIN = 5  # pictures after a jump in which a return to the old stamps takes it back
 _CLOCK_SLACK = 2.0  # seconds by which stamps and clock may differ over a pause and still agree
 _ROLL_OVER_SLACK = 60.0  # seconds of missing media across which a roll-over is still recognised
+_CLOCKS_AGREE = 0.25  # seconds by which a camera's clock may be ahead of ours and still be set by the same time
+_LONGEST_DELAY = 2.0  # seconds from the glass to here, for the quickest picture of a minute; more is a wrong clock
 _LONGEST_INTERVAL = 2.0  # seconds; longer steps say nothing about the rate
 
 
@@ -160,6 +162,17 @@ class Sampler:
         self._due: float | None = None
         self._before = 0.0
 
+    @property
+    def rate(self) -> float:
+        """Pictures a second. May be set from another thread; it holds from the next picture that is taken on."""
+        return 1.0 / self._interval
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        if not rate > 0:
+            raise ValueError("rate must be above 0")
+        self._interval = 1.0 / rate
+
     def take(self, time: float) -> bool:
         """True where the picture at ``time`` (media seconds, increasing) is wanted."""
         due = time if self._due is None else self._due
@@ -169,6 +182,31 @@ class Sampler:
             return False
         self._due = (due if time < due + self._interval else time) + self._interval
         return True
+
+
+class SlidingLeast:
+    """The least value of the last ``window`` seconds, in O(1) a value on average.
+
+    Args:
+        window: seconds, > 0.
+    """
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._values: deque[tuple[float, float]] = deque()  # (when, value), values increasing
+
+    def add(self, when: float, value: float) -> float:
+        """Take in a value and return the least one now.
+
+        Args:
+            when: seconds, not decreasing from call to call.
+        """
+        while self._values and self._values[-1][1] >= value:
+            self._values.pop()
+        self._values.append((when, value))
+        while self._values[0][0] < when - self._window:
+            self._values.popleft()
+        return self._values[0][1]
 
 
 class ArrivalFilter:
@@ -183,8 +221,7 @@ class ArrivalFilter:
     """
 
     def __init__(self, window: float = 60.0) -> None:
-        self._window = window
-        self._least: deque[tuple[float, float]] = deque()  # (arrived, arrived - time), delays increasing
+        self._least = SlidingLeast(window)
 
     def captured(self, time: float, arrived: float) -> float:
         """Clock seconds of the capture: at most ``arrived``.
@@ -193,10 +230,28 @@ class ArrivalFilter:
             time: media seconds of the picture.
             arrived: clock seconds, not decreasing from call to call.
         """
-        delay = arrived - time
-        while self._least and self._least[-1][1] >= delay:
-            self._least.pop()
-        self._least.append((arrived, delay))
-        while self._least[0][0] < arrived - self._window:
-            self._least.popleft()
-        return min(arrived, time + self._least[0][1])
+        return min(arrived, time + self._least.add(arrived, arrived - time))
+
+
+class SenderClock:
+    """Believes the time of day that a camera gives with its pictures (RTCP sender reports), while that can be true.
+
+    A camera's clock may be hours off. So it is held against ours by the quickest picture of the last ``window``
+    seconds: that one cannot have come before it was taken, nor have taken longer than a camera and its network do.
+
+    Args:
+        window: seconds, > 0.
+    """
+
+    def __init__(self, window: float = 60.0) -> None:
+        self._least = SlidingLeast(window)
+
+    def captured(self, sent: float, arrived: float) -> float | None:
+        """Unix seconds of the capture, at most ``arrived``; None where the camera's clock cannot be right.
+
+        Args:
+            sent: Unix seconds by the camera's clock.
+            arrived: Unix seconds by ours, not decreasing from call to call.
+        """
+        least = self._least.add(arrived, arrived - sent)
+        return min(sent, arrived) if -_CLOCKS_AGREE <= least <= _LONGEST_DELAY else None

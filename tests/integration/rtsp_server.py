@@ -1,7 +1,7 @@
 """A real RTSP server for the tests. Run it with the system's Python, which carries GStreamer's bindings.
 
     /usr/bin/python3 rtsp_server.py --port 8554 --mount /cam [--clip FILE] [--width 320 --height 240 --fps 15]
-        [--user NAME --password WORD]
+        [--codec h264|h265|mjpeg] [--only tcp|udp] [--user NAME --password WORD] [--tls CERTIFICATE_AND_KEY.pem]
 
 It prints ``ready PORT`` on stdout once it listens. Without a clip it serves a moving test picture that never ends;
 a clip is played once for each client and then the server ends the stream.
@@ -15,8 +15,16 @@ import sys
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - the versions are chosen first
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - the versions are chosen first
+
+QUICK = "tune=zerolatency speed-preset=ultrafast key-int-max="
+ENCODERS = {
+    "h264": "x264enc threads=1 {quick} ! rtph264pay config-interval=1",
+    "h265": "x265enc {quick} ! rtph265pay config-interval=1",
+    "mjpeg": "videoconvert ! video/x-raw,format=I420 ! jpegenc ! rtpjpegpay pt=26",
+}
 
 
 def pipeline(options: argparse.Namespace) -> str:
@@ -26,21 +34,28 @@ def pipeline(options: argparse.Namespace) -> str:
         picture = f'filesrc location="{options.clip}" ! decodebin ! videoconvert ! videoscale ! videorate ! {caps}'
     else:
         picture = f"videotestsrc is-live=true pattern=ball ! {caps}"
-    encode = f"x264enc tune=zerolatency speed-preset=ultrafast key-int-max={options.fps} threads=1"
-    return f"( {picture} ! {encode} ! rtph264pay name=pay0 pt=96 config-interval=1 )"
+    return f"( {picture} ! {ENCODERS[options.codec].format(quick=QUICK + str(options.fps))} name=pay0 )"
 
 
-def protect(server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, user: str, word: str) -> None:
-    """Ask for a user name and a password (basic authentication)."""
+def protect(
+    server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, options: argparse.Namespace
+) -> None:
+    """Speak TLS, and ask for a user name and a password (basic authentication), whichever is wanted."""
     auth = GstRtspServer.RTSPAuth()
+    if options.tls:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(options.tls))
+    role = options.user or "anonymous"
     token = GstRtspServer.RTSPToken()
-    token.set_string("media.factory.role", user)
-    auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, word), token)
-    server.set_auth(auth)
+    token.set_string("media.factory.role", role)
+    if options.user:
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(options.user, options.password), token)
+    else:
+        auth.set_default_token(token)
     permissions = GstRtspServer.RTSPPermissions()
-    permissions.add_permission_for_role(user, "media.factory.access", True)
-    permissions.add_permission_for_role(user, "media.factory.construct", True)
+    permissions.add_permission_for_role(role, "media.factory.access", True)
+    permissions.add_permission_for_role(role, "media.factory.construct", True)
     factory.set_permissions(permissions)
+    server.set_auth(auth)
 
 
 def main() -> None:
@@ -51,6 +66,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--height", type=int, default=240)
     parser.add_argument("--fps", type=int, default=15)
+    parser.add_argument("--codec", choices=ENCODERS, default="h264")
+    parser.add_argument("--only", choices=("tcp", "udp"), default="")
+    parser.add_argument("--tls", default="")
     parser.add_argument("--user", default="")
     parser.add_argument("--password", default="")
     options = parser.parse_args()
@@ -61,8 +79,11 @@ def main() -> None:
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(pipeline(options))
     factory.set_shared(not options.clip)
-    if options.user:
-        protect(server, factory, options.user, options.password)
+    if options.only:
+        one = {"tcp": GstRtsp.RTSPLowerTrans.TCP, "udp": GstRtsp.RTSPLowerTrans.UDP}[options.only]
+        factory.set_protocols(one)
+    if options.user or options.tls:
+        protect(server, factory, options)
     server.get_mount_points().add_factory(options.mount, factory)
     if not server.attach(None):
         sys.exit(f"port {options.port} cannot be had")

@@ -125,13 +125,13 @@ async def test_http_scopes(keys: Keys) -> None:
         assert (await some.get("/v1/streams/cam/x")).status_code == 404
         for method, path in (
             *(("GET", "/v1/streams/yard/x"), ("GET", "/metrics"), ("POST", "/v1/streams")),
-            *(("DELETE", "/v1/streams/cam"), ("POST", "/v1/whip/cam")),
+            *(("DELETE", "/v1/streams/cam"), ("POST", "/v1/streams/cam/whip")),
         ):
             answer = await some.request(method, path)
             assert answer.status_code == 403, path
             assert answer.json()["status"] == 403 and "insufficient_scope" in answer.headers["www-authenticate"]
         async with client(where, keys.publish) as publisher:
-            assert (await publisher.post("/v1/whip/cam")).status_code == 404
+            assert (await publisher.post("/v1/streams/cam/whip")).status_code == 404
             assert (await publisher.get("/v1/streams")).status_code == 403
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamcap.captioners.grounded import GroundedCaptioner
-from streamcap.captions import BUSY_LONGEST_S, CaptionBook, Step, WindowBuilder
+from streamcap.captions import BUSY_LONGEST_S, PACES, CaptionBook, Pace, Step, WindowBuilder
+from streamcap.config import Profile
 from streamcap.language import Description
 from streamcap.types import Caption, CaptionKind, CaptionStatus, Fact, Observation, Window
 from tests.scenes import fact, instance, observation
@@ -18,8 +19,11 @@ from tests.scenes import fact, instance, observation
 STEP = 0.2
 
 
-def play(seen: Iterable[Observation], *, floor: float = 0.2, prefix: str = "c") -> list[Step]:
-    builder = WindowBuilder("s", floor=floor, prefix=prefix)
+GUARD = PACES[Profile.SURVEILLANCE]
+
+
+def play(seen: Iterable[Observation], *, pace: Pace = GUARD, prefix: str = "c") -> list[Step]:
+    builder = WindowBuilder("s", pace=pace, prefix=prefix)
     return [step for one in seen for step in builder.add(one)] + builder.flush()
 
 
@@ -38,7 +42,9 @@ def captions(steps: Iterable[Step], book: CaptionBook | None = None) -> list[Cap
     found = []
     for step in steps:
         what = grounded.whole(step.window) if step.closed else grounded.draft(step.window)
-        caption = book.revise(replace(step.window, previous=book.previous), what, source="grounded", final=step.closed)
+        caption = book.revise(
+            replace(step.window, said=book.said(step.window.start)), what, source="grounded", final=step.closed
+        )
         if caption is not None:
             found.append(caption)
     return found
@@ -107,8 +113,8 @@ def test_windows_grow_with_the_captions_of_the_last_minute_and_shrink_again() ->
 
 def test_what_hardly_matters_is_left_out() -> None:
     small, large = fact("stop", 1, where="left", saliency=0.3), fact("enter", 2, where="left", saliency=0.7)
-    assert play([observation(10.0, [small]), *quiet(10.2, 12)], floor=0.4) == []
-    (window,) = closed(play([observation(10.0, [small, large]), *quiet(10.2, 12)], floor=0.4))
+    assert play([observation(10.0, [small]), *quiet(10.2, 12)], pace=replace(GUARD, floor=0.4)) == []
+    (window,) = closed(play([observation(10.0, [small, large]), *quiet(10.2, 12)], pace=replace(GUARD, floor=0.4)))
     assert window.facts == (large,)
 
 
@@ -148,7 +154,7 @@ def test_scene_after_scene_each_has_its_window() -> None:
 
 def test_the_end_of_the_stream_closes_what_is_open() -> None:
     enter = fact("enter", 1, where="left", at=10.0)
-    builder = WindowBuilder("s", floor=0.2)
+    builder = WindowBuilder("s", pace=GUARD)
     builder.add(observation(10.0, [enter]))
     (step,) = builder.flush()
     assert step.closed
@@ -190,7 +196,7 @@ def test_drafts_are_revised_until_the_final() -> None:
     ]
     assert kept[-1].source == "y"
     assert kept[-1].instances == (instance(1),)
-    assert book.previous == "Two people enter."
+    assert book.said(0.0)[-1] == "Two people enter."
 
 
 def test_a_draft_always_becomes_final_even_if_there_is_nothing_more_to_say() -> None:
@@ -205,7 +211,7 @@ def test_a_draft_always_becomes_final_even_if_there_is_nothing_more_to_say() -> 
 def test_what_is_empty_is_not_said() -> None:
     book = CaptionBook()
     assert book.revise(window(1, 0, 1), said(""), source="x", final=True) is None
-    assert book.previous == ""
+    assert book.said(0.0) == ()
 
 
 @pytest.mark.parametrize(
@@ -338,3 +344,28 @@ def test_nothing_is_said_twice_in_half_a_minute(seen: list[Observation]) -> None
         for other in found[n + 1 : n + 2]:
             same = (one.text, {i.id for i in one.instances}) == (other.text, {i.id for i in other.instances})
             assert not same or other.start - one.end >= 30
+
+
+# ---- pace
+
+
+def test_a_guard_is_told_more_and_sooner_than_others() -> None:
+    assert PACES.keys() == set(Profile)
+    guard, listener = PACES[Profile.SURVEILLANCE], PACES[Profile.GENERAL]
+    assert guard.floor < listener.floor
+    assert guard.longest_s < listener.longest_s
+
+
+def test_in_a_busy_scene_small_things_make_room_and_salient_ones_do_not() -> None:
+    seen = [
+        observation(
+            n * STEP,
+            [fact("enter", n, where="left", at=n * STEP, saliency=0.6), fact("stop", n, at=n * STEP, saliency=0.3)]
+            if n % 8 == 1
+            else [],
+        )
+        for n in range(1000)
+    ]
+    told = [f.what for window in closed(play(seen)) for f in window.facts]
+    assert told.count("enter") == 125
+    assert 0 < told.count("stop") < 110

@@ -46,7 +46,7 @@ def write(tmp_path: Path) -> Path:
 def test_the_catalog_that_is_shipped_holds() -> None:
     catalog = load_catalog()
     roles = {entry.role for entry in catalog.required_by("default")}
-    assert roles == {"detector", "encoder"}
+    assert roles == {"detector", "encoder", "pose"}
     assert [entry.id for entry in catalog.chain("demo-clip")] == ["demo-clip", "demo-clip-street"]
     assert {entry.role for entry in catalog.chain("demo-clip")} == {"demo-clip"}
 

@@ -33,7 +33,11 @@ def test_without_weights_the_default_cannot_run_and_one_command_mends_it() -> No
     report = json.loads(result.stdout)
     assert report["ok"] is False
     missing = [check for check in report["checks"] if check["level"] == "missing"]
-    assert [check["name"] for check in missing] == ["weights efficientdet-lite0", "weights clip-vit-b16-int8"]
+    assert [check["name"] for check in missing] == [
+        "weights efficientdet-lite0",
+        "weights clip-vit-b16-int8",
+        "weights movenet-lightning",
+    ]
     assert {check["fix"] for check in missing} == {"streamcap models pull"}
 
 

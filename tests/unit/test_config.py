@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from streamcap.config import (
     DEFAULT_PORT,
-    FLOORS,
     JournalSettings,
     Profile,
     ServerSettings,
@@ -116,8 +115,3 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         Settings().server.port = 1
-
-
-def test_a_guard_is_told_more_than_others() -> None:
-    assert FLOORS.keys() == set(Profile)
-    assert FLOORS[Profile.SURVEILLANCE] < FLOORS[Profile.GENERAL]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from streamcap.facts import SALIENCY
 from streamcap.language import Tally, describe_change, describe_scene, summarise
+from streamcap.language.phrases import SCENE
 from streamcap.language.words import at, listing, noun, plural, sentence
 from streamcap.types import Box, Fact, Instance, Skill
 from tests.scenes import fact, instance
@@ -30,15 +32,14 @@ KINDS: dict[str, list[str]] = {
     "fall": PLACES,
     "meet": PLACES,
     "lie": PLACES,
-    "empty": [""],
-    "cut": [""],
-    "pan": ["left", "right"],
-    "tilt": ["up", "down"],
-    "zoom": ["in", "out"],
-    "shake": [""],
-    "light": ["on", "off"],
+    "drive_through": ["left", "right"],
+    "park": PLACES,
+    "ride": [""],
+    "get_in": [""],
+    "get_out": [""],
+    **{what: list(places) for what, places in SCENE.items()},
 }
-OF_SCENE = {"empty", "cut", "pan", "tilt", "zoom", "shake", "light"}
+OF_SCENE = set(SCENE)
 
 
 def change(facts: Sequence[Fact], instances: Sequence[Instance] = ()) -> str:
@@ -115,7 +116,8 @@ def test_every_sort_of_fact_is_a_sentence(what: str, where: str, count: int) -> 
     assert well_formed(found.text), found.text
     assert found.who == who
     assert found.text.count(".") == 1
-    if what not in ("light", "fall", "lie"):  # lights go out and come on; the floor is where one falls
+    # Lights go out and come on; the floor is where one falls; the picture has no place.
+    if what not in ("light", "fall", "lie", "black", "exposure"):
         assert all(word in found.text for word in where.split())
 
 
@@ -184,6 +186,55 @@ def test_the_only_one_is_the_one() -> None:
     assert change([fact("stop", 1, where="left")], [instance(1), instance(2, "car")]) == "The person stops on the left."
     gone = instance(2, visible=False)
     assert change([fact("stop", 1, where="left")], [instance(1), gone]) == "The person stops on the left."
+
+
+def test_when_one_of_two_has_gone_the_one_left_is_the_other() -> None:
+    gone = [instance(1, "car", visible=False), instance(2, "car", visible=False)]
+    facts = [fact("leave", 1, label="car", where="left"), fact("leave", 2, label="car", where="right", at=2)]
+    assert change(facts, gone) == "One of the cars leaves to the left. The other car leaves to the right."
+
+
+def test_who_came_in_turn_is_counted() -> None:
+    three = [instance(n, "car", first_seen=10.0 * n) for n in (1, 2, 3)]
+    assert change([fact("stop", 2, label="car", where="left")], three) == "The second car stops on the left."
+    four = [*three, instance(4, "car", first_seen=40.0)]
+    assert change([fact("stop", 2, label="car", where="left")], four) == "One of the cars stops on the left."
+
+
+def test_who_comes_back_is_known() -> None:
+    back = replace(fact("enter", 1, where="left"), detail={"again": "1"})
+    assert (
+        change([back], [instance(1, attributes=("red top",))]) == "The person in the red top comes back from the left."
+    )
+
+
+def test_a_doubtful_fact_is_hedged() -> None:
+    doubtful = replace(fact("fall", 1), confidence=0.4)
+    assert change([doubtful], [instance(1)]) == "The person seems to fall to the floor."
+
+
+def test_what_reads_like_a_caption_just_before_is_put_in_other_words() -> None:
+    facts, there = [fact("enter", 2, where="right")], [instance(1), instance(2)]
+    said: list[str] = []
+    for _ in range(4):
+        said.append(describe_change(facts, there, said=said).text)
+    assert said[0] == "Another person enters from the right."
+    assert said[1] == "One more person comes in from the right."
+    assert len(set(said)) == 4
+    assert all(well_formed(text) and "right" in text for text in said)
+
+
+def test_how_long_somebody_stayed_is_told_where_the_plain_words_were_used() -> None:
+    facts = [fact("leave", 1, where="right", at=30)]
+    plain = describe_change(facts, [instance(1, first_seen=9.0)]).text
+    again = describe_change(facts, [instance(1, first_seen=9.0)], said=[plain]).text
+    assert (plain, again) == ("The person leaves to the right.", "The person goes out to the right after 21 seconds.")
+
+
+def test_for_a_listener_clauses_are_joined() -> None:
+    facts = [fact("enter", 1, where="left"), fact("leave", 2, label="car", where="right", at=1), fact("stop", 1, at=9)]
+    smooth = describe_change(facts, [instance(1), instance(2, "car")], smooth=True)
+    assert smooth.text == "A person enters from the left and stops, and the car leaves to the right."
 
 
 def test_what_one_does_after_the_other_is_one_sentence() -> None:

@@ -7,9 +7,10 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamcap.config import Profile, StreamSettings
+from streamcap.tokens import Scope
 from streamcap.wire import STREAM_ID, CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
 
-__all__ = ["HistoryPage", "NewStream", "SearchPage", "StreamChange", "StreamList", "StreamView"]
+__all__ = ["HistoryPage", "NewStream", "SearchPage", "SessionView", "StreamChange", "StreamList", "StreamView"]
 
 Durable = Annotated[CaptionMessage | EventMessage | StatusMessage | GapMessage, Field(discriminator="type")]
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"  # an address on one line
@@ -35,8 +36,10 @@ class StreamChange(BaseModel):
 class StreamView(BaseModel):
     """A stream as the API shows it.
 
-    ``source`` is without credentials; ``frames`` and ``drops`` count since watching began or was last changed; ``seq``
-    is the newest durable message; the last four are where its feed and its subtitles are.
+    ``source`` is without credentials; ``fps`` is what is wanted, ``target_fps`` what the stream is lowered to where the
+    machine cannot keep up, ``analysed_fps`` what it had in the last five seconds; ``frames`` and ``drops`` count since
+    watching began or was last resumed; ``seq`` is the newest durable message; the last ones are where its feed, its
+    subtitles and its pictures are.
     """
 
     id: str
@@ -45,6 +48,8 @@ class StreamView(BaseModel):
     detail: str
     source: str
     fps: float | None
+    target_fps: float | None
+    analysed_fps: float | None
     profile: Profile | None
     paused: bool
     frames: int
@@ -55,12 +60,23 @@ class StreamView(BaseModel):
     sse: str
     history: str
     subtitles: str
+    preview: str
 
 
 class StreamList(BaseModel):
     """All streams, in the order of their start."""
 
     streams: list[StreamView]
+
+
+class SessionView(BaseModel):
+    """What the caller may do. ``token`` is the id of its token, null where the server asks for none; ``streams`` are
+    patterns.
+    """
+
+    token: str | None
+    scopes: list[Scope]
+    streams: list[str]
 
 
 class HistoryPage(BaseModel):

@@ -1,0 +1,90 @@
+"""Which frames are kept: those at the evidence times of facts and captions, and some in between.
+
+A fact is sure a second or so after the moment it speaks of, so the last two seconds are held small and uncompressed;
+a frame is compressed only where something points at it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcap.frames.jpeg import narrowed, to_jpeg
+from streamcap.frames.store import FrameStore, StoredFrame
+from streamcap.frames.view import View
+from streamcap.types import Frame
+
+__all__ = ["FrameKeeper", "StreamFrames"]
+
+WIDTH: Final = 480  # pixels: a person is still recognised, and a frame takes 20 KB
+RECENT: Final = 12  # frames held uncompressed, 0.4 MB each
+STEP_S: Final = 0.18  # media seconds between two of them at least: two seconds in all, also at a high rate
+WANTED_MAX: Final = 64  # times that wait for the next frame
+EVIDENCE_S: Final = 0.5  # media seconds: a frame this near shows the same, so two a second are kept at most
+
+
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    t: float
+    captured_at: float
+    image: NDArray[np.uint8]
+
+
+class FrameKeeper:
+    """Keeps the frames of one run of a stream that something points at.
+
+    Args:
+        stream: id under which they are stored.
+        store: where they go.
+    """
+
+    def __init__(self, stream: str, store: FrameStore) -> None:
+        self._stream, self._store = stream, store
+        self._recent: deque[_Recent] = deque(maxlen=RECENT)
+        self._wanted: list[float] = []
+        self._kept: deque[float] = deque(maxlen=RECENT)
+        self._lock = threading.Lock()
+
+    def want(self, times: Iterable[float]) -> None:
+        """Have the frames at these times (media seconds) kept with the next call of ``take``; from any thread."""
+        with self._lock:
+            self._wanted = [*self._wanted, *times][-WANTED_MAX:]
+
+    def take(self, frame: Frame, times: Iterable[float]) -> None:
+        """See the next frame, and keep those at ``times``, its own or earlier. On one worker thread."""
+        if not self._recent or frame.pts - self._recent[-1].t >= STEP_S:
+            self._recent.append(_Recent(frame.pts, frame.captured_at, narrowed(frame.image, WIDTH).copy()))
+        self.want(times)
+        self.flush()
+
+    def flush(self) -> None:
+        """Keep what was wanted since the last frame: nothing more comes."""
+        with self._lock:
+            wanted, self._wanted = self._wanted, []
+        for t in wanted:
+            if not self._recent:
+                return
+            if any(abs(kept - t) < EVIDENCE_S for kept in self._kept):
+                continue
+            best = min(self._recent, key=lambda each: abs(each.t - t))
+            self._kept.append(best.t)
+            self._store.put(self._stream, StoredFrame(best.t, best.captured_at, to_jpeg(best.image)))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFrames:
+    """All that is shown of one stream's pictures.
+
+    Attributes:
+        view: the newest frame.
+        keeper: picks what is kept.
+    """
+
+    view: View
+    keeper: FrameKeeper

@@ -1,0 +1,96 @@
+"""A LiteRT network that several threads may use at once. LiteRT is imported when the first network is loaded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcap.errors import ModelError, ModelLoadError
+
+__all__ = ["Network"]
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _stderr_to_log() -> Iterator[None]:
+    """LiteRT writes a line of good news to file descriptor 2 and has no switch for it: keep it for the debug log."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            _log.debug("LiteRT: %s", caught.read().decode(errors="replace").strip())
+
+
+class Network:
+    """One ``.tflite`` file, one thread an interpreter, as many interpreters as pictures may be in it at once.
+
+    Args:
+        path: the file.
+        role: what messages call it, such as "the detector".
+        interpreters: how many pictures may be in the network at once.
+
+    Attributes:
+        outputs: for each output its index (for :meth:`run`) and shape.
+
+    Raises:
+        ModelLoadError: the file or the runtime does not load.
+    """
+
+    def __init__(self, path: Path, role: str, *, interpreters: int) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise ModelLoadError("LiteRT is not installed", hint="pip install 'streamcap[cpu]'") from error
+        try:
+            with _stderr_to_log():
+                pool = [Interpreter(str(path), num_threads=1) for _ in range(interpreters)]
+                for interpreter in pool:
+                    interpreter.allocate_tensors()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelLoadError(f"cannot load {role} {path.name}: {error}") from error
+        self._role = role
+        self._input: int = pool[0].get_input_details()[0]["index"]
+        self.outputs = {int(d["index"]): tuple(map(int, d["shape"])) for d in pool[0].get_output_details()}
+        self._pool: list[Any] = pool
+        self._free = threading.Semaphore(interpreters)
+
+    def run(self, picture: NDArray[np.uint8], *wanted: int) -> list[NDArray[np.float32]]:
+        """Put one picture through. Thread safe; waits while all interpreters are busy.
+
+        Args:
+            picture: of the shape of the network's input, without the batch axis.
+            wanted: indices of the outputs.
+
+        Returns:
+            Each wanted output without its batch axis, as a copy.
+
+        Raises:
+            ModelError: the runtime failed.
+        """
+        with self._free:
+            interpreter = self._pool.pop()
+            try:
+                interpreter.set_tensor(self._input, picture[None])
+                interpreter.invoke()
+                return [interpreter.get_tensor(index)[0] for index in wanted]
+            except (RuntimeError, ValueError) as error:
+                raise ModelError(f"{self._role} failed: {error}") from error
+            finally:
+                self._pool.append(interpreter)

@@ -1,0 +1,424 @@
+"""How a person holds the body, from the joints that a pose estimator finds. Pure.
+
+All lengths are in *torsos* (shoulders to hips of the same person), angles in degrees, so that near and far people are
+judged alike. A joint that is poorly seen, or lies at the border of the frame, says nothing: who stands behind a table
+has no legs here, and does not sit for that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcap.types import Box
+
+__all__ = ["Body", "Facing", "Joint", "Pose", "Posture", "Vector"]
+
+# (x, y) in frame heights: the picture's own shape is taken out.
+Vector = tuple[float, float]
+
+# Least score of a joint that is believed.
+SEEN = 0.3
+# Nearer than this (share of the frame) to the border a joint is cut off, or guessed to lie there.
+BORDER = 0.01
+# Least number of believed joints, of 17, and mean score of these, for a body to be read at all.
+JOINTS = 6
+SURE = 0.4
+
+
+class Joint(IntEnum):
+    """COCO's joints; left and right are the person's own."""
+
+    NOSE = 0
+    LEFT_EYE = 1
+    RIGHT_EYE = 2
+    LEFT_EAR = 3
+    RIGHT_EAR = 4
+    LEFT_SHOULDER = 5
+    RIGHT_SHOULDER = 6
+    LEFT_ELBOW = 7
+    RIGHT_ELBOW = 8
+    LEFT_WRIST = 9
+    RIGHT_WRIST = 10
+    LEFT_HIP = 11
+    RIGHT_HIP = 12
+    LEFT_KNEE = 13
+    RIGHT_KNEE = 14
+    LEFT_ANKLE = 15
+    RIGHT_ANKLE = 16
+
+
+class Posture(StrEnum):
+    """Words for how somebody holds the body."""
+
+    UNKNOWN = ""
+    STANDING = "standing"
+    SITTING = "sitting"
+    CROUCHING = "crouching"
+    BENT = "bending"
+    LYING = "lying"
+
+
+WORDS = tuple(word for word in Posture if word)
+
+
+class Facing(StrEnum):
+    """Where a head looks, as the viewer sees it."""
+
+    UNKNOWN = ""
+    TOWARDS = "towards"
+    AWAY = "away"
+    LEFT = "left"
+    RIGHT = "right"
+
+
+SHOULDERS = (Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER)
+HIPS = (Joint.LEFT_HIP, Joint.RIGHT_HIP)
+KNEES = (Joint.LEFT_KNEE, Joint.RIGHT_KNEE)
+ANKLES = (Joint.LEFT_ANKLE, Joint.RIGHT_ANKLE)
+FACE = (Joint.NOSE, Joint.LEFT_EYE, Joint.RIGHT_EYE)
+HEAD = (*FACE, Joint.LEFT_EAR, Joint.RIGHT_EAR)
+ARMS = (
+    (Joint.LEFT_SHOULDER, Joint.LEFT_ELBOW, Joint.LEFT_WRIST),
+    (Joint.RIGHT_SHOULDER, Joint.RIGHT_ELBOW, Joint.RIGHT_WRIST),
+)
+
+# Angle of the torso from the vertical, degrees: up to the first it is upright, from the second on it is level.
+UPRIGHT_DEG = 35.0
+LEVEL_DEG = 60.0
+# Legs under the body: their angle from the vertical, in the same sense.
+LEGS_UNDER_DEG = 40.0
+LEGS_LEVEL_DEG = 62.0
+# Height of hip above knee by height of knee above ankle. Who stands shows 0.8 and more from any height of the camera,
+# who sits on a chair 0.5 and less, seen from the side or from the front.
+THIGH_BY_SHIN_SITTING = 0.5
+THIGH_BY_SHIN_STANDING = 0.8
+# The same where the feet are out of sight: height of hip above knee in torsos.
+THIGH_SITTING = 0.25
+THIGH_STANDING = 0.55
+# Height of hips above ankles in torsos: who crouches has them nearly on the heels.
+HIPS_CROUCHING = 0.45
+HIPS_SITTING = 0.65
+# Legs that are seen this poorly (score) tell standing, never sitting: half hidden ones are drawn too short.
+LEGS_SURE = 0.4
+# Head above hips by hips above ankles has come down to this share of what it was while standing: bent over, also where
+# that is towards the camera or away from it.
+STOOPED = 0.62
+STRAIGHT = 0.8
+# Wrist to mouth, in torsos. The hand goes on beyond the wrist by about a third of a torso.
+AT_MOUTH = 0.45
+# A raised hand is above the eyes by this much (torsos).
+RAISED = 0.1
+# A reaching arm: from shoulder to wrist at least this long, and sideways from the shoulder at least this far (torsos).
+REACH = 0.75
+REACH_ACROSS = 0.5
+# Shoulders this far apart (torsos) are seen from in front or from behind.
+BROADSIDE = 0.3
+
+
+@dataclass(frozen=True)
+class Pose:
+    """The joints of one person at one moment.
+
+    Attributes:
+        t: media seconds.
+        joints: (17, 3) float32: x and y in 0..1 of the frame, score 0..1.
+        aspect: width of the frame by its height.
+    """
+
+    t: float
+    joints: NDArray[np.float32]
+    aspect: float
+
+    @cached_property
+    def _points(self) -> dict[Joint, Vector]:
+        return {
+            Joint(n): (x * self.aspect, y)
+            for n, (x, y, score) in enumerate(self.joints.tolist())
+            if score >= SEEN and BORDER < x < 1 - BORDER and BORDER < y < 1 - BORDER
+        }
+
+    def point(self, *joints: Joint) -> Vector | None:
+        """Middle of those of the joints that are seen, in frame heights (x grows to the right, y down), or None."""
+        found = [self._points[j] for j in joints if j in self._points]
+        return (sum(x for x, _ in found) / len(found), sum(y for _, y in found) / len(found)) if found else None
+
+    def score(self, *joints: Joint) -> float:
+        """Mean score of joints, 0..1; of those out of the frame it counts as 0."""
+        return sum(float(self.joints[j, 2]) for j in joints if j in self._points) / len(joints)
+
+    @cached_property
+    def torso(self) -> float:
+        """Shoulders to hips in frame heights; 0 where they are not both seen."""
+        shoulders, hips = self.point(*SHOULDERS), self.point(*HIPS)
+        return math.dist(shoulders, hips) if shoulders and hips else 0.0
+
+    @property
+    def readable(self) -> bool:
+        """Enough of a body is seen to speak of it."""
+        scores = [float(self.joints[j, 2]) for j in self._points]
+        return len(scores) >= JOINTS and sum(scores) / len(scores) >= SURE and self.torso > 0
+
+    @property
+    def tilt(self) -> float | None:
+        """Angle of the torso from the vertical: 0 upright, 90 level, beyond that the head is lower than the hips."""
+        return _angle(self.point(*SHOULDERS), self.point(*HIPS))
+
+    @property
+    def legs_tilt(self) -> float | None:
+        """Angle of the legs (hips to ankles, or to the knees) from the vertical."""
+        return _angle(self.point(*HIPS), self.point(*ANKLES) or self.point(*KNEES))
+
+    @property
+    def rise(self) -> float | None:
+        """Head above hips by hips above ankles: about 1 for who stands, whatever the height of the camera."""
+        head, hips, ankles = self.point(*HEAD) or self.point(*SHOULDERS), self.point(*HIPS), self.point(*ANKLES)
+        if head is None or hips is None or ankles is None or ankles[1] - hips[1] < 0.6 * self.torso:
+            return None
+        return (hips[1] - head[1]) / (ankles[1] - hips[1])
+
+    @property
+    def head(self) -> Vector | None:
+        """Middle of the head in frame heights."""
+        return self.point(*HEAD)
+
+    @property
+    def wrists(self) -> tuple[Vector, ...]:
+        """Places of the wrists that are seen, as x and y in 0..1 of the frame; the person's left one first."""
+        found = [self.point(arm[2]) for arm in ARMS]
+        return tuple((x / self.aspect, y) for x, y in (p for p in found if p is not None))
+
+    @property
+    def hand_boxes(self) -> tuple[Box, ...]:
+        """Where the hands and what they hold should be: squares of 0.6 torsos around a point beyond each wrist."""
+        boxes: list[Box] = []
+        for _, elbow, wrist in ARMS:
+            at, bend = self.point(wrist), self.point(elbow)
+            if at is None or not self.torso:
+                continue
+            x, y = at if bend is None else (at[0] + 0.4 * (at[0] - bend[0]), at[1] + 0.4 * (at[1] - bend[1]))
+            half = 0.3 * self.torso
+            boxes.append(((x - half) / self.aspect, y - half, (x + half) / self.aspect, y + half))
+        return tuple(boxes)
+
+    @property
+    def stoop(self) -> float:
+        """How far the lower hand is on its way from hip height (0) to the floor (1); 0 where that is not seen."""
+        hips, ankles = self.point(*HIPS), self.point(*ANKLES)
+        hands = [p[1] for arm in ARMS if (p := self.point(arm[2]))]
+        if not hands or hips is None or ankles is None or ankles[1] - hips[1] < 0.2 * self.torso:
+            return 0.0
+        return min(1.0, max(0.0, (max(hands) - hips[1]) / (ankles[1] - hips[1])))
+
+    @property
+    def reaching(self) -> tuple[Vector, ...]:
+        """Wrists (0..1 of the frame) of arms that are stretched out away from the body, to the side or down."""
+        found = []
+        for shoulder, _, wrist in ARMS:
+            at, start = self.point(wrist), self.point(shoulder)
+            if at is None or start is None or not self.torso:
+                continue
+            if math.dist(at, start) >= REACH * self.torso and abs(at[0] - start[0]) >= REACH_ACROSS * self.torso:
+                found.append((at[0] / self.aspect, at[1]))
+        return tuple(found)
+
+    @property
+    def raised(self) -> int:
+        """How many hands are held up above the eyes, the elbow above the hip."""
+        head = self.head or self.point(*SHOULDERS)
+        if head is None or not self.torso:
+            return 0
+        count = 0
+        for shoulder, elbow, wrist in ARMS:
+            at, bend, start = self.point(wrist), self.point(elbow), self.point(shoulder)
+            if at is None or start is None:
+                continue
+            bent_up = bend is None or bend[1] < start[1] + 0.5 * self.torso
+            count += bent_up and at[1] < min(head[1], start[1]) - RAISED * self.torso
+        return count
+
+    @property
+    def hand_at_mouth(self) -> bool:
+        """A wrist is so near the mouth that the hand is at it, with the elbow below."""
+        nose, shoulders = self.point(*FACE), self.point(*SHOULDERS)
+        if nose is None or shoulders is None or not self.torso:
+            return False
+        mouth = (nose[0] + 0.15 * (shoulders[0] - nose[0]), nose[1] + 0.25 * (shoulders[1] - nose[1]))
+        for _, elbow, wrist in ARMS:
+            at, bend = self.point(wrist), self.point(elbow)
+            if at is None or bend is None or bend[1] < at[1]:
+                continue
+            if math.dist(at, mouth) <= AT_MOUTH * self.torso and at[1] > nose[1] - 0.1 * self.torso:
+                return True
+        return False
+
+    @property
+    def facing(self) -> Facing:
+        """Where the head looks."""
+        left, right = self.point(Joint.LEFT_SHOULDER), self.point(Joint.RIGHT_SHOULDER)
+        nose = self.point(Joint.NOSE)
+        ears = self.point(Joint.LEFT_EAR, Joint.RIGHT_EAR)
+        if left is None or right is None or not self.torso:
+            return Facing.UNKNOWN
+        broad = (left[0] - right[0]) / self.torso
+        if abs(broad) >= BROADSIDE:
+            return Facing.TOWARDS if broad > 0 else Facing.AWAY
+        if nose is None or ears is None or abs(nose[0] - ears[0]) < 0.1 * self.torso:
+            return Facing.UNKNOWN
+        return Facing.LEFT if nose[0] < ears[0] else Facing.RIGHT
+
+    def likelihoods(self, standing_rise: float | None = None) -> dict[Posture, float]:
+        """How well each posture fits, each 0..1; empty where the body cannot be read.
+
+        Args:
+            standing_rise: ``rise`` of this person while standing, where known.
+        """
+        tilt = self.tilt
+        if not self.readable or tilt is None:
+            return {}
+        level = _ramp(tilt, UPRIGHT_DEG, LEVEL_DEG)
+        flat = _ramp(self.legs_tilt or 0.0, LEGS_UNDER_DEG, LEGS_LEVEL_DEG)
+        legs = self._legs()
+        if legs is None:
+            return {word: level * flat if word is Posture.LYING else 0.0 for word in WORDS} if level * flat > 0 else {}
+        straight, low = legs
+        stooped = 0.0
+        if standing_rise and (rise := self.rise) is not None:
+            stooped = _ramp(-rise / standing_rise, -STRAIGHT, -STOOPED)
+        over = max(level, stooped) * straight * (1 - flat)
+        # Bending forward from a chair is still sitting, until the body is level.
+        seated = (1 - _ramp(tilt, LEVEL_DEG - 10, LEVEL_DEG + 15)) * (1 - straight)
+        return {
+            Posture.STANDING: (1 - level) * straight * (1 - stooped),
+            Posture.BENT: over,
+            Posture.SITTING: seated * (1 - low),
+            Posture.CROUCHING: max(seated, level * (1 - straight) * (1 - flat)) * low,
+            Posture.LYING: level * flat,
+        }
+
+    def _legs(self) -> tuple[float, float] | None:
+        """How straight the legs are under the body, and how near the hips are to the heels, each 0..1."""
+        hips, knees, ankles = self.point(*HIPS), self.point(*KNEES), self.point(*ANKLES)
+        if hips is None or knees is None or not self.torso:
+            return None
+        thigh = (knees[1] - hips[1]) / self.torso
+        if ankles is None:
+            straight, low = _ramp(thigh, THIGH_SITTING, THIGH_STANDING), 0.0
+        else:
+            shin = (ankles[1] - knees[1]) / self.torso
+            ratio = thigh / max(shin, 0.15)
+            low = 1 - _ramp(thigh + shin, HIPS_CROUCHING, HIPS_SITTING)
+            straight = _ramp(ratio, THIGH_BY_SHIN_SITTING, THIGH_BY_SHIN_STANDING) * (1 - low)
+        if self.score(*KNEES) < LEGS_SURE and straight < 0.5:
+            return None
+        return straight, low
+
+
+# Seconds over which postures are averaged, and the least share of a word that is believed; a word that stands gives
+# way when another is ahead of it by the margin.
+SMOOTH_S = 0.7
+BELIEVED = 0.55
+MARGIN = 0.15
+# After this long (seconds) without a new look, nothing is known.
+STALE_S = 4.0
+# Poses kept: 10 s at five looks a second.
+KEPT = 50
+# A standing person's rise is learnt over this many looks.
+RISE_STEP = 0.2
+
+
+@dataclass(slots=True, eq=False)
+class Body:
+    """How one person held the body over the last seconds. Bounded; only the perception lane writes it.
+
+    Attributes:
+        poses: readable poses, the newest last.
+        looked: media seconds of the last look, also of one that could not be read.
+        since: since when (media seconds) the posture is what it is.
+    """
+
+    poses: deque[Pose] = field(default_factory=lambda: deque(maxlen=KEPT))
+    looked: float = -math.inf
+    since: float = 0.0
+    _word: Posture = Posture.UNKNOWN
+    _sure: float = 0.0
+    _rise: float | None = None
+    _recent: deque[tuple[float, dict[Posture, float]]] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def add(self, pose: Pose) -> None:
+        """Take in a look at this person."""
+        self.looked = pose.t
+        if not pose.readable:
+            return
+        self.poses.append(pose)
+        fits = pose.likelihoods(self._rise)
+        if fits:
+            self._recent.append((pose.t, fits))
+            self._learn(pose, fits)
+        self._settle(pose.t)
+
+    @property
+    def pose(self) -> Pose | None:
+        """The newest readable pose."""
+        return self.poses[-1] if self.poses else None
+
+    def posture(self, now: float) -> tuple[Posture, float]:
+        """The word for the posture and how sure it is, 0..1; unknown where the last look is too old."""
+        if not self._recent or now - self._recent[-1][0] > STALE_S:
+            return Posture.UNKNOWN, 0.0
+        return self._word, self._sure
+
+    def last(self, span: float) -> list[Pose]:
+        """Poses of the last ``span`` seconds before the newest look, oldest first."""
+        return [p for p in self.poses if self.looked - p.t <= span]
+
+    def share(self, holds: Callable[[Pose], bool], span: float) -> float:
+        """Share of the poses of the last ``span`` seconds for which something holds, 0..1."""
+        poses: Sequence[Pose] = self.last(span)
+        return sum(map(holds, poses)) / len(poses) if poses else 0.0
+
+    def _learn(self, pose: Pose, fits: dict[Posture, float]) -> None:
+        rise = pose.rise
+        if rise is None or (pose.tilt or 0.0) > UPRIGHT_DEG / 2 or fits[Posture.SITTING] > 0.3:
+            return
+        if self._rise is None or rise > self._rise:
+            step = RISE_STEP if self._rise is not None else 1.0
+        elif fits[Posture.STANDING] > 0.5:
+            step = RISE_STEP / 2
+        else:
+            return
+        self._rise = rise if self._rise is None else self._rise + step * (rise - self._rise)
+
+    def _settle(self, now: float) -> None:
+        recent = [(t, fits) for t, fits in self._recent if now - t <= SMOOTH_S]
+        if not recent:
+            return
+        mean = {word: sum(fits[word] for _, fits in recent) / len(recent) for word in recent[0][1]}
+        best = max(mean, key=lambda word: mean[word])
+        held = mean.get(self._word, 0.0)
+        if mean[best] < BELIEVED and held < BELIEVED - MARGIN:
+            best = Posture.UNKNOWN
+        elif best != self._word and mean[best] < held + MARGIN:
+            best = self._word
+        if best != self._word:
+            self._word = best
+            self.since = next((t for t, fits in recent if fits.get(best, 0.0) >= BELIEVED), now)
+        self._sure = mean.get(self._word, 0.0)
+
+
+def _angle(top: Vector | None, bottom: Vector | None) -> float | None:
+    if top is None or bottom is None:
+        return None
+    return math.degrees(math.atan2(abs(bottom[0] - top[0]), bottom[1] - top[1]))
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """0 up to ``low``, 1 from ``high`` on, straight between."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))

@@ -1,0 +1,90 @@
+"""Whose joints are looked at in this frame: a budget, spent on who is large, moves, or has waited for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+from streamcap.geometry import touches, union
+from streamcap.models.base import PoseEstimator
+from streamcap.pose import Pose, Posture
+from streamcap.tracks import Track
+from streamcap.types import Box, Frame
+
+__all__ = ["PoseStage", "chosen"]
+
+# Most people a frame; each costs about 4 ms of one core.
+BUDGET = 3
+# Smaller people (pixels of height, or of width for who lies) have no legible joints.
+LEAST_PX = 60
+# From this share of the box in change on, somebody moves; still ones are looked at again after a while (seconds).
+MOVING = 0.04
+STILL_S = 2.0
+# Who goes along upright, at this speed (own heights a second) at least, is looked at less often (seconds).
+WALKING = 0.15
+WALK_S = 0.55
+# Of a track that was neither seen nor unchanged for longer (seconds) the place is a guess.
+SEEN_S = 1.0
+# The box of somebody who was not seen in this frame is enlarged by this share: the body may have gone on.
+UNSEEN_ROOM = 0.15
+
+
+class PoseStage:
+    """Adds to the ``body`` of tracks what a pose estimator sees of them.
+
+    Args:
+        estimator: shared by all streams.
+        workers: where people are looked at side by side; owned by the caller.
+    """
+
+    def __init__(self, estimator: PoseEstimator, workers: Executor) -> None:
+        self._estimator, self._workers = estimator, workers
+
+    def look(self, frame: Frame, tracks: Sequence[Track], changed: Callable[[Box], float]) -> None:
+        """Look at those who are due.
+
+        Args:
+            frame: the picture.
+            tracks: confirmed and in view.
+            changed: share of a box whose pixels changed since the last frame, 0..1.
+
+        Raises:
+            ModelError: the estimator failed.
+        """
+        height, width = frame.image.shape[:2]
+        who = chosen(tracks, frame.pts, (width, height), changed)
+        boxes = [_place(track, frame.pts) for track in who]
+        found = self._workers.map(lambda box: self._estimator.estimate(frame.image, box), boxes)
+        for track, joints in zip(who, found, strict=True):
+            track.body.add(Pose(frame.pts, joints, width / height))
+
+
+def chosen(tracks: Sequence[Track], pts: float, size: tuple[int, int], changed: Callable[[Box], float]) -> list[Track]:
+    """Who is to be looked at, the most urgent first, at most ``BUDGET``."""
+    due = []
+    for track in tracks:
+        across, down = (track.box[2] - track.box[0]) * size[0], (track.box[3] - track.box[1]) * size[1]
+        if track.label != "person" or max(across, down) < LEAST_PX or pts - track.trail[-1][0] > SEEN_S:
+            continue
+        waited = min(pts - track.body.looked, 2 * STILL_S)
+        moving = changed(track.box) >= MOVING
+        if waited >= _pause(track, pts, moving=moving):
+            due.append((waited * max(across, down) * (2.0 if moving else 1.0), track))
+    return [track for _, track in sorted(due, key=lambda item: -item[0])[:BUDGET]]
+
+
+def _pause(track: Track, pts: float, *, moving: bool) -> float:
+    if not moving:
+        return STILL_S
+    strides = track.body.posture(pts)[0] is Posture.STANDING and track.speed(1.0) >= WALKING
+    # At the border a person comes into view bit by bit, and soon there may be more to see.
+    return WALK_S if strides and not touches(track.box, 0.01) else 0.0
+
+
+def _place(track: Track, pts: float) -> Box:
+    box = track.box
+    if track.trail[-1][0] == pts:
+        return box
+    box = union(box, track.trail[-1][1])
+    dx, dy = UNSEEN_ROOM * (box[2] - box[0]), UNSEEN_ROOM * (box[3] - box[1])
+    return box[0] - dx, box[1] - dy, box[2] + dx, box[3] + dy
