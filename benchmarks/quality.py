@@ -18,7 +18,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.captioning.causes import Cause
-from benchmarks.captioning.evaluation import ROOT, evaluate, recordings, refit
+from benchmarks.captioning.evaluation import ROOT, STORED, evaluate, recordings, refit
 from benchmarks.captioning.goals import GOALS, raised, read_floor, write_floor
 from benchmarks.captioning.report import Evaluation, reliability_svg, render
 from benchmarks.captioning.scoring import Clips
@@ -42,6 +42,7 @@ class Options:
     Attributes:
         clips: folder of clips with their truth; ``../shared/clips``, where left out.
         output: where the page is written.
+        before: result of an earlier run, which the page compares with.
         reuse: take what the same perception code saw before.
         fit: fit the calibration anew.
         raise_floor: bring the stored floor up.
@@ -52,6 +53,7 @@ class Options:
 
     clips: Path | None = None
     output: Path = REPORT
+    before: Path = STORED
     reuse: bool = False
     fit: bool = False
     raise_floor: bool = False
@@ -96,7 +98,7 @@ def measure(
     need_weights()
     found = recordings(clips, jobs=options.jobs or os.cpu_count() or 1, reuse=options.reuse)
     with _folder(options.keep) as folder:
-        evaluation, scored = evaluate(clips, found, folder)
+        evaluation, scored = evaluate(clips, found, folder, before=options.before)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(render(evaluation), "utf-8")
     whole = not only and options.clips is None
@@ -275,6 +277,9 @@ def command(
         typer.Option("--clips", help="Another folder of clips, with truth.json.", show_default="../shared/clips"),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the page is written.")] = REPORT,
+    before: Annotated[
+        Path, typer.Option(help="An older quality.json to compare with.", exists=True, dir_okay=False)
+    ] = STORED,
     reuse: Annotated[
         bool, typer.Option("--reuse", help="Take what the same perception code saw before; the rest runs anew.")
     ] = False,
@@ -289,7 +294,7 @@ def command(
     detail: Annotated[bool, typer.Option("--detail", help="Print what was missed and what was wrong.")] = False,
 ) -> None:
     """Caption the reference clips, score the captions and show them on a page."""
-    options = Options(folder, output, reuse, fit, raise_floor, jobs, keep, detail)
+    options = Options(folder, output, before, reuse, fit, raise_floor, jobs, keep, detail)
     conclude(lambda: measure(quick=quick, only=clips or (), options=options))
     if output.is_file():
         typer.echo(f"page: {output.resolve()}")

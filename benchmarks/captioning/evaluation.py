@@ -24,7 +24,7 @@ from benchmarks.machine import Machine, describe_machine
 from streamcap.calibration import Table
 from streamcap.errors import StreamcapError
 
-__all__ = ["CACHE", "evaluate", "recordings", "refit"]
+__all__ = ["CACHE", "STORED", "evaluate", "recordings", "refit"]
 
 ROOT = Path(__file__).resolve().parents[2]
 # Under build/, which git ignores.
@@ -80,11 +80,14 @@ def _retold(path: Path) -> Recording:
     return replace(recording, told=tell(recording))
 
 
-def evaluate(clips: Clips, found: Sequence[Recording], folder: Path) -> tuple[Evaluation, dict[str, Any]]:
+def evaluate(
+    clips: Clips, found: Sequence[Recording], folder: Path, *, before: Path = STORED
+) -> tuple[Evaluation, dict[str, Any]]:
     """Score and take apart what was recorded.
 
     Args:
         folder: for what is told; ``CLIP.jsonl`` of each clip stays there, and ``score.json``.
+        before: result of an earlier run, to compare with; none, where it is not there.
 
     Returns:
         Everything for the page, and the scorer's whole answer.
@@ -103,7 +106,7 @@ def evaluate(clips: Clips, found: Sequence[Recording], folder: Path) -> tuple[Ev
     evaluation = Evaluation(
         results,
         scored["overall"],
-        _stored(),
+        _stored(before),
         read_floor(),
         reliability.reliability([(s.confidence, s.true) for s in judged_facts]),
         reliability.reliability(list(held_out)),
@@ -121,8 +124,8 @@ def _heading(machine: Machine) -> str:
     return f"{machine.date[:16].replace('T', ' ')} UTC" + (f", commit {machine.commit}" if machine.commit else "")
 
 
-def _stored() -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads(STORED.read_text("utf-8"))["figures"] if STORED.is_file() else {}
+def _stored(path: Path) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(path.read_text("utf-8"))["figures"] if path.is_file() else {}
     return figures
 
 
