@@ -36,6 +36,7 @@ LAYERS: dict[int, set[str]] = {
             "language",
             "prompts",
             "captions",
+            "calibration",
             "saliency",
             "wire",
             "standing",
