@@ -20,7 +20,7 @@ def look(**parts: float) -> NDArray[np.float32]:
     top[NAMES.index("grey")] += 1 - top.sum()
     bottom = np.zeros(len(NAMES), np.float32)
     bottom[NAMES.index("black")] = 1.0
-    return np.concatenate([top, bottom]) / 2
+    return np.asarray(np.concatenate([top, bottom]) / 2, np.float32)
 
 
 def seen(*looks: NDArray[np.float32], whole: bool = True) -> Appearance:
