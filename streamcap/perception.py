@@ -267,8 +267,8 @@ class Perception:
         if any(fills(box) for _, _, box in raw) or any(fills(t.box) for t in self._tracker.tracks):
             raw = agreed(raw, self._from_afar(image))
         kept = distinct([f for f in raw if f[0] >= THRESHOLD])
-        gains = self._balance(image)
-        return [Observed(b, s, lab, shares(image, b, gains), self._foreground.cover(b)) for s, lab, b in kept]
+        gains, own = self._balance(image), self._foreground.mask
+        return [Observed(b, s, lab, shares(image, b, gains, own), self._foreground.cover(b)) for s, lab, b in kept]
 
     def _detect_one(self, part: NDArray[np.uint8]) -> tuple[Detections, float]:
         """What is in a crop, and the processor seconds that it took; runs in a worker thread."""
