@@ -25,9 +25,11 @@ from streamcap.gating import BlockGate, GateReading, luma
 from streamcap.geometry import area, contained, touches
 from streamcap.health import HealthWatch
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
+from streamcap.labels import MOVERS
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
 from streamcap.models.base import Detector, Encoder, PoseEstimator
+from streamcap.nearness import CloseUp, NearnessWatch
 from streamcap.posing import PoseStage
 from streamcap.regions import Look, TileWalk, plan, tiles
 from streamcap.setting import SettingWatch
@@ -37,6 +39,8 @@ __all__ = ["Perception"]
 
 # Least score that is looked at; the tracker has its own two limits above it.
 THRESHOLD = 0.22
+# A track that a detection of this score has named is known.
+NAMED = 0.45
 # Crops a frame: while something moves, and for the walk over the frame.
 BUDGET = 2
 # Seconds between two steps of the walk over the frame, while something moves and while nothing does.
@@ -97,6 +101,7 @@ class Perception:
         self._forward = ForwardMotion()
         self._health = HealthWatch()
         self._setting = SettingWatch()
+        self._nearness = NearnessWatch()
         self._foreground = Foreground()
         self._tracker = Tracker()
         self._poses = PoseStage(pose, workers) if pose is not None else None
@@ -135,6 +140,7 @@ class Perception:
                 self._tracker.reset()
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
+            self._nearness.reset()
             self._walk.restart()
             self._forward.reset()
         self._frames += 1
@@ -156,6 +162,7 @@ class Perception:
             health=health,
             driving=driving,
             stir=stir,
+            close=self._close(frame, grey, camera),
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -216,6 +223,16 @@ class Perception:
                 changed=lambda box: _share(gate.changed, box) if gate.open else 0.0,
                 cover=self._foreground.cover,
             )
+
+    def _close(self, frame: Frame, grey: NDArray[np.uint8], camera: CameraReading) -> CloseUp | None:
+        """What comes before the lens and is nothing that the detector knows well."""
+        if camera.moving:
+            self._nearness.reset()
+            return None
+        tracks = (t for t in self._tracker.tracks if t.stage is not Stage.LOST and t.label in MOVERS)
+        known = [t.box for t in tracks if t.best >= NAMED]
+        with self._stages("nearness"):
+            return self._nearness.update(grey, frame.image, frame.pts, known)
 
     def _blobs(self, grey: NDArray[np.uint8], gate: GateReading, camera: CameraReading) -> list[Box]:
         if camera.moving:

@@ -10,6 +10,7 @@ from streamcap.camera import CameraReading
 from streamcap.geometry import area
 from streamcap.instances import Track, TrackerUpdate
 from streamcap.labels import MOVERS
+from streamcap.nearness import CloseUp
 from streamcap.types import Box, Fact, Health, Skill
 
 __all__ = ["SALIENCY", "Rule", "Scene", "about", "moves_by_itself"]
@@ -46,6 +47,7 @@ class Scene:
         driving: the camera itself travels forward.
         health: what is wrong with the picture itself.
         stir: share of a box, 0..1, that changed since the frame before.
+        close: something without a name that is close to the camera.
     """
 
     pts: float
@@ -57,6 +59,7 @@ class Scene:
     driving: bool = False
     health: Health = field(default_factory=Health)
     stir: Callable[[Box], float] = lambda _: 0.0
+    close: CloseUp | None = None
 
     @property
     def settling(self) -> bool:

@@ -32,6 +32,7 @@ LAYERS: dict[int, set[str]] = {
             "instances",
             "facts",
             "health",
+            "nearness",
             "setting",
             "language",
             "prompts",
