@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from streamcap.body import Body
 from streamcap.facts.scene import Scene, about
 from streamcap.geometry import place, touches
 from streamcap.instances import Track
-from streamcap.pose import ANKLES, LEVEL_DEG, UPRIGHT_DEG, Body, Pose, Posture, Vector, seat_of
+from streamcap.pose import ANKLES, LEVEL_DEG, UPRIGHT_DEG, Pose, Posture, Vector, seat_of
 from streamcap.types import Box, Fact, Side
 
 __all__ = ["Postures", "fall_began", "fell"]
