@@ -1,4 +1,4 @@
-"""How one person held the body over the last seconds: postures smoothed over looks, and what hands did. Pure, bounded."""
+"""How one person held the body over the last seconds: postures, smoothed over several looks. Pure and bounded."""
 
 from __future__ import annotations
 
