@@ -77,6 +77,7 @@ class Tracker:
         self._tracks: list[Track] = []
         self._next_id = 1
         self._last_pts: float | None = None
+        self._sought: set[int] = set()  # ids of those that were there before a time that was not seen
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -90,6 +91,19 @@ class Tracker:
             track.stage = Stage.ENDED
         self._tracks = []
         return ended
+
+    def resume(self, pts: float) -> None:
+        """After a time that was not seen, in the same place: who was there is looked for, and not yet missed.
+
+        Found again it keeps its id and is told of as confirmed: whatever it did meanwhile, nobody saw it.
+        """
+        kept = [t for t in self._tracks if t.stage is Stage.ACTIVE]
+        for track in self._tracks:
+            track.stage = Stage.LOST if track.stage is Stage.ACTIVE else Stage.ENDED
+            track.velocity, track.seen, track.looked, track.moved = (0.0, 0.0), pts, pts, pts
+            track.twin_since = None
+        self._tracks, self._last_pts = kept, pts
+        self._sought = {t.id for t in kept}
 
     def update(
         self,
@@ -239,8 +253,13 @@ class Tracker:
                 track.stage = Stage.LOST
         self._tracks = [t for t in self._tracks if t.stage is not Stage.ENDED]
         active = tuple(t for t in self._tracks if t.stage is Stage.ACTIVE)
-        returned = tuple(t for t in active if before.get(id(t)) is Stage.LOST)
-        return TrackerUpdate(active, tuple(confirmed), returned, tuple(ended))
+        back = [t for t in active if before.get(id(t)) is Stage.LOST]
+        found = [t for t in back if t.id in self._sought]
+        for track in found:
+            track.confirmed = pts
+        returned = tuple(t for t in back if t.id not in self._sought)
+        self._sought -= {t.id for t in (*found, *ended)}
+        return TrackerUpdate(active, (*confirmed, *found), returned, tuple(ended))
 
 
 def _twins(old: Track, young: Track) -> bool:

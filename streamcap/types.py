@@ -99,6 +99,7 @@ class Frame:
         pts: media seconds from the start of the stream, strictly increasing.
         captured_at: wall time of capture in Unix seconds, as near to the glass as the source knows.
         image: (height, width, 3) uint8 RGB, read-only.
+        connection: counts up each time that the source was lost: what lies between two connections was not seen.
     """
 
     stream: str
@@ -106,6 +107,7 @@ class Frame:
     pts: float
     captured_at: float
     image: NDArray[np.uint8]
+    connection: int = 0
 
 
 @dataclass(frozen=True, slots=True)
