@@ -21,7 +21,9 @@ LAYERS: dict[int, set[str]] = {
     2: {
         *("geometry", "gating", "camera", "egomotion", "foreground", "motion", "regions", "memory"),
         *(
+            "appearance",
             "closeups",
+            "reid",
             "colours",
             "labels",
             "pose",
