@@ -9,6 +9,7 @@ import inflect
 __all__ = [
     "at",
     "conjugated",
+    "counted",
     "joined",
     "listing",
     "noun",
@@ -23,13 +24,25 @@ __all__ = [
 _words = inflect.engine()
 
 
+# From this many on nobody counts at a glance, and the detector misses some.
+ROUGHLY = 7
+
+
 def noun(label: str, count: int = 1) -> str:
-    """``a person``, ``two people``, ``something``, ``several things``."""
+    """``a person``, ``two people``, ``something``, ``three things``."""
     if label == "object":
         return "something" if count == 1 else f"{number(count)} things"
     if count == 1:
         return with_article(label)
     return f"{number(count)} {plural(label)}"
+
+
+def counted(label: str, count: int) -> str:
+    """As :func:`noun`, of what is in view at once: ``a person``, ``two people``, ``about 20 people``."""
+    if count < ROUGHLY:
+        return noun(label, count)
+    step = 5 if count < 30 else 10
+    return f"about {number(count if count < 10 else step * round(count / step))} {plural(label)}"
 
 
 def with_article(phrase: str) -> str:
