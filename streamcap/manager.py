@@ -19,6 +19,7 @@ from streamcap.models.pool import Models
 from streamcap.pipeline import Pipeline
 from streamcap.runs import StreamFeed
 from streamcap.sources import Kind, SourceOptions, open_source, parse, redact
+from streamcap.sources.ports import Ports
 from streamcap.wire import StreamState, status_message
 
 __all__ = ["Manager", "StreamInfo"]
@@ -76,11 +77,15 @@ class Manager:
         hub: where messages go.
         models: shared by all streams.
         frames: where the frames that captions point at are kept, in memory if left out; closed by the caller.
+
+    Attributes:
+        ports: where streams that are published to this process come in.
     """
 
     def __init__(self, hub: Hub, models: Models, clock: Clock, frames: FrameStore | None = None) -> None:
         self._hub, self._models, self._clock = hub, models, clock
         self._frames = frames or MemoryFrames()
+        self.ports = Ports()
         self._running: dict[str, _Running] = {}
 
     async def __aenter__(self) -> Manager:
@@ -159,6 +164,7 @@ class Manager:
                 raise FeedError(f"the end of {stream} cannot be committed: {running.feed.trouble}") from None
         self._hub.close_stream(stream)
         running.frames.view.close()
+        self.ports.close(stream)
         del self._running[stream]
 
     async def stop(self) -> None:
@@ -169,6 +175,7 @@ class Manager:
         await asyncio.gather(*(self._halt(running, ended=False) for running in self._running.values()))
         for running in self._running.values():
             running.frames.view.close()
+        self.ports.close()
         self._running.clear()
 
     async def wait(self) -> None:
@@ -194,6 +201,13 @@ class Manager:
         """The newest frame of a stream, None where there is no such stream."""
         running = self._running.get(stream)
         return running.frames.view if running is not None else None
+
+    def closed_to_publishers(self, stream: str) -> str:
+        """Why a stream takes no publisher now, empty where it does."""
+        running = self._running.get(stream)
+        if running is None or parse(running.settings.source).kind is not Kind.PUSH:
+            return f"{stream} is not published: its source is not whip:"
+        return f"{stream} is paused" if running.paused else ""
 
     def settings(self, stream: str) -> StreamSettings:
         """What a stream is watched with.
@@ -250,7 +264,7 @@ class Manager:
         await asyncio.gather(task, return_exceptions=True)
 
     def _options(self, settings: StreamSettings) -> SourceOptions:
-        return SourceOptions(stream=settings.id, fps=settings.fps, realtime=True, clock=self._clock)
+        return SourceOptions(stream=settings.id, fps=settings.fps, realtime=True, clock=self._clock, ports=self.ports)
 
     def _pipeline(self, running: _Running, origin: float) -> Pipeline:
         settings = running.settings

@@ -36,6 +36,10 @@ def open_source(uri: str, options: SourceOptions) -> Source:
         from streamcap.sources.rendered import RenderedSource
 
         return RenderedSource(address, options)
+    if address.kind is Kind.PUSH:
+        from streamcap.sources.push_source import PushSource
+
+        return PushSource(address, options)
     from streamcap.sources.av_source import AvSource  # late: PyAV is not needed for anything else
 
     return AvSource(address, options)

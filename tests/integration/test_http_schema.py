@@ -28,7 +28,7 @@ FUZZ_S = 20
 # Accepted: what a schema cannot say (a source of no known sort, two bounds of different sorts).
 CONFIG = """
 [checks]
-positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "404", "409"]
+positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "404", "409", "415", "428"]
 """
 
 
@@ -53,6 +53,10 @@ async def test_openapi_describes_what_is_served() -> None:
         "/v1/streams/{stream}/preview.jpg",
         "/v1/streams/{stream}/preview.mjpg",
         "/v1/streams/{stream}/frames/{t}.jpg",
+        "/v1/streams/{stream}/whip",
+        "/v1/streams/{stream}/whip/{key}",
+        "/v1/streams/{stream}/whep",
+        "/v1/streams/{stream}/whep/{key}",
         "/v1/session",
         "/v1/search",
         "/healthz",
