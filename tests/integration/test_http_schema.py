@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import sys
 import weakref
 from pathlib import Path
@@ -21,6 +22,7 @@ from streamcap.server.schema import asyncapi
 from streamcap.server.service import running
 from streamcap.wire import CloseCode
 from tests.feeding import opened, serving
+from tests.prerequisites import ROOT
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 FUZZ_S = 20
@@ -158,6 +160,7 @@ async def test_the_api_holds_to_its_schema_whatever_is_asked(models: Models, tmp
                 "3",
                 "--no-color",
             ),
+            env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks", "PYTHONPATH": str(ROOT)},
             cwd=tmp_path,  # the history of a stream that was deleted stays, so that check is left out
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
