@@ -68,7 +68,7 @@ class WindowBuilder:
     """
 
     def __init__(self, stream: str, *, pace: Pace, prefix: str = "c") -> None:
-        self._stream, self._pace, self._prefix = stream, pace, prefix
+        self._stream, self.pace, self._prefix = stream, pace, prefix
         self._count = 0
         self._window: Window | None = None
         self._opened = self._touched = 0.0
@@ -78,7 +78,7 @@ class WindowBuilder:
     def add(self, seen: Observation) -> list[Step]:
         """Take in one observation; returns windows that changed or closed, in order."""
         steps: list[Step] = []
-        floor = max(self._pace.floor, min(BUSY_FLOOR, self._pace.floor + FLOOR_STEP * self._haste(seen.pts)))
+        floor = max(self.pace.floor, min(BUSY_FLOOR, self.pace.floor + FLOOR_STEP * self._haste(seen.pts)))
         facts = tuple(fact for fact in seen.facts if fact.saliency >= floor)
         if seen.scene_start and self._window is not None:
             steps.append(self._close())
@@ -111,7 +111,7 @@ class WindowBuilder:
     def _is_over(self, seen: Observation) -> bool:
         if self._window is not None and self._window.scene_start and not seen.settled:
             return False
-        pace = self._pace
+        pace = self.pace
         quiet = max(pace.quiet_s, min(BUSY_QUIET_S, pace.quiet_s + self._haste(seen.pts) * QUIET_STEP_S))
         longest = max(pace.longest_s, min(BUSY_LONGEST_S, pace.longest_s * quiet / pace.quiet_s))
         over = seen.pts - self._touched >= quiet or seen.pts - self._opened >= longest
@@ -123,7 +123,7 @@ class WindowBuilder:
         """Captions of the last minute beyond those of a calm one."""
         while self._closed_at and pts - self._closed_at[0] > MINUTE_S:
             self._closed_at.popleft()
-        return max(0, len(self._closed_at) - self._pace.calm)
+        return max(0, len(self._closed_at) - self.pace.calm)
 
     def _close(self) -> Step:
         assert self._window is not None
@@ -155,6 +155,7 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation, told_unti
         facts=window.facts + facts,
         instances=instances,
         key_frames=kept,
+        setting=seen.setting,
     )
 
 

@@ -15,10 +15,12 @@ from streamcap.errors import ConfigError
 
 __all__ = [
     "DEFAULT_PORT",
+    "Admission",
     "CaptionerName",
     "IceServer",
     "JournalSettings",
     "LimitSettings",
+    "LoadSettings",
     "Profile",
     "SecuritySettings",
     "ServerSettings",
@@ -97,6 +99,27 @@ class JournalSettings(_Strict):
     max_messages: Annotated[int, Field(ge=1)] = 1_000_000
     max_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
     frames_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+
+
+class Admission(StrEnum):
+    """What becomes of a stream that is added over the API while the machine cannot keep up."""
+
+    REFUSE = "refuse"
+    LOWER = "lower"
+
+
+class LoadSettings(_Strict):
+    """What is done where the machine cannot keep up: all streams are looked at less often, by the same share.
+
+    Attributes:
+        floor_fps: pictures analysed a second below which no stream is lowered (one that is to have fewer keeps them);
+            what does not fit then is left out, and counted as dropped.
+        admission: a stream for which there is no room is refused, or taken all the same and all get less. The streams
+            of the settings file and of earlier runs are always taken.
+    """
+
+    floor_fps: Annotated[float, Field(gt=0, le=60)] = 3.0
+    admission: Admission = Admission.REFUSE
 
 
 class LimitSettings(_Strict):
@@ -214,6 +237,7 @@ class Settings(_Strict):
     journal: JournalSettings = JournalSettings()
     security: SecuritySettings = SecuritySettings()
     webrtc: WebRtcSettings = WebRtcSettings()
+    load: LoadSettings = LoadSettings()
     streams: tuple[StreamSettings, ...] = ()
 
     @field_validator("streams")

@@ -4,6 +4,7 @@
     ├── UsageError            the caller asked for something that cannot be (exit 2)
     │   ├── ConfigError       a settings file or option that does not hold
     │   └── SourceRefused     a source that is not opened for whoever asks
+    ├── Overloaded            the machine cannot keep up with what it is asked to do beside the rest
     ├── SourceError           a video source failed (exit 3)
     │   ├── SourceNotFound    nothing is there: no such file, host or device
     │   ├── SourceUnreadable  something is there, but no decoder can read it
@@ -30,6 +31,7 @@ __all__ = [
     "ModelError",
     "ModelLoadError",
     "NoVideo",
+    "Overloaded",
     "SourceClosed",
     "SourceError",
     "SourceNotFound",
@@ -71,6 +73,10 @@ class ConfigError(UsageError):
 
 class SourceRefused(UsageError):
     """A source that is not opened for whoever asks. The message names no credentials."""
+
+
+class Overloaded(StreamcapError):
+    """The machine has no room for another stream."""
 
 
 class SourceError(StreamcapError):

@@ -8,13 +8,16 @@ sake with ``block`` (the decoder waits, nothing is dropped).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import heapq
+import itertools
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, Literal, Protocol, TypeVar
 
-__all__ = ["Channel", "ChannelClosed", "Clock", "SystemClock"]
+__all__ = ["Channel", "ChannelClosed", "Clock", "SystemClock", "Turns"]
 
 T = TypeVar("T")
 
@@ -107,6 +110,19 @@ class Channel(Generic[T]):
             self.puts += 1
         self._wake()
 
+    def newest(self, item: T) -> T:
+        """The newest item that waits, in place of one that was taken and is not used: that one counts as dropped.
+
+        The item itself where nothing waits, or where nothing may be left out (``block``).
+        """
+        with self._room:
+            if self._policy == "block" or not self._items:
+                return item
+            self.drops += len(self._items)
+            newest = self._items.pop()
+            self._items.clear()
+            return newest
+
     def close(self, error: BaseException | None = None) -> None:
         """End the channel, from either side and any thread; the first call wins.
 
@@ -153,3 +169,58 @@ class Channel(Generic[T]):
             with self._room:
                 self._closed = True
                 self._room.notify_all()
+
+
+class Turns:
+    """Lets at most ``limit`` tasks work at a time; of those that wait the earliest deadline goes first.
+
+    Args:
+        limit: at least 1.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if limit < 1:
+            raise ValueError("somebody must have a turn")
+        self.limit = limit
+        self._free = limit
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait for their turn."""
+        return sum(not future.done() for _, _, future in self._waiting)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, deadline: float) -> AsyncIterator[None]:
+        """Wait for a turn and hold it for the length of the block. A cancelled wait leaves no trace.
+
+        Args:
+            deadline: when it should be done, on any clock that all who wait share.
+        """
+        await self._acquire(deadline)
+        try:
+            yield
+        finally:
+            self._release()
+
+    async def _acquire(self, deadline: float) -> None:
+        if self._free > 0:
+            self._free -= 1
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (deadline, next(self._order), mine))
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():  # it was given the turn just before
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        while self._waiting:
+            _, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                future.set_result(None)  # the turn passes on: nobody can slip in between
+                return
+        self._free += 1

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import random
 import secrets
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
-from streamcap.config import StreamSettings
-from streamcap.errors import FeedError, ModelError, SourceError, StreamcapError, UsageError
-from streamcap.flow import Clock
+from streamcap.config import Admission, LoadSettings, StreamSettings
+from streamcap.errors import FeedError, ModelError, Overloaded, SourceError, StreamcapError, UsageError
+from streamcap.flow import Clock, Turns
 from streamcap.frames import FrameKeeper, FrameStore, MemoryFrames, StreamFrames, View
 from streamcap.hub import Hub
 from streamcap.metrics import StageTime
 from streamcap.models.pool import Models
 from streamcap.pipeline import Pipeline
 from streamcap.runs import StreamFeed
-from streamcap.sources import Kind, SourceOptions, open_source, parse, redact
+from streamcap.shedding import Shedder
+from streamcap.sources import Kind, SharedSources, SourceOptions, open_source, parse, redact
 from streamcap.sources.ports import Ports
 from streamcap.wire import StreamState, status_message
 
@@ -34,6 +37,11 @@ RESTARTS = 5
 # A stream that ran this long has recovered: its count of restarts begins anew.
 HEALTHY_S = 60.0
 STOP_S = 10.0
+# Seconds between two looks at the load, and until a new stream is part of it.
+WEIGH_S = 1.0
+SETTLED_S = 10.0
+# A paused stream's source is kept open so long (seconds).
+KEPT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,8 @@ class StreamInfo:
         source: without credentials.
         frames: looked at since the watching began or was last changed.
         dropped: frames that the source decoded and nobody looked at, likewise.
+        fps: looked at a second where the machine keeps up; target_fps: what it is lowered to now, together with all
+            others, where it does not; analysed_fps: over the last five seconds.
         paused: not watched until it is resumed.
     """
 
@@ -53,6 +63,8 @@ class StreamInfo:
     frames: int
     dropped: int
     fps: float
+    target_fps: float
+    analysed_fps: float
     profile: str
     paused: bool
 
@@ -68,6 +80,8 @@ class _Running:
     defects: int = 0
     paused: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: float = 0.0  # clock seconds
+    busy: float = 0.0  # of the pipeline, at the last look at the load
 
 
 class Manager:
@@ -77,24 +91,67 @@ class Manager:
         hub: where messages go.
         models: shared by all streams.
         frames: where the frames that captions point at are kept, in memory if left out; closed by the caller.
+        load: what is done where the machine cannot keep up.
 
     Attributes:
         ports: where streams that are published to this process come in.
     """
 
-    def __init__(self, hub: Hub, models: Models, clock: Clock, frames: FrameStore | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        models: Models,
+        clock: Clock,
+        frames: FrameStore | None = None,
+        load: LoadSettings | None = None,
+    ) -> None:
         self._hub, self._models, self._clock = hub, models, clock
         self._frames = frames or MemoryFrames()
         self.ports = Ports()
         self._running: dict[str, _Running] = {}
+        self._sources = SharedSources(open_source)
+        cores = max(1, min(len(os.sched_getaffinity(0)), os.cpu_count() or 1))
+        self._load_settings = load or LoadSettings()
+        self._turns = Turns(cores)
+        self._shedder = Shedder(self._load_settings.floor_fps, cores)
+        self._weighing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Manager:
+        self._weighing = asyncio.create_task(self._weigh(), name="load")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._weighing is not None:
+            self._weighing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._weighing
         await self.stop()
+
+    @property
+    def load(self) -> float:
+        """How much of what can be looked at is looked at, 0..1."""
+        return self._shedder.load
+
+    def admit(self) -> None:
+        """Return where there is room for one more stream.
+
+        Raises:
+            Overloaded: there is none, and the settings say that it is to be refused then.
+        """
+        if self._load_settings.admission is Admission.LOWER:
+            return
+        young = self._clock.monotonic() - SETTLED_S
+        watched = [running for running in self._running.values() if not running.paused]
+        unmeasured = sum(running.begun > young for running in watched)
+        measured = len(watched) - unmeasured
+        if not self._shedder.room(self._most(), measured=measured, unmeasured=unmeasured):
+            raise Overloaded(
+                f"this machine watches {len(watched)} streams and has no room for another: "
+                f"load {self._shedder.load:.0%} at {self._shedder.share:.0%} of the wanted rates",
+                hint="remove or pause a stream, lower load.floor_fps, or set load.admission to lower",
+            )
 
     async def start(self, settings: StreamSettings, *, paused: bool = False) -> None:
         """Open the stream in the hub and begin to watch it, unless it is to begin paused.
@@ -125,7 +182,11 @@ class Manager:
             self._watch(running)
 
     async def change(self, stream: str, settings: StreamSettings, *, paused: bool) -> None:
-        """Watch a stream with other settings, or pause it: what is open becomes final, then watching begins anew.
+        """Watch a stream with other settings, or pause it.
+
+        Another rate, profile or captioner is taken up while it is watched: nothing is opened anew or forgotten. With
+        another source what is open becomes final, and watching begins anew. The source of a paused stream is kept open
+        for half a minute.
 
         Calls for one stream must not overlap. Cancelled, the stream may be left paused.
 
@@ -136,6 +197,14 @@ class Manager:
         if settings.id != stream:
             raise UsageError(f"the settings of {settings.id!r} cannot be those of {stream!r}")
         open_source(settings.source, self._options(settings))  # as in start
+        pipeline = running.pipeline
+        if pipeline is not None and not paused and not running.paused and settings.source == running.settings.source:
+            pipeline.apply(settings)
+            running.settings = settings
+            self._shed(running)
+            return
+        if settings.source == running.settings.source:
+            self._sources.keep(settings.source, stream, KEPT_S)
         await self._halt(running, ended=False)
         running.settings, running.paused = settings, paused
         running.pipeline, running.failures, running.defects = None, 0, 0
@@ -155,6 +224,7 @@ class Manager:
             FeedError: the journal cannot commit its end; it is not watched any more, but still there.
         """
         running = self._known(stream)
+        self._sources.keep(running.settings.source, stream, 0)
         await self._halt(running, ended=True)
         if not self._hub.has_ended(stream):  # it was paused, waited to be tried again, or was given up
             try:
@@ -177,6 +247,7 @@ class Manager:
             running.frames.view.close()
         self.ports.close()
         self._running.clear()
+        await self._sources.close()
 
     async def wait(self) -> None:
         """Return when every stream has ended."""
@@ -195,7 +266,7 @@ class Manager:
             UsageError: there is no such stream.
         """
         pipeline = self._known(stream).pipeline
-        return dict(pipeline.stages.times) if pipeline is not None else {}
+        return {**pipeline.source.stages.times, **pipeline.stages.times} if pipeline is not None else {}
 
     def view(self, stream: str) -> View | None:
         """The newest frame of a stream, None where there is no such stream."""
@@ -235,11 +306,14 @@ class Manager:
             frames,
             drops,
             settings.fps,
+            self._shedder.target(settings.fps),
+            running.pipeline.rate if running.pipeline else 0.0,
             settings.profile,
             running.paused,
         )
 
     def _watch(self, running: _Running) -> None:
+        running.begun = self._clock.monotonic()
         running.task = asyncio.create_task(self._supervise(running), name=f"stream-{running.settings.id}")
 
     async def _say_paused(self, running: _Running) -> None:
@@ -269,16 +343,51 @@ class Manager:
     def _pipeline(self, running: _Running, origin: float) -> Pipeline:
         settings = running.settings
         options = replace(self._options(settings), origin=origin)
-        return Pipeline(
+        pipeline = Pipeline(
             settings,
-            lambda notify: open_source(settings.source, replace(options, on_notice=notify)),
+            lambda notify: self._sources.reader(settings.source, replace(options, on_notice=notify)),
             self._models,
             running.feed,
             self._clock,
             run_id=f"{secrets.token_hex(3)}-",
             again=running.failures > 0,
+            turns=self._turns,
             frames=running.frames,
         )
+        running.busy = 0.0
+        return pipeline
+
+    def _most(self) -> float:
+        """Highest rate that a stream is to have, 0 where none is watched."""
+        return max((r.settings.fps for r in self._running.values() if r.pipeline is not None), default=0.0)
+
+    def _shed(self, running: _Running) -> None:
+        if running.pipeline is not None:
+            share = self._shedder.share
+            running.pipeline.shed(self._shedder.target(running.settings.fps), frugal=share < 1.0)
+
+    async def _weigh(self) -> None:
+        """Look at the load again and again, and lower or raise the rate of all streams by it."""
+        before = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(WEIGH_S)
+            now = self._clock.monotonic()
+            elapsed, before = now - before, now
+            if self._shedder.update(self._busy(elapsed), elapsed, self._most()):
+                _log.info("streams get %.0f %% of their rate", 100 * self._shedder.share)
+                for running in self._running.values():
+                    self._shed(running)
+
+    def _busy(self, elapsed: float) -> float:
+        """How busy the machine was: turns that were taken of all that there were, or the mean of the streams' own."""
+        watched = [running for running in self._running.values() if running.pipeline is not None]
+        spent = 0.0
+        for running in watched:
+            assert running.pipeline is not None
+            spent += running.pipeline.busy - running.busy
+            running.busy = running.pipeline.busy
+        # One stream has one turn at a time: it can be at its limit while others' turns are free.
+        return spent / elapsed / max(1, min(self._turns.limit, len(watched)))
 
     async def _supervise(self, running: _Running) -> None:
         """Run the stream until it ends or is given up."""
@@ -286,6 +395,7 @@ class Manager:
             started = self._clock.monotonic()
             try:
                 running.pipeline = self._pipeline(running, await running.feed.begin_run())
+                self._shed(running)
                 await running.pipeline.run()
             except SourceError as error:
                 if running.stopping.is_set():

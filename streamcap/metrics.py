@@ -54,12 +54,14 @@ class StageTime:
     Attributes:
         count: runs.
         seconds: total wall time.
+        cpu: processor seconds of it: of the thread that was timed, and of those that worked for it where they are told.
         worst: longest run, seconds.
         spread: how the runs are spread over ``STAGE_BOUNDS``.
     """
 
     count: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
     worst: float = 0.0
     spread: Histogram = field(default_factory=Histogram)
 
@@ -78,16 +80,21 @@ class Stages:
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Time the body as one run of stage ``name``, also when it raises."""
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.thread_time()
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - start)
+            self.add(name, time.perf_counter() - start, time.thread_time() - cpu)
 
-    def add(self, name: str, seconds: float) -> None:
+    def add(self, name: str, seconds: float, cpu: float = 0.0) -> None:
         """Count one run that was timed elsewhere."""
         entry = self.times.setdefault(name, StageTime())
         entry.count += 1
         entry.seconds += seconds
+        entry.cpu += cpu
         entry.worst = max(entry.worst, seconds)
         entry.spread.add(seconds)
+
+    def work(self, name: str, cpu: float) -> None:
+        """Add processor seconds that another thread spent on a stage that is timed here."""
+        self.times.setdefault(name, StageTime()).cpu += cpu

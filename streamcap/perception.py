@@ -6,6 +6,7 @@ on key frames.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
@@ -29,7 +30,8 @@ from streamcap.metrics import Stages
 from streamcap.models.base import Detector, Encoder, PoseEstimator
 from streamcap.posing import PoseStage
 from streamcap.regions import Look, TileWalk, plan, tiles
-from streamcap.types import Box, Frame, KeyFrame, Observation
+from streamcap.setting import SettingWatch
+from streamcap.types import Box, Detections, Frame, KeyFrame, Observation
 
 __all__ = ["Perception"]
 
@@ -42,6 +44,8 @@ WALK_BUSY_S = 0.6
 WALK_QUIET_S = 2.0
 # A quiet track is looked at again after this many seconds.
 REVISIT_S = 3.0
+# A source that was away for longer than this (seconds) has missed something: the scene is looked at anew.
+HOLE_S = 2.0
 # The first frames of a scene see every tile.
 START_FRAMES = 4
 # Key frames (media seconds between two): when the tracker or the camera has news, while something moves, and when
@@ -49,6 +53,8 @@ START_FRAMES = 4
 KEEP_NEWS_S = 2.0
 KEEP_BUSY_S = 4.0
 KEEP_QUIET_S = 60.0
+# On a machine that cannot keep up, so many times longer.
+FRUGAL = 4.0
 KEY_FRAME_WIDTH = 320
 JPEG_QUALITY = 80
 # Share of a new white balance that is taken over at each look.
@@ -70,6 +76,9 @@ class Perception:
         workers: where crops are detected side by side and features computed; owned by the caller.
         stages: where time is counted.
         pose: shared; without one nothing is told of how people hold themselves.
+
+    Attributes:
+        frugal: keep fewer key frames; may be set from another thread.
     """
 
     def __init__(
@@ -82,10 +91,12 @@ class Perception:
     ) -> None:
         self._detector, self._encoder, self._workers, self._stages = detector, encoder, workers, stages
         self.memory = Memory()
+        self.frugal = False
         self._gate = BlockGate()
         self._camera = CameraWatch()
         self._forward = ForwardMotion()
         self._health = HealthWatch()
+        self._setting = SettingWatch()
         self._foreground = Foreground()
         self._tracker = Tracker()
         self._poses = PoseStage(pose, workers) if pose is not None else None
@@ -93,6 +104,7 @@ class Perception:
         self._walk = TileWalk()
         self._gains: NDArray[np.float32] | None = None
         self._scene_start = 0.0
+        self._last: tuple[int, float] | None = None  # connection and pts of the frame before
         self._frames = 0
         self._walked = 0.0
         self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
@@ -106,6 +118,8 @@ class Perception:
         """
         with self._stages("gate"):
             grey = luma(frame.image)
+            if self._is_after_hole(frame):
+                self._resume(grey, frame.pts)
             gate = self._gate.update(grey, frame.pts)
         with self._stages("camera"):
             camera = self._camera.update(grey, frame.pts, gate.changed)
@@ -117,16 +131,21 @@ class Perception:
         scene_start = self._frames == 0 or camera.cut
         if scene_start:
             self._scene_start, self._frames = frame.pts, 0
-            self._tracker.reset()
+            if camera.cut:
+                self._tracker.reset()
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
             self._walk.restart()
             self._forward.reset()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
+
+        def stir(box: Box) -> float:
+            return _share(gate.changed, box) if gate.open else 0.0
+
         if self._poses is not None:
             with self._stages("pose"):
-                self._poses.look(frame, update.active, lambda box: _share(gate.changed, box) if gate.open else 0.0)
+                self._poses.look(frame, update.active, stir)
         scene = Scene(
             frame.pts,
             frame.pts - self._scene_start,
@@ -136,13 +155,19 @@ class Perception:
             frame.image.shape[1] / frame.image.shape[0],
             health=health,
             driving=driving,
+            stir=stir,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
         news = bool(scene_start or facts or update.confirmed or update.ended)
-        key_frame = self._remember(frame, KEEP_NEWS_S if news else KEEP_BUSY_S if gate.open else KEEP_QUIET_S)
+        pause = KEEP_NEWS_S if news else KEEP_BUSY_S if gate.open else KEEP_QUIET_S
+        key_frame = self._remember(frame, pause * FRUGAL if self.frugal else pause)
         # Those that ended with this frame are still spoken of.
         instances = tuple(t.instance() for t in (*self._tracker.tracks, *update.ended) if t.id)
+        with self._stages("setting"):
+            setting = self._setting.update(
+                frame.image, frame.pts, instances, moving=camera.moving, scene_start=scene_start
+            )
         return Observation(
             frame.pts,
             frame.captured_at,
@@ -153,7 +178,21 @@ class Perception:
             instances,
             key_frame,
             health,
+            setting,
         )
+
+    def _is_after_hole(self, frame: Frame) -> bool:
+        before, self._last = self._last, (frame.connection, frame.pts)
+        return before is not None and before[0] != frame.connection and frame.pts - before[1] > HOLE_S
+
+    def _resume(self, grey: NDArray[np.uint8], pts: float) -> None:
+        """The source is back: a new look round; who is still there keeps its id, unless it is another place."""
+        if self._camera.resume(grey):
+            self._tracker.resume(pts)
+        else:
+            self._tracker.reset()
+        self._gate = BlockGate()  # another exposure, another encoder: the noise is not what it was
+        self._frames = 0  # a scene start: what happened meanwhile is not known, so nothing can be told as a change
 
     def close(self) -> None:
         """Wait for a feature that is being computed, so that it ends with its stream."""
@@ -211,7 +250,9 @@ class Perception:
     def _detect(self, image: NDArray[np.uint8], looks: Sequence[Box]) -> list[Observed]:
         h, w = image.shape[:2]
         parts = [image[int(y0 * h) : int(y1 * h), int(x0 * w) : int(x1 * w)] for x0, y0, x1, y1 in looks]
-        found = list(self._workers.map(lambda part: self._detector.detect(part, threshold=THRESHOLD), parts))
+        results = list(self._workers.map(self._detect_one, parts))
+        self._stages.work("detect", sum(cpu for _, cpu in results))
+        found = [detections for detections, _ in results]
         labels = self._detector.labels
         raw: list[Found] = []
         for (x0, y0, x1, y1), detections in zip(looks, found, strict=True):
@@ -226,8 +267,13 @@ class Perception:
         if any(fills(box) for _, _, box in raw) or any(fills(t.box) for t in self._tracker.tracks):
             raw = agreed(raw, self._from_afar(image))
         kept = distinct([f for f in raw if f[0] >= THRESHOLD])
-        gains = self._balance(image)
-        return [Observed(b, s, lab, shares(image, b, gains), self._foreground.cover(b)) for s, lab, b in kept]
+        gains, own = self._balance(image), self._foreground.mask
+        return [Observed(b, s, lab, shares(image, b, gains, own), self._foreground.cover(b)) for s, lab, b in kept]
+
+    def _detect_one(self, part: NDArray[np.uint8]) -> tuple[Detections, float]:
+        """What is in a crop, and the processor seconds that it took; runs in a worker thread."""
+        began = time.thread_time()
+        return self._detector.detect(part, threshold=THRESHOLD), time.thread_time() - began
 
     def _from_afar(self, image: NDArray[np.uint8]) -> list[Found]:
         """A second opinion on what fills the frame."""

@@ -11,23 +11,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+from streamcap.calibration import calibrated
 from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
 from streamcap.captions import PACES, CaptionBook, Step, WindowBuilder
 from streamcap.config import Profile, StreamSettings
-from streamcap.errors import ModelError, SourceClosed
-from streamcap.flow import Clock
+from streamcap.errors import ModelError, SourceClosed, UsageError
+from streamcap.flow import Clock, Turns
 from streamcap.frames import StreamFrames
 from streamcap.language import Description, Tally, describe_change, describe_scene, summarise
 from streamcap.metrics import Stages
 from streamcap.models.pool import Models
 from streamcap.perception import Perception
 from streamcap.saliency import Rarity
-from streamcap.sources.base import Source
+from streamcap.sources import FrameSource
+from streamcap.standing import Standing, Status
 from streamcap.types import (
     Caption,
     CaptionKind,
@@ -52,7 +55,7 @@ from streamcap.wire import (
     unchanged_message,
 )
 
-__all__ = ["Feed", "Pipeline"]
+__all__ = ["Feed", "Pipeline", "Watcher"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,17 +69,10 @@ WINDOWS_WAITING = 4
 NOTICES_WAITING = 64
 # The last notices are told within this time (seconds).
 NOTICES_S = 5.0
-# A damaged stream is well again after this much undamaged media (seconds).
-RECOVERED_S = 10.0
-
-_STATES = {
-    NoticeKind.CONNECTED: (StreamState.LIVE, "connected"),
-    NoticeKind.LOST: (StreamState.RECONNECTING, "lost"),
-    NoticeKind.DAMAGE: (StreamState.DEGRADED, "damage"),
-    NoticeKind.TRUNCATED: (StreamState.DEGRADED, "truncated"),
-    NoticeKind.RESOLUTION: (StreamState.LIVE, "resolution"),
-    NoticeKind.DISCONTINUITY: (StreamState.LIVE, "discontinuity"),
-}
+# The rate of analysis is taken over so many seconds.
+RATE_S = 5.0
+# A stream that is looked at less often than it is to be says so after this time (seconds).
+LOWERED_S = 5.0
 
 
 class Feed(Protocol):
@@ -91,6 +87,29 @@ class Feed(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """What a pipeline asks of its perception: :class:`Perception`, or a recording of one.
+
+    Attributes:
+        frugal: keep fewer key frames; may be set from another thread.
+    """
+
+    frugal: bool
+
+    @property
+    def memory(self) -> Sized:
+        """What is kept of the past."""
+        ...
+
+    def observe(self, frame: Frame, /) -> Observation:
+        """Take in the next frame; called in a worker thread, one frame at a time. Raises ModelError."""
+        ...
+
+    def close(self) -> None:
+        """Wait for what still runs in threads."""
+        ...
+
+
 class Pipeline:
     """Watches one stream until its source ends.
 
@@ -101,29 +120,33 @@ class Pipeline:
         feed: where messages go.
         captioner: makes the final text; None for the one that the settings name.
         on_progress: called with media seconds after each frame.
+        turns: shared by the streams that share the processors; None for a stream by itself.
         run_id: what ids of captions and events begin with, so that two runs of a stream do not share any.
         again: it was tried before and its feed says so: no ``connecting``.
+        perception: wraps or replaces the one made of ``models``, to record what it sees or to play that again.
         frames: where its pictures are shown and kept; None for a stream that nobody looks at.
     """
 
     def __init__(
         self,
         settings: StreamSettings,
-        open_source: Callable[[Callable[[Notice], None]], Source],
+        open_source: Callable[[Callable[[Notice], None]], FrameSource],
         models: Models,
         feed: Feed,
         clock: Clock,
         *,
         captioner: Captioner | None = None,
         on_progress: Callable[[float], None] | None = None,
+        turns: Turns | None = None,
         run_id: str = "",
         again: bool = False,
+        perception: Callable[[Watcher], Watcher] | None = None,
         frames: StreamFrames | None = None,
     ) -> None:
         self.stages = Stages()
         self.pts = 0.0
         self.frames = 0
-        self._id = settings.id
+        self._id, self._settings = settings.id, settings
         self._again = again
         self._shown = frames
         self._says_end = True
@@ -131,7 +154,8 @@ class Pipeline:
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
         self._source = open_source(self._on_notice)
-        self._perception = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
+        seeing: Watcher = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
+        self._perception = seeing if perception is None else perception(seeing)
         self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
         self._captioner: Captioner = captioner or captioner_for(settings)
         self._builder = WindowBuilder(settings.id, pace=PACES[settings.profile], prefix=f"{run_id}c")
@@ -142,14 +166,18 @@ class Pipeline:
         self._event_prefix = f"{run_id}e"
         self._quiet_since: float | None = None
         self._unchanged_at = 0.0
-        self._damaged_at: float | None = None
+        self._standing = Standing()
+        self._turns = turns or Turns(1)
+        self._looked: deque[float] = deque(maxlen=512)  # clock seconds of the frames of the last RATE_S
+        self._lowered: float | None = None  # since when it is looked at less often than it is to be
+        self.busy = 0.0
         self._on_progress = on_progress
         self._info: SourceInfo | None = None
         self._last_captured = 0.0
         self._first_pts: float | None = None
 
     @property
-    def source(self) -> Source:
+    def source(self) -> FrameSource:
         """The stream's source, for its counters."""
         return self._source
 
@@ -164,9 +192,42 @@ class Pipeline:
         return self.pts - self._first_pts if self._first_pts is not None else 0.0
 
     @property
+    def rate(self) -> float:
+        """Frames analysed a second, over the last five seconds."""
+        now = self._clock.monotonic()
+        return sum(now - at < RATE_S for at in self._looked) / RATE_S
+
+    @property
     def memory_slots(self) -> int:
         """Slots in the stream's memory; bounded whatever its length."""
         return len(self._perception.memory)
+
+    def apply(self, settings: StreamSettings) -> None:
+        """Go on with another rate, profile or captioner; the source is not opened anew and nothing seen is forgotten.
+
+        Windows that wait are worded by the new captioner; the one at work ends its own.
+
+        Raises:
+            UsageError: the settings are of another stream or source: that takes another pipeline.
+        """
+        if (settings.id, settings.source) != (self._settings.id, self._settings.source):
+            raise UsageError(f"{self._id} is watched from another source")
+        if settings.captioner != self._settings.captioner or settings.profile != self._settings.profile:
+            self._captioner = captioner_for(settings)
+            self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
+            self._builder.pace = PACES[settings.profile]
+        self._settings = settings
+        self.shed(settings.fps)
+
+    def shed(self, fps: float, *, frugal: bool = False) -> None:
+        """Look at this many frames a second at most from now on.
+
+        Args:
+            fps: > 0; more than the settings want is what they want.
+            frugal: leave out what can be left out: key frames that nobody speaks of.
+        """
+        self._source.fps = min(fps, self._settings.fps)
+        self._perception.frugal = frugal
 
     async def run(self) -> None:
         """Open the source and watch it until it ends or :meth:`stop` is called.
@@ -244,10 +305,20 @@ class Pipeline:
 
     async def _perceive(self, lane: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
+        deadline = self._clock.monotonic()
         async for frame in self._source.frames():
-            seen = await loop.run_in_executor(lane, self._look, frame)
+            async with self._turns.turn(deadline):
+                began = self._clock.monotonic()
+                frame = self._source.newest(frame)  # while it waited for its turn a newer one may have come
+                try:
+                    seen = await loop.run_in_executor(lane, self._look, frame)
+                finally:
+                    self.busy += self._clock.monotonic() - began
+            deadline = began + 1.0 / self._source.fps
+            self._looked.append(began)
             if self._shown is not None:
                 self._shown.view.show(frame)
+            seen = calibrated(seen)
             seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
             self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
             if self._first_pts is None:
@@ -282,9 +353,19 @@ class Pipeline:
                 self._id, summary=describe_scene(seen.instances).text, instances=seen.instances, camera=""
             )
         await self._unchanged(seen)
-        if self._damaged_at is not None and seen.pts - self._damaged_at > RECOVERED_S:
-            self._damaged_at = None
-            await self._status(StreamState.LIVE, "recovered", f"no damage for {RECOVERED_S:.0f} s")
+        await self._say(self._standing.seen(seen.health, seen.pts))
+        await self._say(self._load())
+
+    def _load(self) -> Iterator[Status]:
+        """Says that the stream is looked at less often than it is to be, once that has lasted."""
+        now, rate, wanted = self._clock.monotonic(), self._source.fps, self._settings.fps
+        if rate > 0.99 * wanted:
+            self._lowered = None
+            yield from self._standing.end("load")
+            return
+        self._lowered = now if self._lowered is None else self._lowered
+        if now - self._lowered >= LOWERED_S:
+            yield from self._standing.begin("load", f"looked at {rate:.1f} and not {wanted:g} times a second: too busy")
 
     async def _step(self, step: Step) -> None:
         window = replace(step.window, said=self._book.said(step.window.start))
@@ -307,8 +388,10 @@ class Pipeline:
                         await self._revise(window, last, self._captioner.name, final=False)
                     last = description
             except ModelError as error:
-                await self._status(StreamState.DEGRADED, "captioner", f"{self._captioner.name}: {error}")
+                await self._say(self._standing.begin("captioner", f"{self._captioner.name}: {error}"))
                 last = None
+            else:
+                await self._say(self._standing.end("captioner"))
             if last is None:
                 await self._finalise_grounded(window)
             else:
@@ -384,10 +467,11 @@ class Pipeline:
             message = gap_message(self._id, start=start, end=end, at=self._clock.wall(), reason=notice.detail)
             await self._feed.publish(self._id, message)
             return
-        state, reason = _STATES[notice.kind]
-        if notice.kind is NoticeKind.DAMAGE:
-            self._damaged_at = notice.at
-        await self._status(state, reason, notice.detail)
+        await self._say(self._standing.notice(notice))
+
+    async def _say(self, changes: Iterable[Status]) -> None:
+        for status in tuple(changes):
+            await self._status(*status)
 
     async def _status(self, state: StreamState, reason: str, detail: str) -> None:
         message = status_message(self._id, state, at=self._clock.wall(), reason=reason, detail=detail)

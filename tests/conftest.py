@@ -109,7 +109,7 @@ def _no_leaked_threads_or_files() -> Iterator[None]:
 
     What fixtures of a wider scope hold was there before. The event loop of an async test is closed by then.
     """
-    threads, files = set(threading.enumerate()), _open_files()
+    threads, files = set(threading.enumerate()), open_files()
     yield
     deadline = time.monotonic() + GRACE_S
     left = [t for t in threading.enumerate() if t not in threads and not t.name.startswith(tuple(ALLOWED_THREADS))]
@@ -143,7 +143,7 @@ async def _no_leaked_tasks() -> AsyncIterator[None]:
             pytest.fail(f"the test leaves tasks pending: {names}", pytrace=False)
 
 
-def _open_files() -> dict[int, str]:
+def open_files() -> dict[int, str]:
     """Open descriptors and what they point to; empty where the system does not tell."""
     found: dict[int, str] = {}
     folder = Path("/proc/self/fd")
@@ -158,5 +158,5 @@ def _open_files() -> dict[int, str]:
 
 
 def _new_files(before: dict[int, str]) -> list[str]:
-    now = _open_files()
+    now = open_files()
     return [what for fd, what in now.items() if before.get(fd) != what and not what.startswith(tuple(ALLOWED_FILES))]

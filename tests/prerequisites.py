@@ -53,6 +53,17 @@ def _ffmpeg() -> str:
     return "" if shutil.which("ffmpeg") else "no ffmpeg on the PATH"
 
 
+def _srt() -> str:
+    from streamcap.sources.srt_library import library_path
+
+    if library_path() is None:
+        return "no libsrt on this machine"
+    done = subprocess.run(
+        ["ffmpeg", "-v", "quiet", "-protocols"], capture_output=True, text=True, timeout=30, check=False
+    )
+    return "" if "srt" in done.stdout.split() else "this ffmpeg speaks no srt"
+
+
 def _folder(*parts: str) -> Callable[[], str]:
     path = SHARED.joinpath(*parts)
     return lambda: "" if path.exists() else f"{path} is not there"
@@ -84,6 +95,7 @@ def _webrtc() -> str:
 PREREQUISITES: dict[str, Callable[[], str]] = {
     "rtsp": _rtsp,
     "ffmpeg": _ffmpeg,
+    "srt": _srt,
     "node": _node,
     "webrtc": _webrtc,
     "weights": _weights,

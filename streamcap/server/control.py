@@ -57,6 +57,7 @@ class StreamControl(Protocol):
             SourceRefused: its source may not be opened from here.
             NotAllowed: there are too many streams.
             UsageError: its source is of no known sort.
+            Overloaded: the machine has no room for it.
             StreamcapError: it cannot be kept; it is not watched either.
         """
         ...
@@ -142,6 +143,7 @@ class Control:
                 raise StreamExists(f"there is already a stream {settings.id}")
             if len(known) >= self._streams_max:
                 raise NotAllowed(f"there are {len(known)} streams already, and no more are taken")
+            self._manager.admit()
             if self._registry is not None:
                 await self._registry.put(Kept(settings=settings))
             try:

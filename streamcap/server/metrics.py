@@ -91,9 +91,22 @@ class Metrics(Collector):
         )
         frames = CounterMetricFamily("streamcap_frames", "Frames looked at", labels=["stream"])
         drops = CounterMetricFamily("streamcap_frames_dropped", "Frames nobody had time to look at", labels=["stream"])
+        rates = GaugeMetricFamily(
+            "streamcap_stream_fps",
+            "Frames looked at a second: wanted, lowered to because of the load, and of the last five seconds",
+            labels=["stream", "of"],
+        )
+        reasons = GaugeMetricFamily(
+            "streamcap_stream_degraded",
+            "1 while a stream is degraded, by the gravest reason",
+            labels=["stream", "reason"],
+        )
         seq = GaugeMetricFamily("streamcap_stream_seq", "Number of the newest durable message", labels=["stream"])
         watchers = GaugeMetricFamily("streamcap_stream_subscribers", "Live subscriptions", labels=["stream"])
         stages = HistogramMetricFamily("streamcap_stage_seconds", "Time per run of a stage", labels=["stream", "stage"])
+        cpu = CounterMetricFamily(
+            "streamcap_stage_cpu_seconds", "Processor time of a stage", labels=["stream", "stage"]
+        )
         states: Counter[str] = Counter({state.value: 0 for state in StreamState})
         open_streams = set(self._hub.streams)
         for info in self._infos():
@@ -105,13 +118,19 @@ class Metrics(Collector):
             state_of.add_metric([info.id, state], 1)
             frames.add_metric([info.id], info.frames)
             drops.add_metric([info.id], info.drops)
+            for of, rate in (("wanted", info.fps), ("target", info.target_fps), ("analysed", info.analysed_fps)):
+                if rate is not None:
+                    rates.add_metric([info.id, of], rate)
+            if known.status is not None and known.status.state is StreamState.DEGRADED:
+                reasons.add_metric([info.id, known.status.reason], 1)
             seq.add_metric([info.id], known.seq)
             watchers.add_metric([info.id], self._hub.watchers(info.id))
             for name, stage in sorted(self._stages(info.id).items()) if self._stages is not None else ():
                 _add(stages, [info.id, name], stage.spread)
+                cpu.add_metric([info.id, name], stage.cpu)
         for state, count in states.items():
             by_state.add_metric([state], count)
-        yield from (by_state, state_of, frames, drops, seq, watchers, stages)
+        yield from (by_state, state_of, frames, drops, rates, reasons, seq, watchers, stages, cpu)
 
     def _of_messages(self) -> Iterator[Metric]:
         ages = HistogramMetricFamily(

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamcap.errors import SourceRefused, StreamcapError, UsageError
+from streamcap.errors import Overloaded, SourceRefused, StreamcapError, UsageError
 from streamcap.server.control import NotAllowed, StreamExists, StreamMissing
 
 __all__ = ["BODY_MAX", "BodyLimit", "Problem", "documented", "install", "problem"]
@@ -104,7 +104,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, StreamcapError)
     status = next(status for kind, status in _STATUS_OF if isinstance(error, kind))
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+    if status is HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(error, Overloaded):
         logger.error("%s %s: %s", request.method, request.url.path, error)
     return problem(status, f"{error}; {error.hint}" if error.hint else str(error))
 

@@ -83,7 +83,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
         frames = await _open_frames(settings)
         stack.push_async_callback(frames.close)
-        manager = Manager(hub, models, clock, frames)
+        manager = await stack.enter_async_context(Manager(hub, models, clock, frames, settings.load))
         fixed = [stream.id for stream in settings.streams]
         control = Control(manager, registry, fixed=fixed, admit=admission(security.sources))
         sessions = Sessions(tokens)
@@ -156,6 +156,8 @@ def _infos(manager: Manager) -> list[StreamInfo]:
             fps=info.fps,
             profile=Profile(info.profile),
             paused=info.paused,
+            target_fps=info.target_fps,
+            analysed_fps=info.analysed_fps,
             frames=info.frames,
             drops=info.dropped,
         )

@@ -4,11 +4,14 @@ async with open_source("rtsp://camera/stream", SourceOptions(stream="door")) as 
     async for frame in source.frames(): ...
 """
 
+from pathlib import Path
+
 from streamcap.sources.address import Kind, parse, redact
 from streamcap.sources.base import Source
 from streamcap.sources.options import SourceOptions
+from streamcap.sources.shared import FrameSource, SharedSources
 
-__all__ = ["Kind", "Source", "SourceOptions", "check", "open_source", "parse", "redact"]
+__all__ = ["FrameSource", "Kind", "SharedSources", "Source", "SourceOptions", "check", "open_source", "parse", "redact"]
 
 
 def check(uri: str) -> None:
@@ -20,13 +23,18 @@ def check(uri: str) -> None:
     """
     address = parse(uri)
     if address.kind is Kind.FILE:
+        if Path(address.target).is_dir():
+            from streamcap.sources.folder import videos
+
+            videos(address)
+            return
         from streamcap.sources.av_errors import check_file  # late: PyAV is not needed for anything else
 
         check_file(address)
 
 
 def open_source(uri: str, options: SourceOptions) -> Source:
-    """The source that a SOURCE string names; made, not opened: no I/O.
+    """The source that a SOURCE string names; made, not opened: nothing is read or connected to.
 
     Raises:
         UsageError: the string names no kind of source that is known, or an option that it does not have.
@@ -40,6 +48,10 @@ def open_source(uri: str, options: SourceOptions) -> Source:
         from streamcap.sources.push_source import PushSource
 
         return PushSource(address, options)
+    if address.kind is Kind.FILE and Path(address.target).is_dir():
+        from streamcap.sources.folder import FolderSource
+
+        return FolderSource(address, options)
     from streamcap.sources.av_source import AvSource  # late: PyAV is not needed for anything else
 
     return AvSource(address, options)

@@ -32,7 +32,7 @@ _NETWORK_OPTIONS: dict[str, frozenset[str]] = {
 }
 TRANSPORTS = ("auto", "tcp", "udp")
 _POSSIBLE = (
-    "a file, a folder, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, "
+    "a file or folder, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, "
     "device:/dev/video0, whip: or test:"
 )
 # Two letters at least: one letter is a Windows drive.
@@ -147,6 +147,13 @@ def _check_network_options(options: dict[str, str]) -> None:
         raise UsageError(f"transport={options['transport']} is not known", hint=f"one of {', '.join(TRANSPORTS)}")
     if options.get("ca_file") == "":
         raise UsageError("ca_file= names no file", hint="give the PEM file of who signed the camera's certificate")
+    if options.get("mode", "caller") not in {"caller", "listener"}:
+        raise UsageError(f"mode={options['mode']} is not known", hint="caller or listener")
+    for name in ("latency", "pbkeylen"):
+        if not options.get(name, "0").isdecimal():
+            raise UsageError(
+                f"{name}={options[name]} is no whole number", hint="latency=120 (milliseconds), pbkeylen=16"
+            )
     for name in ("tls_verify", "listen"):
         flag(options.get(name, "0"), name)
 

@@ -38,7 +38,7 @@ def check_file(address: Address) -> None:
     except OSError as exc:
         raise _from_os(exc, address) from None
     if stat.S_ISDIR(status.st_mode):
-        raise SourceUnreadable(f"{address.shown} is a directory", hint="give one video file")
+        raise SourceUnreadable(f"{address.shown} is a folder", hint="give a video file")
     if not stat.S_ISREG(status.st_mode):
         # A pipe without a writer would hold the thread in open() where nothing can wake it.
         raise SourceUnreadable(f"{address.shown} is not a regular file", hint="a camera is written device:/dev/video0")

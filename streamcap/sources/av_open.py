@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from streamcap.errors import NoVideo, SourceError, SourceUnreadable, UsageError
 from streamcap.sources.address import Address, Kind, flag
 from streamcap.sources.av_errors import check_file, explain
+from streamcap.sources.srt import SrtReader
 
 __all__ = ["open_container", "pick_video"]
 
@@ -27,8 +28,13 @@ _NOT_VIDEO = frozenset({"tty"})
 _UDP_BUFFER = str(4 << 20)  # bytes of the socket: a key frame of 4K video arrives at once; the kernel may give less
 
 
-def open_container(address: Address, *, open_timeout: float, read_timeout: float) -> InputContainer:
+def open_container(
+    address: Address, *, open_timeout: float, read_timeout: float, reader: SrtReader | None = None
+) -> InputContainer:
     """Open what an address names.
+
+    Args:
+        reader: where an ``srt`` address is read from, whose timeouts are its own.
 
     libav's own log stays silent, which is PyAV's default: it may quote addresses with their passwords, and with
     frame threads it can wait for the interpreter lock of a thread that waits for libav.
@@ -36,7 +42,8 @@ def open_container(address: Address, *, open_timeout: float, read_timeout: float
     Raises:
         SourceError: one of the named ones, with a hint.
     """
-    name, form = address.target, None
+    name: str | SrtReader = address.target
+    form = None
     if address.kind is Kind.FILE:
         check_file(address)
         name = f"file:{address.target}"  # else a colon in the name would make a protocol of what is before it
@@ -44,6 +51,8 @@ def open_container(address: Address, *, open_timeout: float, read_timeout: float
         if not sys.platform.startswith("linux"):
             raise UsageError("cameras by device: work on Linux only", hint="use the camera's rtsp address")
         form = "v4l2"
+    elif reader is not None:
+        name, form = reader, "mpegts"
     begun = time.monotonic()
     try:
         container: InputContainer = av.open(

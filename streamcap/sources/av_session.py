@@ -25,6 +25,7 @@ from streamcap.sources.av_picture import Converter
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
+from streamcap.sources.srt import SrtReader
 from streamcap.sources.timeline import Timeline
 from streamcap.types import NoticeKind, SourceInfo
 
@@ -70,6 +71,7 @@ class AvSession(Session):
         self._start = start
         self._converter = Converter(options.max_side)
         self._progress = options.clock.monotonic()  # when a picture was decoded last
+        self._reader: SrtReader | None = None
         self._sender: float | None = None  # Unix seconds of the sender's clock at time stamp 0
         self._open()
         try:
@@ -81,6 +83,11 @@ class AvSession(Session):
     def close(self) -> None:
         """Close the container, and with it socket or file."""
         self._container.close()
+        self._close_reader()
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
 
     def pictures(self) -> Generator[Picture, None, None]:
         """Pictures from the first wanted one on (or from the key frame before it)."""
@@ -103,13 +110,19 @@ class AvSession(Session):
 
     def _open(self) -> None:
         options = self._options
-        self._container = open_container(
-            self._address, open_timeout=options.open_timeout, read_timeout=options.read_timeout
-        )
+        timeouts = {"open_timeout": options.open_timeout, "read_timeout": options.read_timeout}
+        if self._address.scheme == "srt":
+            self._reader = SrtReader(self._address, self._stop, **timeouts)
+            self.delay = self._reader.delay
+        try:
+            self._container = open_container(self._address, reader=self._reader, **timeouts)
+        except BaseException:
+            self._close_reader()
+            raise
         try:
             self._stream = pick_video(self._container, self._address, options.max_side)
         except BaseException:
-            self._container.close()
+            self.close()
             raise
         flags = self._container.format.flags
         self._unsure = bool(flags & _TS_DISCONT)  # time stamps may jump

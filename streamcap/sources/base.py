@@ -16,13 +16,14 @@ import contextlib
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self, TypeVar
 
 from streamcap.errors import SourceClosed, SourceError, SourceTimeout, UsageError
 from streamcap.flow import Channel, ChannelClosed
+from streamcap.metrics import Stages
 from streamcap.sources.address import redact
 from streamcap.sources.backoff import Backoff
 from streamcap.sources.options import SourceOptions
@@ -56,6 +57,7 @@ class Source(ABC):
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self.shown = redact(uri)
+        self.stages = Stages()  # of the decode thread: decode (every picture), convert (those that are taken)
         self._options = options
         self._clock = options.clock
         self._stop = threading.Event()
@@ -73,6 +75,7 @@ class Source(ABC):
         self._sender = SenderClock()
         self._backoff = Backoff(options.reconnect_first, options.reconnect_cap)
         self._decoded = 0
+        self._connection = 0
         self._offset = options.origin  # media time of the stream minus that of the session
         self._last: tuple[float, float] | None = None  # newest picture: media time, clock time of arrival
         self._fresh: After | None = After.END  # the next picture is a session's first; what led to the session
@@ -99,6 +102,19 @@ class Source(ABC):
     def decoded(self) -> int:
         """Pictures decoded so far, wanted or not."""
         return self._decoded
+
+    @property
+    def fps(self) -> float:
+        """Most pictures a second that are handed over. May be set at any time."""
+        return self._sampler.rate
+
+    @fps.setter
+    def fps(self, fps: float) -> None:
+        self._sampler.rate = fps
+
+    def newest(self, frame: Frame) -> Frame:
+        """The newest frame that waits, in place of one that was taken and is not used; see ``Channel.newest``."""
+        return frame if self._channel is None else self._channel.newest(frame)
 
     async def open(self) -> SourceInfo:
         """Connect and wait for the first picture.
@@ -242,7 +258,7 @@ class Source(ABC):
         lost = f"{self.shown} ended the stream"
         with contextlib.closing(session), contextlib.closing(session.pictures()) as pictures:
             try:
-                for picture in pictures:
+                while (picture := self._next(pictures)) is not None:
                     if not self._take(picture, session):
                         return None
             except SourceError as exc:
@@ -255,6 +271,10 @@ class Source(ABC):
         self._check_stop()
         self._reporter.offset = self._last[0] if self._last else self._offset
         return None if session.after is After.END else lost
+
+    def _next(self, pictures: Iterator[Picture]) -> Picture | None:
+        with self.stages("decode"):
+            return next(pictures, None)
 
     def _reconnect(self, reason: str) -> Session:
         at = self._last[0] if self._last else 0.0
@@ -283,14 +303,15 @@ class Source(ABC):
             return True
         captured_at = self._captured_at(time, picture, session)
         try:
-            image = picture.convert()
+            with self.stages("convert"):
+                image = picture.convert()
         except DamagedPicture:
             self._reporter.damage(picture.time, pictures=1)
             return True
         image.flags.writeable = False
         if self._channel is None:  # closed while it was opening
             raise _Stopped
-        self._channel.put(Frame(self._options.stream, index, time, captured_at, image))
+        self._channel.put(Frame(self._options.stream, index, time, captured_at, image, self._connection))
         return True
 
     def _place(self, picture: Picture, session: Session) -> float:
@@ -319,6 +340,7 @@ class Source(ABC):
             self._arrivals, self._sender = ArrivalFilter(), SenderClock()
         self._offset = self._reporter.offset = time - session_time
         if after is After.RECONNECT:
+            self._connection += 1
             self._emit(NoticeKind.GAP, time, f"{time - last:.1f} s were not seen", start=last, end=time)
             self._emit(NoticeKind.CONNECTED, time, f"{self.shown} delivers pictures again")
 

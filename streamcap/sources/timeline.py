@@ -162,6 +162,17 @@ class Sampler:
         self._due: float | None = None
         self._before = 0.0
 
+    @property
+    def rate(self) -> float:
+        """Pictures a second. May be set from another thread; it holds from the next picture that is taken on."""
+        return 1.0 / self._interval
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        if not rate > 0:
+            raise ValueError("rate must be above 0")
+        self._interval = 1.0 / rate
+
     def take(self, time: float) -> bool:
         """True where the picture at ``time`` (media seconds, increasing) is wanted."""
         due = time if self._due is None else self._due

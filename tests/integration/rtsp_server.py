@@ -19,10 +19,10 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - the versions are chosen first
 
+QUICK = "tune=zerolatency speed-preset=ultrafast key-int-max="
 ENCODERS = {
-    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} threads=1"
-    " ! rtph264pay config-interval=1 pt=96",
-    "h265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={fps} ! rtph265pay config-interval=1 pt=96",
+    "h264": "x264enc threads=1 {quick} ! rtph264pay config-interval=1",
+    "h265": "x265enc {quick} ! rtph265pay config-interval=1",
     "mjpeg": "videoconvert ! video/x-raw,format=I420 ! jpegenc ! rtpjpegpay pt=26",
 }
 
@@ -34,7 +34,7 @@ def pipeline(options: argparse.Namespace) -> str:
         picture = f'filesrc location="{options.clip}" ! decodebin ! videoconvert ! videoscale ! videorate ! {caps}'
     else:
         picture = f"videotestsrc is-live=true pattern=ball ! {caps}"
-    return f"( {picture} ! {ENCODERS[options.codec].format(fps=options.fps)} name=pay0 )"
+    return f"( {picture} ! {ENCODERS[options.codec].format(quick=QUICK + str(options.fps))} name=pay0 )"
 
 
 def protect(

@@ -114,7 +114,7 @@ async def test_streams_are_there_again_after_a_restart(models: Models, tmp_path:
     file = data / "streams.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600, "addresses may hold credentials"
     left = {each.name for each in data.iterdir()}
-    assert left == {"streams.json", "journal.sqlite3", "journal.lock"}, "nothing half written is left"
+    assert left == {"streams.json", "journal.sqlite3", "journal.lock", "frames.sqlite3"}, "nothing half written is left"
     async with service(models, data, front=BEACON, a="test:?seconds=30") as (_, http):
         shown = {each["id"]: each for each in (await http.get("/v1/streams")).json()["streams"]}
         assert set(shown) == {"front", "a", "b"}

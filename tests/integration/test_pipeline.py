@@ -163,6 +163,8 @@ def test_it_connects_lives_and_ends(told: Run) -> None:
     assert told.states == [
         (StreamState.CONNECTING, ""),
         (StreamState.LIVE, "connected"),
+        (StreamState.DEGRADED, "black"),  # the lights are off for four seconds
+        (StreamState.LIVE, "recovered"),
         (StreamState.ENDED, "end"),
     ]
     assert isinstance(told.messages[0], StatusMessage)

@@ -4,52 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import signal
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from streamcap.errors import SourceNotFound, SourceTimeout, SourceUnreadable
-from streamcap.sources import Source, SourceOptions, open_source
-from streamcap.types import Frame, Notice, NoticeKind
+from streamcap.sources import SourceOptions, open_source
+from streamcap.types import NoticeKind
+from tests.cameras import Camera, Watch
 
 pytestmark = pytest.mark.rtsp
-
-SERVER = Path(__file__).parent / "rtsp_server.py"
-
-
-class Camera:
-    """A camera that can be switched on and off; it keeps its port."""
-
-    def __init__(self, python: str, *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self._command = [python, str(SERVER), "--port", str(self.port), "--width", "160", "--height", "120", *options]
-        self._process: subprocess.Popen[str] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"rtsp://127.0.0.1:{self.port}/cam"
-
-    def on(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == f"ready {self.port}\n"
-
-    def off(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate(timeout=10)
-            self._process = None
-
-    def freeze(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
 
 
 @pytest.fixture
@@ -58,48 +23,6 @@ def camera(rtsp_python: str) -> Iterator[Camera]:
     camera.on()
     yield camera
     camera.off()
-
-
-class Watch:
-    """Reads a source and waits for what it has to say."""
-
-    def __init__(self, url: str, **values: float) -> None:
-        self.notices: list[Notice] = []
-        self.frames: list[Frame] = []
-        self._changed = asyncio.Event()
-        values = {
-            "fps": 100,
-            "open_timeout": 10,
-            "read_timeout": 1,
-            "reconnect_first": 0.1,
-            "reconnect_cap": 0.5,
-        } | values
-        self.source: Source = open_source(url, SourceOptions(stream="s", on_notice=self._note, **values))  # type: ignore[arg-type]
-
-    def _note(self, notice: Notice) -> None:
-        self.notices.append(notice)
-        self._changed.set()
-
-    @property
-    def kinds(self) -> list[NoticeKind]:
-        return [n.kind for n in self.notices]
-
-    async def pictures(self, count: int) -> None:
-        """Read so many more frames."""
-        wanted = len(self.frames) + count
-        async with asyncio.timeout(10):
-            async for frame in self.source.frames():
-                self.frames.append(frame)
-                if len(self.frames) == wanted:
-                    return
-
-    async def told(self, kind: NoticeKind) -> Notice:
-        """Wait until the newest notice is of this kind."""
-        async with asyncio.timeout(10):
-            while not self.notices or self.notices[-1].kind is not kind:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.notices[-1]
 
 
 async def test_frames_arrive_in_real_time(camera: Camera) -> None:

@@ -36,8 +36,10 @@ class StreamChange(BaseModel):
 class StreamView(BaseModel):
     """A stream as the API shows it.
 
-    ``source`` is without credentials; ``frames`` and ``drops`` count since watching began or was last changed; ``seq``
-    is the newest durable message; the last ones are where its feed, its subtitles and its pictures are.
+    ``source`` is without credentials; ``fps`` is what is wanted, ``target_fps`` what the stream is lowered to where the
+    machine cannot keep up, ``analysed_fps`` what it had in the last five seconds; ``frames`` and ``drops`` count since
+    watching began or was last resumed; ``seq`` is the newest durable message; the last ones are where its feed, its
+    subtitles and its pictures are.
     """
 
     id: str
@@ -46,6 +48,8 @@ class StreamView(BaseModel):
     detail: str
     source: str
     fps: float | None
+    target_fps: float | None
+    analysed_fps: float | None
     profile: Profile | None
     paused: bool
     frames: int

@@ -37,11 +37,14 @@ class StreamInfo:
         id: as it was opened in the hub.
         source: where the video comes from; credentials are taken away before it is shown.
         fps, profile: None where they are not known.
+        target_fps, analysed_fps: see ``streamcap.manager.StreamInfo``; None where they are not known.
     """
 
     id: str
     source: str = ""
     fps: float | None = None
+    target_fps: float | None = None
+    analysed_fps: float | None = None
     profile: Profile | None = None
     paused: bool = False
     frames: int = 0
@@ -122,7 +125,7 @@ class Streams:
         return self._one(stream)
 
     async def change(self: Here, stream: StreamId, body: StreamChange) -> StreamView:
-        """What is open becomes final; then the stream is watched anew with the new settings, unless it is paused."""
+        """Rate and profile change while the stream is watched; pausing makes final what is open."""
         await self._controlled().change(stream, fps=body.fps, profile=body.profile, paused=body.paused)
         return self._one(stream)
 
@@ -151,6 +154,8 @@ class Streams:
             detail=state.status.detail if state.status else "",
             source=redact(info.source),
             fps=info.fps,
+            target_fps=None if info.target_fps is None else round(info.target_fps, 2),
+            analysed_fps=None if info.analysed_fps is None else round(info.analysed_fps, 2),
             profile=info.profile,
             paused=info.paused,
             frames=info.frames,

@@ -1,0 +1,105 @@
+"""How often each stream is looked at when the machine cannot keep up with all of them. Pure: no clock, no I/O.
+
+One share, the same for every stream, is taken of the rate that each is to have. It falls soon when the load comes near
+what can be done and rises slowly when there is room: each is judged by a load that has been seen to last, the share
+rises only where the load foretold for it is well below the limit, and a rise that had to be taken back makes the next
+one wait twice as long. So it does not swing.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FULL", "Shedder"]
+
+# Load (1.0: nothing more can be done) above which the share falls, and the most that is foretold where it rises.
+HIGH = 0.85
+ROOM = 0.7
+# At the lowest share and above this there is no room for another stream.
+FULL = 0.95
+# One step down and up, as factors of the share.
+STEP_DOWN = 0.85
+STEP_UP = 1.15
+# The load has to last this long (seconds) before the share falls, and before it rises.
+DOWN_AFTER_S = 3.0
+UP_AFTER_S = 10.0
+# A rise that is taken back within this time (seconds) doubles the wait for the next one, up to this many times.
+REGRET_S = 30.0
+PATIENCE_MOST = 16.0
+# The reading follows the load with this time constant (seconds).
+SMOOTH_S = 3.0
+# Load of a stream that was not measured yet, in processors: 720p30 H.264 at 3 frames a second (docs/benchmarks.md).
+STREAM_COST = 0.12
+
+
+class Shedder:
+    """Chooses the share of the wanted rate that streams get.
+
+    Args:
+        floor: frames a second below which no stream is lowered by this, > 0.
+        cores: processors that work is spread over, >= 1.
+    """
+
+    def __init__(self, floor: float, cores: int) -> None:
+        self._floor, self._cores = floor, cores
+        self.share = 1.0
+        self.load = 0.0
+        self._since = 0.0  # seconds since the share last changed or the load was last on the other side
+        self._calm = 0.0  # seconds since the share last rose
+        self._patience = 1.0
+
+    def target(self, wanted: float) -> float:
+        """Frames a second that a stream gets, of those that it is to have; > 0."""
+        return max(min(self._floor, wanted), wanted * self.share)
+
+    def update(self, load: float, elapsed: float, most: float) -> bool:
+        """Take in how busy the machine was; True where the share has changed.
+
+        Args:
+            load: share of the time in which all that can be done was done, 0..1 or a little more.
+            elapsed: seconds that it is about, > 0.
+            most: highest rate that a stream is to have, frames a second; 0 where there are no streams.
+        """
+        self.load += (load - self.load) * min(1.0, elapsed / SMOOTH_S)
+        self._calm += elapsed
+        lowest = self.lowest(most)
+        before = self.share
+        if self.load > HIGH:
+            self._since = max(0.0, self._since) + elapsed
+            if self._since >= DOWN_AFTER_S:
+                self._fall(lowest)
+        elif self.share < 1.0 and self.load * STEP_UP < ROOM:
+            self._since = min(0.0, self._since) - elapsed
+            if -self._since >= UP_AFTER_S * self._patience:
+                self._rise()
+        else:
+            self._since = 0.0
+        if most and self.share < lowest:  # the stream that needed it is gone
+            self.share = lowest
+        return self.share != before
+
+    def lowest(self, most: float) -> float:
+        """Share at which every stream is at the floor, 0..1."""
+        return min(1.0, self._floor / most) if most else 1.0
+
+    def room(self, most: float, *, measured: int, unmeasured: int) -> bool:
+        """True where one more stream can be looked at, if need be with all of them lowered to the floor.
+
+        Args:
+            most: as in :meth:`update`.
+            measured, unmeasured: streams whose cost is, and is not yet, part of the load.
+        """
+        at_floor = self.load * self.lowest(most) / self.share
+        each = at_floor / measured if measured else STREAM_COST / self._cores
+        return at_floor + (unmeasured + 1) * each <= FULL
+
+    def _fall(self, lowest: float) -> None:
+        if self._calm < REGRET_S:
+            self._patience = min(PATIENCE_MOST, 2 * self._patience)
+            self._calm = REGRET_S  # one rise is regretted once
+        self.share = max(lowest, self.share * STEP_DOWN)
+        self._since = 0.0
+
+    def _rise(self) -> None:
+        if self._calm > 4 * REGRET_S:
+            self._patience = 1.0
+        self.share = min(1.0, self.share * STEP_UP)
+        self._since = self._calm = 0.0
