@@ -140,7 +140,7 @@ class Source(ABC):
             await self.close()
             raise SourceTimeout(
                 f"{self.shown} gave no picture within {self._options.open_timeout:g} s",
-                hint="is the camera on, and the address right? A slow source needs a longer open timeout",
+                hint=self._hint_silent(),
             ) from None
         except BaseException:  # also a cancellation: whoever could not open it cannot close it
             await self.close()
@@ -215,6 +215,10 @@ class Source(ABC):
         Raises:
             SourceError: it cannot be had.
         """
+
+    def _hint_silent(self) -> str:
+        """What to look at where no picture has come."""
+        return "is the camera on, and the address right? A slow source needs a longer open timeout"
 
     def _guard(self) -> AbstractContextManager[None]:
         """Held by the decode thread as long as it lives."""
