@@ -137,9 +137,13 @@ class Perception:
             self._forward.reset()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
+
+        def stir(box: Box) -> float:
+            return _share(gate.changed, box) if gate.open else 0.0
+
         if self._poses is not None:
             with self._stages("pose"):
-                self._poses.look(frame, update.active, lambda box: _share(gate.changed, box) if gate.open else 0.0)
+                self._poses.look(frame, update.active, stir)
         scene = Scene(
             frame.pts,
             frame.pts - self._scene_start,
@@ -149,6 +153,7 @@ class Perception:
             frame.image.shape[1] / frame.image.shape[0],
             health=health,
             driving=driving,
+            stir=stir,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -255,8 +260,8 @@ class Perception:
         if any(fills(box) for _, _, box in raw) or any(fills(t.box) for t in self._tracker.tracks):
             raw = agreed(raw, self._from_afar(image))
         kept = distinct([f for f in raw if f[0] >= THRESHOLD])
-        gains = self._balance(image)
-        return [Observed(b, s, lab, shares(image, b, gains), self._foreground.cover(b)) for s, lab, b in kept]
+        gains, own = self._balance(image), self._foreground.mask
+        return [Observed(b, s, lab, shares(image, b, gains, own), self._foreground.cover(b)) for s, lab, b in kept]
 
     def _detect_one(self, part: NDArray[np.uint8]) -> tuple[Detections, float]:
         """What is in a crop, and the processor seconds that it took; runs in a worker thread."""
