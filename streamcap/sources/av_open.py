@@ -17,7 +17,7 @@ from streamcap.sources.av_errors import check_file, explain
 from streamcap.sources.srt import SrtReader
 from streamcap.sources.tls import tls_options
 
-__all__ = ["open_container", "pick_video"]
+__all__ = ["libav_options", "open_container", "pick_video"]
 
 # A title in an unknown encoding is no reason to fail; PyAV 19 sees it so, too, and has no such argument any more.
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
@@ -57,7 +57,7 @@ def open_container(
             name,
             "r",
             format=form,
-            options=_options(address, read_timeout),
+            options=libav_options(address, read_timeout),
             timeout=(open_timeout, read_timeout),
             **_LENIENT,
         )
@@ -102,7 +102,8 @@ def _no_decoder(address: Address) -> SourceError:
     return SourceUnreadable(f"{address.shown}: no decoder for this sort of video", hint="convert it to H.264")
 
 
-def _options(address: Address, read_timeout: float) -> dict[str, str]:
+def libav_options(address: Address, read_timeout: float) -> dict[str, str]:
+    """What libav has to be told to open an address and to notice within ``read_timeout`` seconds that it is lost."""
     if address.kind is Kind.DEVICE:
         names = {"size": "video_size", "fps": "framerate", "format": "input_format"}
         return {names[key]: value for key, value in address.query.items()}

@@ -329,6 +329,7 @@ class Source(ABC):
 
     def _begin(self, after: After, session_time: float, arrived: float, session: Session) -> None:
         """Lay a session's first picture on the stream's time: behind what was seen before."""
+        self._sender = SenderClock(longest=session.longest_delay)
         if self._last is None:
             if session.after is After.RECONNECT:
                 self._emit(NoticeKind.CONNECTED, session_time + self._offset, f"{self.shown} delivers pictures")
@@ -341,7 +342,7 @@ class Source(ABC):
             time = last + step
         else:
             time = last + max(step, arrived - last_arrived)
-            self._arrivals, self._sender = ArrivalFilter(), SenderClock()
+            self._arrivals = ArrivalFilter()
         self._offset = self._reporter.offset = time - session_time
         if after is After.RECONNECT:
             self._connection += 1

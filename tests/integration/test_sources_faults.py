@@ -113,7 +113,7 @@ async def test_by_tls(rtsp_python: str, tmp_path: Path) -> None:
         url = camera.url.replace("//", "//me:hush@")
 
         async def trusted(options: str) -> None:
-            async with watching(url + options) as watch:
+            async with watching(url + options, read_timeout=5) as watch:
                 await watch.pictures(3)
 
         async def refused(address: str, words: str) -> None:
