@@ -156,7 +156,7 @@ def test_a_sender_whose_clock_can_be_right_is_believed() -> None:
         assert sender.captured(sent, sent + 0.08 + (n % 7 == 0) * 0.5) == pytest.approx(sent)
 
 
-@pytest.mark.parametrize("wrong", [-3600.0, -1.0, 5.0, 1e9])
+@pytest.mark.parametrize("wrong", [-3600.0, -5.0, 5.0, 1e9])
 def test_a_sender_whose_clock_is_wrong_is_not_believed(wrong: float) -> None:
     sender = SenderClock()
     assert all(sender.captured(1000.0 + n + wrong, 1000.08 + n) is None for n in range(50))
