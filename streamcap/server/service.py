@@ -116,6 +116,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
                 server.result()
             yield Service(manager, hub, ready.result(), server)
         finally:
+            await control.close()
             await manager.stop()
             await peers.close()
             await hub.close()
