@@ -122,7 +122,7 @@ def test_it_is_told_once(skin: bool, text: str) -> None:
     facts: list[Fact] = []
     for number in range(10):
         close = CloseUp((0.5, 0.2, 1.0, 0.8), 1.0, skin) if 3 <= number < 7 else None
-        scene = Scene(number / FPS, 9.0, TrackerUpdate((), (), (), ()), STILL, close=close)
-        facts += rule.update(scene)
+        there = TrackerUpdate((), (), (), ())
+        facts += rule.update(Scene(number / FPS, 9.0, there, STILL, close=close))
     (fact,) = facts
     assert describe_change([fact], []).text == text
