@@ -45,8 +45,9 @@ LOST_MISSES = 2
 # What fills the frame is often too near to be recognised: while its pixels stir it is there, for this long (seconds).
 LARGE_KEEP_S = 6.0
 STIRS = 0.12
-# So much of an unnamed thing inside what fills the frame, and it is a part of it.
+# So much of an unnamed thing inside what takes up this much of the frame, and it is a part of it.
 PART = 0.2
+LARGE = 0.25
 # A still thing that the detector once saw well is not given up at the first misses.
 STILL_KEEP_S = 12.0
 # Share of a box that must change for its pixels to count as disturbed.
@@ -243,11 +244,11 @@ class Tracker:
         self._next_id += 1
 
     def _part_of_large(self, track: Track) -> bool:
-        """No name holds for it, and it lies on what fills the frame: a part of that, or its outline anew."""
+        """No name holds for it, and it lies on something large: a part of that, or its outline anew."""
         return track.label == "object" and any(
             other is not track
             and other.stage is Stage.ACTIVE
-            and fills(other.trail[-1][1])
+            and area(other.trail[-1][1]) >= LARGE
             and contained(track.box, other.box) > PART
             for other in self._tracks
         )

@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 
 from streamcap.labels import MOVERS
-from streamcap.language.naming import NAME_SURE
+from streamcap.language.naming import NAME_SURE, is_named
 from streamcap.language.phrases import SUMMARY, SUMMARY_SCENE
 from streamcap.language.words import conjugated, listing, noun, times
 from streamcap.types import Fact, Instance
 
 __all__ = ["Tally", "summarise"]
+
+# Things that do not go about by themselves and were there for this long (seconds) say what sort of place it is.
+THING_SEEN_S = 1.5
+MAX_THINGS = 4
 
 
 class Tally:
@@ -21,12 +25,18 @@ class Tally:
         self.start = start
         self._done: Counter[tuple[str, str]] = Counter()
         self._most: Counter[str] = Counter()
+        self._things: set[str] = set()
 
     def add(self, facts: Iterable[Fact], instances: Iterable[Instance]) -> None:
         """Take in one window."""
         for fact in facts:
             self._done[fact.what, fact.label] += max(1, len(fact.who))
         in_view = Counter(i.label for i in instances if i.visible and i.confidence >= NAME_SURE and i.label in MOVERS)
+        self._things |= {
+            i.label
+            for i in instances
+            if i.label not in MOVERS and i.last_seen - i.first_seen >= THING_SEEN_S and is_named(i)
+        }
         for label, count in in_view.items():
             self._most[label] = max(self._most[label], count)
 
@@ -44,6 +54,9 @@ class Tally:
             count = sum(n for (w, _), n in self._done.items() if w == what)
             if count:
                 lines.append(f"{clause} {times(count)}")
+        if lines and self._things:
+            things = sorted(self._things)[:MAX_THINGS]
+            lines.append(f"the place has {listing([noun(label) for label in things])}")
         return lines
 
 
