@@ -46,8 +46,10 @@ LOST_MISSES = 2
 LARGE_KEEP_S = 6.0
 STIRS = 0.12
 # So much of an unnamed thing inside what takes up this much of the frame, and it is a part of it.
+# The outline of what is too near to be recognised is not known for this long (seconds).
 PART = 0.2
 LARGE = 0.25
+LINGERED_S = 1.0
 # A still thing that the detector once saw well is not given up at the first misses.
 STILL_KEEP_S = 12.0
 # Share of a box that must change for its pixels to count as disturbed.
@@ -249,7 +251,7 @@ class Tracker:
             other is not track
             and other.stage is Stage.ACTIVE
             and area(other.trail[-1][1]) >= LARGE
-            and contained(track.box, other.box) > PART
+            and (contained(track.box, other.box) > PART or track.seen - other.lingers < LINGERED_S)
             for other in self._tracks
         )
 

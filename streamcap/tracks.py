@@ -140,7 +140,7 @@ class Track:
         label, share = self.vote.result(roams=self.roams)
         confidence = share * self.vote.sureness(label)
         # A laptop stands on something: a screen that hangs into the picture from above is on a wall.
-        return ("tv" if label == "screen" and self.box[1] <= WHOLE_MARGIN else label), confidence
+        return ("tv" if label == "screen" and self.box[1] <= EDGE else label), confidence
 
     @property
     def outside(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from streamcap.labels import MOVERS
 from streamcap.language.naming import NAME_SURE, is_named
 from streamcap.language.phrases import SUMMARY, SUMMARY_SCENE
-from streamcap.language.words import conjugated, listing, noun, times
+from streamcap.language.words import conjugated, listing, noun, plural, times
 from streamcap.types import Fact, Instance
 
 __all__ = ["Tally", "summarise"]
@@ -25,18 +25,19 @@ class Tally:
         self.start = start
         self._done: Counter[tuple[str, str]] = Counter()
         self._most: Counter[str] = Counter()
-        self._things: set[str] = set()
+        self._things: Counter[str] = Counter()
 
     def add(self, facts: Iterable[Fact], instances: Iterable[Instance]) -> None:
         """Take in one window."""
         for fact in facts:
             self._done[fact.what, fact.label] += max(1, len(fact.who))
         in_view = Counter(i.label for i in instances if i.visible and i.confidence >= NAME_SURE and i.label in MOVERS)
-        self._things |= {
+        there = Counter(
             i.label
             for i in instances
             if i.label not in MOVERS and i.last_seen - i.first_seen >= THING_SEEN_S and is_named(i)
-        }
+        )
+        self._things |= there
         for label, count in in_view.items():
             self._most[label] = max(self._most[label], count)
 
@@ -54,9 +55,10 @@ class Tally:
             count = sum(n for (w, _), n in self._done.items() if w == what)
             if count:
                 lines.append(f"{clause} {times(count)}")
-        if lines and self._things:
-            things = sorted(self._things)[:MAX_THINGS]
-            lines.append(f"the place has {listing([noun(label) for label in things])}")
+        told = {label for _, label in self._done}  # what was carried about is no part of the place
+        things = [noun(k) if n == 1 else plural(k) for k, n in sorted(self._things.items()) if k not in told]
+        if lines and things:
+            lines.append(f"the place has {listing(things[:MAX_THINGS])}")
         return lines
 
 
