@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -381,6 +382,10 @@ def check_update(update: TrackerUpdate, time: float) -> None:
         assert 0 <= one.confidence <= 1
 
 
+def _always(share: float, _: Box) -> float:
+    return share
+
+
 def test_who_walks_out_of_the_frame_does_not_stay_at_its_border() -> None:
     """The next one who comes in there is somebody else."""
     tracker = Tracker()
@@ -389,8 +394,8 @@ def test_who_walks_out_of_the_frame_does_not_stay_at_its_border() -> None:
         x = 0.6 + 0.03 * step
         box: Box = (min(x, 1.0), 0.4, min(x + 0.1, 1.0), 0.7)
         seen = [Observed(box, 0.7, "person", colours(1), 0.5)] if box[2] - box[0] > 0.04 else []
-        empty = not seen
-        update = tracker.update(seen, [WHOLE], STILL, step * 0.2, cover=lambda _, e=empty: 0.0 if e else 0.6)
+        moving = 0.6 if seen else 0.0
+        update = tracker.update(seen, [WHOLE], STILL, step * 0.2, cover=functools.partial(_always, moving))
         ended += [track.id for track in update.ended]
     assert ended == [1]
     assert tracker.tracks == ()
