@@ -15,7 +15,7 @@ from streamcap.instances import TrackerUpdate
 from streamcap.language import describe_change
 from streamcap.nearness import CloseUp, NearnessWatch
 from streamcap.types import Box, Fact
-from tests.scenes import Image, canvas, view
+from tests.scenes import STILL, Image, canvas, view
 
 FPS = 5
 SIZE = (320, 240)
