@@ -45,6 +45,9 @@ FLAT = 0.7
 CUT_PAUSE_S = 1.0
 # The frame after a cut shows what the one before it showed.
 CUT_AGREE = 0.5
+# A view that the scene had at rest (less than this share of its blocks changed) was only covered for a while.
+REST_CHANGED = 0.02
+REST_AGREE = 0.7
 # In a scene that changes all over all the time (a close-up, a drive) a cut is a change much above the usual.
 USUAL_FADE = 0.6
 CUT_ABOVE_USUAL = 0.35
@@ -203,6 +206,7 @@ class CameraWatch:
         self._shown: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)  # the last picture that showed something
         self._steps: deque[tuple[float, float, float, float]] = deque()  # t, dx, dy, log scale
         self._said: dict[str, tuple[str, float]] = {}  # axis -> direction, last time it moved that way
+        self._rest: NDArray[np.uint8] | None = None  # the scene's view when last nothing moved in it
         self._light = _LightWatch()
         self._cut_at = -CUT_PAUSE_S
         self._pending: tuple[NDArray[np.uint8], NDArray[np.uint8], float] | None = None  # before, after, when
@@ -233,6 +237,7 @@ class CameraWatch:
             self._steps.clear()
             self._light = _LightWatch()
             self._light.update(grey, pts)
+            self._rest = None
             if self._shown.shape != grey.shape or not _is_flat(grey):
                 self._shown = grey
             return CameraReading(IDENTITY, False, ())
@@ -246,11 +251,13 @@ class CameraWatch:
             self._usual, self._cut_at = 0.0, pts
             self._light = _LightWatch()
             self._light.update(grey, pts)
-            self._shown = grey
+            self._shown, self._rest = grey, None
             return CameraReading(IDENTITY, False, (CameraChange("cut", "", cut, pts, 0.9),))
         if not flat and not returned and self._is_cut(self._shown, grey, rim, transform, pts):
             self._pending = (self._shown, grey, pts)
         self._shown = self._shown if flat else grey
+        if not flat and float(changed.mean()) < REST_CHANGED:
+            self._rest = grey
         self._steps.append((pts, transform.dx, transform.dy, math.log(transform.scale)))
         while self._steps and pts - self._steps[0][0] > SPAN_S:
             self._steps.popleft()
@@ -287,6 +294,7 @@ class CameraWatch:
             and unlike > 1 - CUT_CORRELATION
             and not transform.trusted
             and _changed_everywhere(before, after)
+            and (self._rest is None or _correlation(self._rest, after) < REST_AGREE)
         )
 
     def _motion(self, pts: float) -> list[CameraChange]:

@@ -25,13 +25,14 @@ class Foreground:
     """Background subtraction by mixtures of Gaussians (Zivkovic 2004, OpenCV's MOG2)."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the background: after a cut, or when the camera has moved."""
         self._model = cv2.createBackgroundSubtractorMOG2(HISTORY, VARIANCE_THRESHOLD, detectShadows=True)
         self._seen = 0
         self._mask: NDArray[np.uint8] | None = None
+
+    def reset(self) -> None:
+        """Forget the background: after a cut, or when the camera has moved. Costs nothing."""
+        self._seen = 0
+        self._mask = None
 
     def update(self, grey: NDArray[np.uint8]) -> list[Box]:
         """Learn one frame and return the boxes of what moves, largest first, at most 40.
@@ -41,7 +42,8 @@ class Foreground:
         """
         if self._mask is not None and self._mask.shape != grey.shape:
             self.reset()
-        rate = -1 if self._seen >= WARM_UP else 0.5
+        # A rate of 1 begins the model anew, in the memory that it has.
+        rate = 1.0 if self._seen == 0 else 0.5 if self._seen < WARM_UP else -1.0
         raw = self._model.apply(grey, learningRate=rate)
         self._seen += 1
         mask = (raw == 255).astype(np.uint8)  # 127 marks a shadow

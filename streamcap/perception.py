@@ -137,9 +137,13 @@ class Perception:
             self._forward.reset()
         self._frames += 1
         update = self._follow(frame, grey, gate, camera)
+
+        def stir(box: Box) -> float:
+            return _share(gate.changed, box) if gate.open else 0.0
+
         if self._poses is not None:
             with self._stages("pose"):
-                self._poses.look(frame, update.active, lambda box: _share(gate.changed, box) if gate.open else 0.0)
+                self._poses.look(frame, update.active, stir)
         scene = Scene(
             frame.pts,
             frame.pts - self._scene_start,
@@ -149,6 +153,7 @@ class Perception:
             frame.image.shape[1] / frame.image.shape[0],
             health=health,
             driving=driving,
+            stir=stir,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)

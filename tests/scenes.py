@@ -247,6 +247,7 @@ class Stagehand:
     Attributes:
         camera: what the camera does at a moment.
         looks: where the detector looks at a moment; the whole frame where left out.
+        stir: share of a box that changes from frame to frame.
     """
 
     actors: Sequence[Play] = ()
@@ -254,6 +255,7 @@ class Stagehand:
     detector: Detector = perfect
     camera: Callable[[float], CameraReading] = lambda _: STILL
     looks: Callable[[float], Sequence[Box]] = lambda _: (WHOLE,)
+    stir: Callable[[Box], float] = lambda _: 0.0
     tracker: Tracker = field(default_factory=Tracker)
     engine: FactEngine = field(default_factory=FactEngine)
     facts: list[Fact] = field(default_factory=list)
@@ -289,7 +291,7 @@ class Stagehand:
             cover=lambda box: _touched(box, fore),
         )
         lost = tuple(t for t in self.tracker.tracks if t.stage is Stage.LOST)
-        self.facts += self.engine.update(Scene(time, time, update, reading, lost))
+        self.facts += self.engine.update(Scene(time, time, update, reading, lost, stir=self.stir))
         self.updates.append((time, update))
         self.actives.append((time, tuple(track.instance() for track in update.active)))
         return update

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from streamcap.facts.crowds import Crowds, Struggles
 from streamcap.facts.groups import Groups
 from streamcap.facts.lens import Lens
 from streamcap.facts.motion import Motion
+from streamcap.facts.nearing import Nearing, NearingCamera
 from streamcap.facts.posture import Posture
 from streamcap.facts.presence import Presence
 from streamcap.facts.scene import SALIENCY, Rule, Scene
 from streamcap.facts.vehicles import Boarding, Driving, OwnDrive, Riding
+from streamcap.facts.ways import Lingering, Running, Turning
 from streamcap.types import Fact
 
 __all__ = ["RULES", "SALIENCY", "FactEngine", "Rule", "Scene"]
@@ -23,7 +26,14 @@ RULES: tuple[Callable[[], Rule], ...] = (
     Presence,
     Motion,
     Posture,
+    Turning,
+    Running,
+    Lingering,
+    NearingCamera,
+    Nearing,
     Groups,
+    Crowds,
+    Struggles,
     Driving,
     Riding,
     Boarding,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from streamcap.camera import CameraReading
 from streamcap.geometry import area
 from streamcap.instances import Track, TrackerUpdate
 from streamcap.labels import MOVERS
-from streamcap.types import Fact, Health, Skill
+from streamcap.types import Box, Fact, Health, Skill
 
 __all__ = ["SALIENCY", "Rule", "Scene", "about", "moves_by_itself"]
 
@@ -24,6 +24,8 @@ SALIENCY = {
     "cut": 0.9, "pan": 0.45, "tilt": 0.45, "zoom": 0.45, "shake": 0.35, "light": 0.75,
     "fall": 1.0, "lie": 0.8, "meet": 0.7,
     "drive_through": 0.55, "park": 0.5, "ride": 0.6, "get_in": 0.65, "get_out": 0.65,
+    "turn": 0.3, "run": 0.75, "loiter": 0.6, "approach": 0.45, "retreat": 0.35, "close_up": 0.8,
+    "part": 0.45, "group_forms": 0.6, "group_parts": 0.45, "crowd": 0.7, "grapple": 0.9,
     "freeze": 0.85, "unfreeze": 0.5, "black": 0.9, "blur": 0.8, "blocked": 0.9, "moved": 0.9, "exposure": 0.5,
     "clear": 0.5,
 }  # fmt: skip
@@ -42,6 +44,7 @@ class Scene:
         aspect: width of the frame by its height.
         driving: the camera itself travels forward.
         health: what is wrong with the picture itself.
+        stir: share of a box, 0..1, that changed since the frame before.
     """
 
     pts: float
@@ -52,6 +55,7 @@ class Scene:
     aspect: float = 4 / 3
     driving: bool = False
     health: Health = field(default_factory=Health)
+    stir: Callable[[Box], float] = lambda _: 0.0
 
     @property
     def settling(self) -> bool:

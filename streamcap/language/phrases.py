@@ -11,7 +11,7 @@ ARRIVALS = ("enter", "appear")
 DEPARTURES = ("leave", "disappear")
 
 # Who does it together is told by how many they are: "two people meet".
-MUTUAL = ("meet",)
+MUTUAL = ("meet", "part", "group_forms", "group_parts", "grapple")
 
 # From the most telling on; the first of which all fields are known is said. Fields: {where} a place or side, {at} and
 # {out} the same with its preposition, {way} a side as a direction, {object}, {vehicle} and {along} a thing with its
@@ -25,6 +25,16 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "stop": ("stop {at}", "stop"),
     "start": ("start moving {at}", "start moving"),
     "meet": ("meet {at}", "meet"),
+    "part": ("part",),
+    "group_forms": ("form a group {at}", "form a group"),
+    "group_parts": ("part ways",),
+    "grapple": ("struggle",),
+    "turn": ("turn {way}", "turn around"),
+    "run": ("run {at}", "run"),
+    "loiter": ("linger {at}", "linger"),
+    "approach": ("approach {to}", "come closer"),
+    "retreat": ("back away",),
+    "close_up": ("come close to {to}", "come very close"),
     "fall": ("fall to the floor",),
     "lie": ("lie on the floor",),
     "drive_through": ("drive along {along}", "drive {way}", "drive through"),
@@ -52,6 +62,7 @@ SCENE: Mapping[str, Mapping[str, str]] = {
     "zoom": {"in": "the camera zooms in", "out": "the camera zooms out"},
     "shake": {"": "the camera shakes"},
     "light": {"on": "the lights come on", "off": "the lights go out"},
+    "crowd": {"": "the place becomes crowded"},
     "freeze": {"": "the picture freezes"},
     "unfreeze": {"": "the picture is live again"},
     "black": {"": "the picture goes black", "blank": "the picture goes blank"},
@@ -64,6 +75,7 @@ SCENE: Mapping[str, Mapping[str, str]] = {
 
 # What a summary counts, most telling first.
 SUMMARY: Mapping[str, str] = {
+    "grapple": "seem to struggle",
     "fall": "fall to the floor",
     "lie": "lie on the floor",
     "get_in": "get into a vehicle",
@@ -71,6 +83,8 @@ SUMMARY: Mapping[str, str] = {
     "park": "park",
     "ride": "ride past",
     "meet": "meet",
+    "run": "run",
+    "loiter": "linger",
     "enter": "enter",
     "leave": "leave",
     "appear": "come into view",

@@ -277,3 +277,18 @@ def test_a_stream_of_an_hour_takes_no_more_room_than_a_minute() -> None:
         len(value) for value in vars(camera).values() if hasattr(value, "__len__") and not isinstance(value, np.ndarray)
     ]
     assert max(held) < 50
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_a_view_that_was_covered_and_is_seen_again_is_no_cut(seed: int) -> None:
+    """A lorry stops before the camera, in two steps of a slow stream, and is gone again."""
+    place = view(PLACE)
+    half, whole = (with_patch(place, (0.0, y, 1.0, 1.0), seed) for y in (0.45, 0.0))
+    pictures = [place] * 10 + [half, whole, half] + [place] * 10
+    assert "cut" not in [what for what, _ in told(watch(pictures))]
+    assert "cut" not in [what for what, _ in told(watch([place] * 10 + [half, whole] + [place] * 10))]
+
+
+def test_a_cut_back_to_the_scene_before_is_a_cut() -> None:
+    one, other = view(canvas(31)), view(canvas(32))
+    assert told(watch([one] * 12 + [other] * 12 + [one] * 12)) == [("cut", "")] * 2

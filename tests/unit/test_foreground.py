@@ -93,3 +93,14 @@ def test_what_lies_outside_is_not_covered() -> None:
     model.update(noisy(with_patch(ROOM, walker(0.5), seed=2), 2, rng))
     assert model.cover((1.2, 0.2, 1.5, 0.4)) == 0.0
     assert model.cover((0.5, 0.5, 0.5, 0.5)) in (0.0, 1.0)
+
+
+def test_a_background_that_was_forgotten_is_learnt_as_if_new() -> None:
+    used = learnt(np.random.default_rng(3))
+    used.reset()
+    fresh = Foreground()
+    assert used.cover((0.0, 0.0, 1.0, 1.0)) == 0.0
+    other = view(canvas(2))
+    for step in range(12):
+        picture = noisy(with_patch(other, walker(0.05 * step), seed=2), 2, np.random.default_rng(step))
+        assert used.update(picture) == fresh.update(picture)
