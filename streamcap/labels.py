@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-__all__ = ["ANIMALS", "BAGS", "MOVERS", "VEHICLES", "Vote", "group"]
+__all__ = ["ANIMALS", "BAGS", "FIXTURES", "MOVERS", "VEHICLES", "Vote", "group"]
 
 VEHICLES = frozenset({"car", "truck", "bus", "train", "motorcycle", "vehicle"})
 ANIMALS = frozenset({"bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal"})
 BAGS = frozenset({"backpack", "handbag", "suitcase"})
 # One flat bright rectangle is as good as the other to the detector.
 SCREENS = frozenset({"tv", "laptop", "screen"})
+# What stays where it is: its coming and going is the detector's, or that of who stands before it.
+FIXTURES = SCREENS | {
+    "bed", "bench", "chair", "clock", "couch", "dining table", "fire hydrant", "microwave", "oven", "parking meter",
+    "potted plant", "refrigerator", "sink", "stop sign", "toilet", "traffic light",
+}  # fmt: skip
 # What moves by itself: news when it comes or goes.
 MOVERS = frozenset({"person", "bicycle", "boat", "airplane", "object"}) | VEHICLES | ANIMALS
 

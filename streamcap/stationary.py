@@ -88,6 +88,7 @@ class StationaryWatch:
         # (2, h, w): the smoothed picture, and the same less the surroundings of each pixel. Both are learnt block by
         # block: the relief of a picture of old and new blocks would be that of neither.
         self._reference: NDArray[np.float32] | None = None
+        self._followed = 0.0
 
     def reset(self) -> None:
         """Forget what the view looked like: after a cut, or when the camera has moved."""
@@ -196,7 +197,7 @@ class StationaryWatch:
             sureness,
             min(start, end),
             end,
-            bool((self._reached[part] >= start - SETTLE_S).any()),
+            bool((self._reached[_grown(part)] >= start - SETTLE_S).any()),
         )
 
 
@@ -207,8 +208,8 @@ def _relief(picture: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _differs(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 where two pictures (2, h, w) with their reliefs differ, else 0."""
-    difference = cv2.absdiff(a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])).reshape(a.shape)
-    return ((difference[0] > DIFFERS_ALONE) & (difference[1] > DIFFERS)).astype(np.float32)
+    alone, relief = np.abs(a - b)
+    return np.asarray((alone > DIFFERS_ALONE) & (relief > DIFFERS), np.float32)
 
 
 def _block_means(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -278,9 +279,7 @@ def _rim(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(_grown(solid) & ~inner)
 
 
-def _kind(
-    before: NDArray[np.float32], after: NDArray[np.float32], outline: NDArray[np.bool_]
-) -> tuple[Kind, float]:
+def _kind(before: NDArray[np.float32], after: NDArray[np.float32], outline: NDArray[np.bool_]) -> tuple[Kind, float]:
     """Did something come or go, and how sure is that, 0..1?"""
     edge_before, edge_after = (float(_steepness(picture)[outline].mean()) for picture in (before, after))
     balance = (edge_after - edge_before) / max(edge_after + edge_before, 1e-6)

@@ -13,6 +13,7 @@ from streamcap.facts.groups import Groups
 from streamcap.facts.lens import Lens
 from streamcap.facts.motion import Motion
 from streamcap.facts.nearing import Nearing, NearingCamera
+from streamcap.facts.objects import Handling, LeftBehind
 from streamcap.facts.posture import Posture
 from streamcap.facts.presence import Presence
 from streamcap.facts.scene import SALIENCY, Rule, Scene
@@ -34,6 +35,8 @@ RULES: tuple[Callable[[], Rule], ...] = (
     Groups,
     Crowds,
     Struggles,
+    Handling,
+    LeftBehind,
     Driving,
     Riding,
     Boarding,

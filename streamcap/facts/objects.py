@@ -10,11 +10,12 @@ from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
 from streamcap.facts.things import ThingEvent, Things
 from streamcap.geometry import area, contained, place
 from streamcap.instances import Stage, Track
+from streamcap.labels import FIXTURES
 from streamcap.pose import Pose, Posture
 from streamcap.stationary import Kind
 from streamcap.types import Box, Fact, Skill
 
-__all__ = ["LEFT_AFTER_S", "Handling", "LeftBehind", "Reaching"]
+__all__ = ["LEFT_AFTER_S", "Handling", "LeftBehind"]
 
 # Reach of an arm to a place, in heights of the person; the hand must not be seen elsewhere all the time.
 ARM = 0.3
@@ -47,12 +48,82 @@ UP_DEG = 25.0
 UP_HAND = 0.3
 # After that the place has so long (seconds) to tell better what happened. Bending again within AGAIN_S is exercise or
 # work and told once.
-PATIENCE_S = 0.8
+PATIENCE_S = 0.6
 AGAIN_S = 1.5
+# What the body tells and what the place tells is one deed within this time (seconds).
+TOLD_S = 2.0
 
-# A thing whose bringer is gone from it for this long (seconds) is left behind; gone is further than so many own heights.
+# A thing whose bringer is gone from it for this long (seconds) is left behind; gone is further than so many own
+# heights.
 LEFT_AFTER_S = 15.0
 GONE_HEIGHTS = 1.5
+
+
+@dataclass(slots=True)
+class _Reach:
+    """What one person does with the hands.
+
+    Attributes:
+        since, low: since when the body is bent and a hand is low, and the last time that it was.
+        up: since when the body is upright again.
+        carrying: something was picked up, as far as could be seen.
+    """
+
+    since: float | None = None
+    low: float = 0.0
+    deep: bool = False
+    up: float | None = None
+    carrying: bool = False
+    told: float = -AGAIN_S
+
+
+@dataclass(slots=True)
+class Reaching:
+    """Pick up and put down as the body tells: bent, a hand low, and up again. A guess, and told as one.
+
+    It belongs to :class:`Handling`, which knows better where a place tells what was done.
+    """
+
+    _reaches: dict[int, _Reach] = field(default_factory=dict)
+
+    def update(self, scene: Scene) -> Iterator[Fact]:
+        """See :class:`streamcap.facts.scene.Rule`."""
+        for track in scene.tracks.ended:
+            self._reaches.pop(track.id, None)
+        for track in scene.tracks.active:
+            pose = track.body.pose
+            if track.label == "person" and pose is not None and pose.t == scene.pts:
+                yield from self._follow(track, pose, self._reaches.setdefault(track.id, _Reach()), scene.pts)
+
+    def note(self, who: int, what: str, end: float) -> bool:
+        """A place tells what somebody did until ``end``; false where that was guessed and told already."""
+        reach = self._reaches.setdefault(who, _Reach())
+        fresh = abs(end - reach.told) > TOLD_S
+        reach.carrying, reach.told = what == "pick_up", end
+        if reach.since is not None and abs(end - reach.low) <= TOLD_S:
+            reach.since = None
+        return fresh
+
+    def _follow(self, track: Track, pose: Pose, reach: _Reach, pts: float) -> Iterator[Fact]:
+        word = track.body.posture(pts)[0]
+        low = pose.stoop >= LOW_HAND and (pose.tilt or 0.0) >= BENT_DEG
+        # Who carries something puts it on a bed as well as on the floor: bending over is enough.
+        if low or (reach.carrying and word is Posture.BENT and (pose.reaching or pose.wrists)):
+            reach.since = reach.since if reach.since is not None else pts
+            reach.low, reach.up, reach.deep = pts, None, reach.deep or low
+            return
+        if reach.since is None:
+            return
+        upright = word is Posture.STANDING and (pose.tilt or 0.0) <= UP_DEG and pose.stoop <= UP_HAND
+        reach.up = (reach.up if reach.up is not None else pts) if upright else None
+        if reach.up is None or pts - reach.up < PATIENCE_S:
+            return
+        span, lasted = (reach.since, reach.low), reach.low - reach.since
+        reach.since, reach.up, reach.deep = None, None, False
+        if REACH_LEAST_S <= lasted <= REACH_MOST_S and span[0] - reach.told >= AGAIN_S:
+            what = "put_down" if reach.carrying else "pick_up"
+            reach.carrying, reach.told = not reach.carrying, span[1]
+            yield _deed(what, track, track.box, span, UNNAMED)
 
 
 @dataclass(slots=True)
@@ -68,6 +139,7 @@ class Handling:
     """Pick up, put down; of a named thing that nobody is seen at: appear, disappear."""
 
     _things: Things = field(default_factory=Things)
+    _reaching: Reaching = field(default_factory=Reaching)
     _people: dict[int, _Seen] = field(default_factory=dict)
 
     def update(self, scene: Scene) -> Iterator[Fact]:
@@ -80,6 +152,7 @@ class Handling:
             fact = self._fact(event, scene)
             if fact is not None:
                 yield fact
+        yield from self._reaching.update(scene)
 
     def _fact(self, event: ThingEvent, scene: Scene) -> Fact | None:
         near = [seen.track for seen in self._people.values() if _was_at(seen.track, event, scene.aspect)]
@@ -93,6 +166,8 @@ class Handling:
         elif not near and not event.reached:
             return _by_itself(event)
         what = "put_down" if event.kind is Kind.CAME else "pick_up"
+        if not all([self._reaching.note(t.id, what, event.end) for t in near]) and not named:
+            return None  # the body told it
         confidence = (NAMED if near else REACHED) if named else UNNAMED
         agent = near[0] if len(near) == 1 and near[0].stage is not Stage.ENDED else None
         return _deed(what, agent, event.box, (event.start, event.end), confidence, event.label)
@@ -147,61 +222,6 @@ def _hand_may_be_at(person: Track, event: ThingEvent) -> bool:
 
 
 @dataclass(slots=True)
-class _Reach:
-    """What one person does with the hands.
-
-    Attributes:
-        since, low: since when the body is bent and a hand is low, and the last time that it was.
-        up: since when the body is upright again.
-        carrying: something was picked up, as far as could be seen.
-    """
-
-    since: float | None = None
-    low: float = 0.0
-    deep: bool = False
-    up: float | None = None
-    carrying: bool = False
-    told: float = -AGAIN_S
-
-
-@dataclass(slots=True)
-class Reaching:
-    """Pick up and put down as the body tells: bent, a hand low, and up again. A guess, and told as one."""
-
-    _reaches: dict[int, _Reach] = field(default_factory=dict)
-
-    def update(self, scene: Scene) -> Iterator[Fact]:
-        """See :class:`streamcap.facts.scene.Rule`."""
-        for track in scene.tracks.ended:
-            self._reaches.pop(track.id, None)
-        for track in scene.tracks.active:
-            pose = track.body.pose
-            if track.label == "person" and pose is not None and pose.t == scene.pts:
-                yield from self._follow(track, pose, self._reaches.setdefault(track.id, _Reach()), scene.pts)
-
-    def _follow(self, track: Track, pose: Pose, reach: _Reach, pts: float) -> Iterator[Fact]:
-        word = track.body.posture(pts)[0]
-        low = pose.stoop >= LOW_HAND and (pose.tilt or 0.0) >= BENT_DEG
-        # Who carries something puts it on a bed as well as on the floor: bending over is enough.
-        if low or (reach.carrying and word is Posture.BENT and (pose.reaching or pose.wrists)):
-            reach.since = reach.since if reach.since is not None else pts
-            reach.low, reach.up, reach.deep = pts, None, reach.deep or low
-            return
-        if reach.since is None:
-            return
-        upright = word is Posture.STANDING and (pose.tilt or 0.0) <= UP_DEG and pose.stoop <= UP_HAND
-        reach.up = (reach.up if reach.up is not None else pts) if upright else None
-        if reach.up is None or pts - reach.up < PATIENCE_S:
-            return
-        span, lasted = (reach.since, reach.low), reach.low - reach.since
-        reach.since, reach.up, reach.deep = None, None, False
-        if REACH_LEAST_S <= lasted <= REACH_MOST_S and span[0] - reach.told >= AGAIN_S:
-            what = "put_down" if reach.carrying else "pick_up"
-            reach.carrying, reach.told = not reach.carrying, pts
-            yield _deed(what, track, track.box, span, UNNAMED)
-
-
-@dataclass(slots=True)
 class _Item:
     """A thing that somebody brought, or that lies about alone."""
 
@@ -226,7 +246,7 @@ class LeftBehind:
             return
         people = [t for t in (*scene.tracks.active, *scene.lost) if t.label == "person"]
         for track in scene.tracks.active:
-            if track.id in self._known or moves_by_itself(track):
+            if track.id in self._known or moves_by_itself(track) or track.label in FIXTURES:
                 continue
             self._known.append(track.id)
             by = _nearest(track.trail[0][1], people, scene.aspect)

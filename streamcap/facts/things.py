@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from streamcap.facts.scene import Scene, moves_by_itself
-from streamcap.geometry import centre, contained
+from streamcap.geometry import area, centre, contained
 from streamcap.instances import Stage, Track
-from streamcap.labels import PORTABLE
+from streamcap.labels import FIXTURES
 from streamcap.stationary import Kind, PlaceChange
 from streamcap.types import Box
 
@@ -24,6 +24,8 @@ NAME_WAIT_S = 1.6
 REMEMBER_S = 30.0
 # A name for a place: so much of the thing lies in the place, or of the place in the thing.
 ON_PLACE = 0.4
+# and their areas differ by no more than this factor: a reflection of the thing is none of it.
+SIZES_ALIKE = 4.0
 # The tracker and the place tell of one event within this time (seconds).
 SAME_S = 6.0
 # A thing that goes and comes by fewer than so many of its own sizes within this time (seconds) was shifted.
@@ -75,7 +77,7 @@ class Things:
         for track in scene.tracks.active:
             if track.vote.named and not moves_by_itself(track):
                 name = track.instance()
-                if name.label in PORTABLE and name.confidence >= THING_SURE:
+                if name.label not in FIXTURES and name.confidence >= THING_SURE:
                     self._known[track.id] = (track, name.label, scene.pts)
         self._known = {key: item for key, item in self._known.items() if scene.pts - item[2] <= REMEMBER_S}
         for track in scene.tracks.confirmed:
@@ -87,7 +89,7 @@ class Things:
                 if track.stage is not Stage.ENDED and track.start_motion > THING_MOTION and _is_sure(track):
                     yield _event(track, Kind.CAME, track.born, scene.pts)
         for track in scene.tracks.ended:
-            known = track.twin_since is None and not moves_by_itself(track) and _is_sure(track)
+            known = track.twin_since is None and _is_sure(track)
             if known and track.id not in self._fresh and track.disturbed and _place_changed(track):
                 yield _event(track, Kind.WENT, track.seen, track.seen)
 
@@ -111,9 +113,13 @@ class Things:
         for track, label, seen in self._known.values():
             there = track.stage is Stage.ACTIVE and pts - seen < 1.0
             box = track.trail[-1][1]
-            on = max(contained(box, change.box), contained(change.box, box)) >= ON_PLACE
-            fits = track.born >= change.start - 1.0 if change.kind is Kind.CAME else track.born < change.start
-            if on and fits and (there or change.kind is Kind.WENT):
+            alike = max(area(box), area(change.box)) <= SIZES_ALIKE * min(area(box), area(change.box))
+            on = alike and max(contained(box, change.box), contained(change.box, box)) >= ON_PLACE
+            if change.kind is Kind.CAME:
+                fits = there and track.born >= change.start - 1.0
+            else:
+                fits = track.born < change.start and track.seen <= change.end + 0.5
+            if on and fits:
                 return track, label
         return None, ""
 
@@ -135,7 +141,8 @@ def _event(track: Track, kind: Kind, start: float, end: float) -> ThingEvent:
 
 def _is_sure(track: Track) -> bool:
     name = track.instance()
-    return track.hits >= THING_HITS and name.label != "object" and name.confidence >= THING_SURE
+    handled = not moves_by_itself(track) and name.label not in FIXTURES
+    return handled and track.hits >= THING_HITS and name.confidence >= THING_SURE
 
 
 def _place_changed(track: Track) -> bool:
