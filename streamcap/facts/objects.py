@@ -166,7 +166,8 @@ class Handling:
         elif not near and not event.reached:
             return _by_itself(event)
         what = "put_down" if event.kind is Kind.CAME else "pick_up"
-        if not all([self._reaching.note(t.id, what, event.end) for t in near]) and not named:
+        noted = [self._reaching.note(t.id, what, event.end) for t in near]
+        if not named and not all(noted):
             return None  # the body told it
         confidence = (NAMED if near else REACHED) if named else UNNAMED
         agent = near[0] if len(near) == 1 and near[0].stage is not Stage.ENDED else None

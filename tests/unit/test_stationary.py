@@ -23,7 +23,7 @@ PERSON: Box = (0.4, 0.2, 0.52, 0.9)
 def room(seed: int = 1) -> Grey:
     """A calm room: a floor and a wall with soft structure."""
     place = view(canvas(seed)).astype(np.float32)
-    return np.clip(120 + 0.25 * (place - 120), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(120 + 0.25 * (place - 120), 0, 255), np.uint8)
 
 
 ROOM = room()
