@@ -24,7 +24,7 @@ PACKAGES = (
 )
 ROOT = Path(__file__).resolve().parent.parent
 # What changes the figures; a changed page of documentation does not.
-CODE = ("streamcap", "benchmarks/*.py", "benchmarks/tracking/*.py", "pyproject.toml")
+CODE = ("streamcap", "benchmarks/*.py", "benchmarks/tracking/*.py", "benchmarks/captioning/*.py", "pyproject.toml")
 
 # Load average for each processor from which on figures of time are not to be believed.
 BUSY_SHARE = 0.6

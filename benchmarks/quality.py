@@ -1,14 +1,15 @@
-"""How good are the captions? Real clips, captioned by the command line, against events that were noted by hand."""
+"""How good are the captions? Real clips against events that were noted by hand: figures, and a page to look at."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,15 +17,51 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import SHARED, CannotRun, Quick, Result, Table, conclude, progress
-from benchmarks.process import need_weights, run, streamcap
+from benchmarks.captioning.causes import Cause
+from benchmarks.captioning.evaluation import ROOT, STORED, evaluate, recordings, refit
+from benchmarks.captioning.goals import GOALS, raised, read_floor, write_floor
+from benchmarks.captioning.report import Evaluation, reliability_svg, render
+from benchmarks.captioning.scoring import Clips
+from benchmarks.common import IMAGES, Aim, CannotRun, Quick, Result, Table, conclude
+from benchmarks.machine import describe_machine
+from benchmarks.process import need_weights
+from streamcap import calibration
 
-__all__ = ["caption_clips", "measure", "score"]
+__all__ = ["Options", "measure"]
 
-CLIPS = SHARED / "clips"
-TRUTH = CLIPS / "truth.json"
-SCORER = SHARED / "tools" / "score_captions.py"
+REPORT = ROOT / "build" / "quality" / "report.html"
+CALIBRATION = Path(calibration.__file__)
+FITTED = ("# begin fitted", "# end fitted")
 QUICK_CLIPS = ("store_aisle.mp4", "parking_car_and_bicycle.mp4", "tree_wind_then_hand.avi")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the captions are judged and shown.
+
+    Attributes:
+        clips: folder of clips with their truth; ``../shared/clips``, where left out.
+        output: where the page is written.
+        before: result of an earlier run, which the page compares with.
+        reuse: take what the same perception code saw before.
+        fit: fit the calibration anew.
+        raise_floor: bring the stored floor up.
+        jobs: clips at a time; one for each processor, where left out.
+        keep: where captions and the scorer's whole answer are left.
+        detail: print what was missed and what was wrong, clip by clip.
+    """
+
+    clips: Path | None = None
+    output: Path = REPORT
+    before: Path = STORED
+    reuse: bool = False
+    fit: bool = False
+    raise_floor: bool = False
+    jobs: int | None = None
+    keep: Path | None = None
+    detail: bool = False
+
+
 # Figure of the scorer: (header, how it is written).
 COLUMNS = {
     "quality": ("quality", ".1f"),
@@ -42,82 +79,79 @@ COLUMNS = {
 }
 
 
-def caption_clips(names: Sequence[str], folder: Path, *, jobs: int) -> dict[str, float]:
-    """Caption clips side by side into ``folder``, one ``NAME.jsonl`` each.
-
-    Returns:
-        Seconds that each took.
-
-    Raises:
-        CannotRun: one of them failed.
-    """
-
-    def one(name: str) -> tuple[str, float]:
-        command = streamcap("caption", str(CLIPS / name), "--format", "jsonl", "-o", str(folder / f"{name}.jsonl"))
-        return name, run(command, timeout=1800).seconds
-
-    with ThreadPoolExecutor(jobs) as workers, progress("captioning", len(names)) as step:
-        seconds = {}
-        for name, spent in workers.map(one, names):
-            seconds[name] = round(spent, 2)
-            step(name)
-    return seconds
-
-
-def score(names: Sequence[str], folder: Path) -> dict[str, Any]:
-    """Let the scorer judge what lies in ``folder``; its whole answer, which also stays there as ``score.json``.
-
-    Raises:
-        CannotRun: the scorer failed.
-    """
-    truth = json.loads(TRUTH.read_text("utf-8"))
-    wanted = folder / "truth.json"
-    wanted.write_text(json.dumps({name: truth[name] for name in names}), "utf-8")
-    answer = folder / "score.json"
-    run([sys.executable, str(SCORER), str(wanted), str(folder), "--json", str(answer)], timeout=600)
-    found: dict[str, Any] = json.loads(answer.read_text("utf-8"))
-    return found
-
-
 def measure(
     *,
     quick: bool = False,
     only: Sequence[str] = (),
-    jobs: int | None = None,
-    keep: Path | None = None,
-    detail: bool = False,
+    options: Options | None = None,
 ) -> Result:
-    """Caption and score.
+    """Caption, score, and write the page.
 
     Args:
         only: names of clips, or their beginnings; all, where empty.
-        jobs: clips at a time; one for each processor, where left out.
-        keep: where captions and the scorer's whole answer are left.
-        detail: print what was missed and what was wrong, clip by clip.
 
     Raises:
-        CannotRun: no clips, no scorer, no weights, or one of the programs failed.
+        CannotRun: no clips, no scorer, no weights, or a clip cannot be captioned.
     """
-    names = _names(only or (QUICK_CLIPS if quick else ()))
+    options = options or Options()
+    clips = Clips.load(options.clips, tuple(only) or (QUICK_CLIPS if quick else ()))
     need_weights()
-    with _folder(keep) as folder:
-        seconds = caption_clips(names, folder, jobs=jobs or os.cpu_count() or 1)
-        found = score(names, folder)
-    if detail:
-        _print_detail(found)
-    return _result(found, seconds, quick=quick, partial=bool(only))
+    found = recordings(clips, jobs=options.jobs or os.cpu_count() or 1, reuse=options.reuse)
+    with _folder(options.keep) as folder:
+        evaluation, scored = evaluate(clips, found, folder, before=options.before)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(render(evaluation), "utf-8")
+    whole = not only and options.clips is None
+    if whole and not quick:
+        plot = reliability_svg(evaluation.stated, evaluation.fitted)
+        (IMAGES / "reliability.svg").write_text(plot, "utf-8")
+    if options.detail:
+        _print_detail(scored)
+    if options.fit:
+        _write_table(refit(clips, found), evaluation)
+    if options.raise_floor:
+        _raise_floor(evaluation.overall, list(clips.truth), whole=whole and not quick)
+    seconds = {recording.clip: recording.seconds for recording in found}
+    return _result(scored, seconds, evaluation, quick=quick, partial=not whole)
 
 
-def _names(only: Sequence[str]) -> list[str]:
-    missing = [path for path in (TRUTH, SCORER) if not path.exists()]
-    if missing:
-        raise CannotRun(f"{', '.join(path.name for path in missing)} not found beside the checkout, in ../shared")
-    known: list[str] = list(json.loads(TRUTH.read_text("utf-8")))
-    names = [name for name in known if not only or name.startswith(tuple(only))]
-    absent = [name for name in names if not (CLIPS / name).exists()]
-    if absent or not names:
-        raise CannotRun(f"no such clip: {', '.join(absent or only)}; there are {', '.join(known)}")
-    return names
+def _write_table(table: calibration.Table, evaluation: Evaluation) -> None:
+    """Write a fitted calibration into the code, where it says more of clips it has not seen than the rules do."""
+    stated, held_out = evaluation.stated.brier, evaluation.fitted.brier
+    if held_out > stated:
+        typer.echo(f"not fitted: Brier score of clips held out {held_out:.4f}, of the rules' own word {stated:.4f}")
+        return
+    text = CALIBRATION.read_text("utf-8")
+    head, rest = text.split(FITTED[0])
+    body = "\n".join(
+        [
+            "TABLE: Final = Table(",
+            f"    slope={table.slope},",
+            f"    other={table.other},",
+            f"    offsets={_dict(table.offsets)},",
+            f"    counts={_dict(table.counts)},",
+            ")  # fmt: skip",
+        ]
+    )
+    CALIBRATION.write_text(f"{head}{FITTED[0]}\n{body}\n{FITTED[1]}{rest.split(FITTED[1])[1]}", "utf-8")
+    typer.echo(
+        f"fitted: Brier score of clips held out {held_out:.4f}, before {stated:.4f}; written to {CALIBRATION.name}"
+    )
+
+
+def _dict(values: Mapping[str, float]) -> str:
+    lines = textwrap.wrap(", ".join(f'"{key}": {value}' for key, value in values.items()), 110)
+    return "{\n" + "".join(f"        {line}\n" for line in lines) + "    }" if lines else "{}"
+
+
+def _raise_floor(overall: Mapping[str, Any], names: list[str], *, whole: bool) -> None:
+    if not whole:
+        raise CannotRun("a floor is raised by the whole set of clips alone")
+    before = read_floor()
+    floor = raised(overall, before)
+    write_floor(floor, names, describe_machine().commit)
+    for key, value in floor.items():
+        typer.echo(f"floor of {key}: {before.get(key, '–')} → {value}")
 
 
 @contextmanager
@@ -130,7 +164,9 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep
 
 
-def _result(found: dict[str, Any], seconds: dict[str, float], *, quick: bool, partial: bool) -> Result:
+def _result(
+    found: dict[str, Any], seconds: dict[str, float], evaluation: Evaluation, *, quick: bool, partial: bool
+) -> Result:
     clips = {name: _figures(clip) for name, clip in found["clips"].items()}
     overall = _figures(found["overall"]) | {"macro": found["overall"]["macro"]}
     rows = [(_short(name), *_cells(clip)) for name, clip in clips.items()]
@@ -153,9 +189,11 @@ def _result(found: dict[str, Any], seconds: dict[str, float], *, quick: bool, pa
     return Result(
         "quality",
         {"clips": list(clips), "fps": 5, "profile": "surveillance", "captioner": "grounded"},
-        {"overall": overall, "clips": clips, "seconds": seconds},
-        [Table(("clip", "found", *(header for header, _ in COLUMNS.values())), tuple(rows))],
+        {"overall": overall, "clips": clips, "seconds": seconds} | _deeper(evaluation),
+        [Table(("clip", "found", *(header for header, _ in COLUMNS.values())), tuple(rows)), *_tables(evaluation)],
+        _aims(overall),
         notes=notes,
+        image="reliability.svg",
         quick=quick,
         partial=partial,
     )
@@ -194,17 +232,72 @@ def _print_detail(found: dict[str, Any]) -> None:
             typer.echo(f"  invented {item['t']:.1f} {item['label']}: {item['text']}")
 
 
+def _aims(overall: Mapping[str, Any]) -> list[Aim]:
+    return [Aim(goal.what, goal.wanted, goal.written(overall[goal.key]), goal.met(overall[goal.key])) for goal in GOALS]
+
+
+def _tables(found: Evaluation) -> list[Table]:
+    """What is missing, and what the truth in its place would change."""
+    missed = Counter(str(case.cause) for clip in found.clips for case in clip.missed)
+    false = Counter(str(case.cause) for clip in found.clips for case in clip.false)
+    rows = [
+        (str(cause), str(missed[cause]), f"{_share(missed, cause)} %", str(false[cause]), f"{_share(false, cause)} %")
+        for cause in Cause
+        if missed[cause] or false[cause]
+    ]
+    rungs = [
+        (r.what, *(f"{r.overall[key]:.2f}" for key in ("salient_recall", "all_recall", "precision")))
+        for r in found.ladder
+        if r.overall["salient_recall"] is not None and r.overall["precision"] is not None
+    ]
+    return [
+        Table(("sense", "events missed", "share", "false statements", "share"), tuple(rows), "What is missing"),
+        Table(("the truth in its place", "salient", "recall", "precision"), tuple(rungs), "What it costs"),
+    ]
+
+
+def _share(counts: Counter[str], key: str) -> int:
+    return round(100 * counts[key] / max(1, counts.total()))
+
+
+def _deeper(found: Evaluation) -> dict[str, Any]:
+    keys = ("salient_recall", "precision", "hallucinations_per_min", "quality")
+    return {
+        "reliability": {"stated": asdict(found.stated), "held_out": asdict(found.fitted)},
+        "leave_one_out": {clip: {key: pooled[key] for key in keys} for clip, pooled in found.spread.items()},
+        "ladder": {rung.what: {key: rung.overall[key] for key in keys} for rung in found.ladder},
+    }
+
+
 def command(
     clips: Annotated[list[str] | None, typer.Argument(help="Clips by name or its beginning; all, if none.")] = None,
     quick: Quick = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--clips", help="Another folder of clips, with truth.json.", show_default="../shared/clips"),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the page is written.")] = REPORT,
+    before: Annotated[
+        Path, typer.Option(help="An older quality.json to compare with.", exists=True, dir_okay=False)
+    ] = STORED,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Take what the same perception code saw before; the rest runs anew.")
+    ] = False,
+    fit: Annotated[bool, typer.Option("--fit", help="Fit the calibration anew and write it into the code.")] = False,
+    raise_floor: Annotated[
+        bool, typer.Option("--raise-floor", help="Bring the stored floor up to these figures; never down.")
+    ] = False,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Clips at a time.", show_default="one for each processor")
     ] = None,
     keep: Annotated[Path | None, typer.Option(help="Leave captions and the whole score in this folder.")] = None,
     detail: Annotated[bool, typer.Option("--detail", help="Print what was missed and what was wrong.")] = False,
 ) -> None:
-    """Caption the reference clips and score the captions."""
-    conclude(lambda: measure(quick=quick, only=clips or (), jobs=jobs, keep=keep, detail=detail))
+    """Caption the reference clips, score the captions and show them on a page."""
+    options = Options(folder, output, before, reuse, fit, raise_floor, jobs, keep, detail)
+    conclude(lambda: measure(quick=quick, only=clips or (), options=options))
+    if output.is_file():
+        typer.echo(f"page: {output.resolve()}")
 
 
 if __name__ == "__main__":

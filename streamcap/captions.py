@@ -155,6 +155,7 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation, told_unti
         facts=window.facts + facts,
         instances=instances,
         key_frames=kept,
+        setting=seen.setting,
     )
 
 

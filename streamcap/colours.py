@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamcap.labels import BAGS, group
 from streamcap.types import Box
 
-__all__ = ["NAMES", "PARTS", "attributes", "balance", "name_of", "shares"]
+__all__ = ["NAMES", "PARTS", "attributes", "balance", "colour_share", "name_of", "shares"]
 
 NAMES = ("black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
 # Upper and lower clothing of a person, as top and bottom of the box; of a vehicle they show the same body.
@@ -26,9 +26,12 @@ NAME_SHARE = 0.5
 NAME_LEAD = 1.8
 # Grey is what roads and walls are that shine through a loose box: it needs more.
 GREY_SHARE = 0.7
+# Where the background is known, only pixels that differ from it count, if they are this share of the part.
+OWN_SHARE = 0.5
 # Grey-world gains are trusted this far only: a lawn is green and no colour cast.
 GAIN_LIMIT = 1.25
 
+_GRID = (12, 18)  # pixels (across, down) that stand for a part
 _BITS = 3  # the table has 32 steps a channel
 
 
@@ -76,13 +79,16 @@ def balance(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(np.clip(norm.mean() / norm, 1 / GAIN_LIMIT, GAIN_LIMIT), np.float32)
 
 
-def shares(image: NDArray[np.uint8], box: Box, gains: NDArray[np.float32]) -> NDArray[np.float32]:
+def shares(
+    image: NDArray[np.uint8], box: Box, gains: NDArray[np.float32], own: NDArray[np.uint8] | None = None
+) -> NDArray[np.float32]:
     """Colour shares of the two parts of an instance.
 
     Args:
         image: (height, width, 3) uint8 RGB.
         box: in 0..1.
         gains: from :func:`balance`.
+        own: (rows, columns) uint8 over the same frame, not 0 where it differs from the background, or None.
 
     Returns:
         (22,) float32, sums to 1: the eleven names of the upper part, then of the lower.
@@ -98,10 +104,29 @@ def shares(image: NDArray[np.uint8], box: Box, gains: NDArray[np.float32]) -> ND
         if part.size == 0:
             counts.append(np.full(len(NAMES), 1.0))
             continue
-        small = cv2.resize(part, (12, 18), interpolation=cv2.INTER_AREA).reshape(-1, 3)
+        small = cv2.resize(part, _GRID, interpolation=cv2.INTER_AREA).reshape(-1, 3)
+        if own is not None:
+            small = small[_own(own, (x0 / w, y0 / h, x1 / w, max(y1, y0 + 1) / h))]
         r, g, b = np.clip(small * gains, 0, 255).astype(np.uint8).T >> _BITS
         counts.append(np.bincount(_TABLE[r, g, b], minlength=len(NAMES)).astype(np.float64))
     return np.concatenate([0.5 * c / c.sum() for c in counts]).astype(np.float32)
+
+
+def _own(mask: NDArray[np.uint8], box: Box) -> NDArray[np.bool_]:
+    """Which pixels of the grid over a box are the instance's own; all, where too few are known to be."""
+    rows, columns = mask.shape
+    x = np.clip((np.linspace(box[0], box[2], _GRID[0] + 2)[1:-1] * columns).astype(int), 0, columns - 1)
+    y = np.clip((np.linspace(box[1], box[3], _GRID[1] + 2)[1:-1] * rows).astype(int), 0, rows - 1)
+    own: NDArray[np.bool_] = (mask[np.ix_(y, x)] > 0).reshape(-1)
+    return own if own.mean() >= OWN_SHARE else np.ones_like(own)
+
+
+def colour_share(word: str, look: NDArray[np.float32]) -> float:
+    """Share, 0..1, that the colour of a word of :func:`attributes` has in the part that the word is about."""
+    at = NAMES.index(word.split(" ")[0])
+    top, bottom = look[: len(NAMES)], look[len(NAMES) :]
+    part = top if word.endswith(" top") else bottom if word.endswith(" trousers") else top + bottom
+    return float(part[at] / max(float(part.sum()), 1e-6))
 
 
 def attributes(label: str, look: NDArray[np.float32]) -> tuple[str, ...]:

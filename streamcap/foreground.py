@@ -55,6 +55,11 @@ class Foreground:
             return []
         return _blobs(mask)
 
+    @property
+    def mask(self) -> NDArray[np.uint8] | None:
+        """(h, w) uint8, not 0 where the last frame differs from the background; None while the model is not warm."""
+        return self._mask if self._seen > WARM_UP else None
+
     def cover(self, box: Box) -> float:
         """Share of a box that moves, 0..1; 0 where the model is not warm."""
         if self._mask is None or self._seen <= WARM_UP:

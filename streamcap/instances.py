@@ -15,6 +15,7 @@ from streamcap.assignment import assign, costs
 from streamcap.camera import Transform
 from streamcap.closeups import fills
 from streamcap.geometry import area, clip, contained
+from streamcap.reid import Gallery
 from streamcap.tracks import HITS_STILL, Observed, Stage, Track, birth
 from streamcap.types import Box
 
@@ -50,6 +51,9 @@ PART = 0.2
 STILL_KEEP_S = 12.0
 # Share of a box that must change for its pixels to count as disturbed.
 DISTURBED = 0.2
+# From this share of foreground on its place can be seen to be left: less than this part of it remains.
+COVERED = 0.25
+VACATED = 0.3
 # Two tracks of one kind of thing, one mostly inside the other for this long, are one thing seen twice.
 TWIN_SHARE = 0.8
 TWIN_S = 1.0
@@ -71,12 +75,13 @@ class TrackerUpdate:
 
 
 class Tracker:
-    """Assigns what is seen to tracks. Ids count up from 1 and are never reused."""
+    """Assigns what is seen to tracks. Ids count up from 1; only who left and came back has an old one again."""
 
     def __init__(self) -> None:
         self._tracks: list[Track] = []
         self._next_id = 1
         self._last_pts: float | None = None
+        self._gallery = Gallery()
         self._sought: set[int] = set()  # ids of those that were there before a time that was not seen
 
     @property
@@ -90,6 +95,7 @@ class Tracker:
         for track in self._tracks:
             track.stage = Stage.ENDED
         self._tracks = []
+        self._gallery.clear()
         return ended
 
     def resume(self, pts: float) -> None:
@@ -142,6 +148,8 @@ class Tracker:
             share = changed(track.box)
             track.disturbed = track.disturbed or share > DISTURBED
             track.hole = cover(track.box)
+            if track.covered > COVERED and track.hole < VACATED * track.covered:
+                track.disturbed = True  # it was no part of the background, and that is to be seen again
             if share < RESTING and not track.disturbed and not camera.trusted:
                 track.hold(pts)
             elif share > STIRS and not camera.trusted and fills(track.trail[-1][1]) and pts - track.seen < LARGE_KEEP_S:
@@ -224,6 +232,16 @@ class Tracker:
             for other in self._tracks
         )
 
+    def _confirm(self, track: Track, pts: float) -> None:
+        """Give it an id: its old one if it came back, else a new one."""
+        track.stage, track.confirmed = Stage.ACTIVE, pts
+        known = self._gallery.recall(track, pts)
+        if known is not None:
+            track.return_as(known.id, known.appearance, known.first_seen)
+            return
+        track.id = self._next_id
+        self._next_id += 1
+
     def _part_of_large(self, track: Track) -> bool:
         """No name holds for it, and it lies on what fills the frame: a part of that, or its outline anew."""
         return track.label == "object" and any(
@@ -240,9 +258,8 @@ class Tracker:
             if not track.roams:
                 track.roams = track.has_gone() and not self._carried(track)
             if track.stage is Stage.TENTATIVE:
-                if _is_confirmed(track) and not self._part_of_large(track):
-                    track.stage, track.id, track.confirmed = Stage.ACTIVE, self._next_id, pts
-                    self._next_id += 1
+                if _is_confirmed(track) and not self._part_of_large(track) and not self._gallery.awaits(track, pts):
+                    self._confirm(track, pts)
                     confirmed.append(track)
                 elif track.looked - track.seen > TENTATIVE_S or pts - track.seen > 2 * TENTATIVE_S:
                     track.stage = Stage.ENDED
@@ -251,6 +268,11 @@ class Tracker:
                 ended.append(track)
             elif track.misses >= LOST_MISSES and track.looked - track.seen > LOST_AFTER_S and not track.is_fixture():
                 track.stage = Stage.LOST
+                if track.went_out:  # nothing of it is in the frame: whoever comes in there is judged by the gallery
+                    track.stage = Stage.ENDED
+                    ended.append(track)
+        for track in ended:
+            self._gallery.add(track)
         self._tracks = [t for t in self._tracks if t.stage is not Stage.ENDED]
         active = tuple(t for t in self._tracks if t.stage is Stage.ACTIVE)
         back = [t for t in active if before.get(id(t)) is Stage.LOST]

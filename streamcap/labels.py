@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-__all__ = ["ANIMALS", "BAGS", "MOVERS", "VEHICLES", "Vote", "group"]
+__all__ = ["ANIMALS", "BAGS", "DISHES", "FOOD", "MOVERS", "SEATS", "VEHICLES", "Vote", "group"]
 
 VEHICLES = frozenset({"car", "truck", "bus", "train", "motorcycle", "vehicle"})
 ANIMALS = frozenset({"bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal"})
 BAGS = frozenset({"backpack", "handbag", "suitcase"})
+# What people sit on, drink from and eat.
+SEATS = frozenset({"chair", "couch", "bench", "bed"})
+DISHES = frozenset({"bottle", "cup", "wine glass"})
+FOOD = frozenset({"apple", "banana", "cake", "carrot", "donut", "hot dog", "orange", "pizza", "sandwich"})
 # One flat bright rectangle is as good as the other to the detector.
 SCREENS = frozenset({"tv", "laptop", "screen"})
 # What moves by itself: news when it comes or goes.

@@ -30,6 +30,7 @@ from streamcap.metrics import Stages
 from streamcap.models.base import Detector, Encoder, PoseEstimator
 from streamcap.posing import PoseStage
 from streamcap.regions import Look, TileWalk, plan, tiles
+from streamcap.setting import SettingWatch
 from streamcap.types import Box, Detections, Frame, KeyFrame, Observation
 
 __all__ = ["Perception"]
@@ -95,6 +96,7 @@ class Perception:
         self._camera = CameraWatch()
         self._forward = ForwardMotion()
         self._health = HealthWatch()
+        self._setting = SettingWatch()
         self._foreground = Foreground()
         self._tracker = Tracker()
         self._poses = PoseStage(pose, workers) if pose is not None else None
@@ -162,6 +164,10 @@ class Perception:
         key_frame = self._remember(frame, pause * FRUGAL if self.frugal else pause)
         # Those that ended with this frame are still spoken of.
         instances = tuple(t.instance() for t in (*self._tracker.tracks, *update.ended) if t.id)
+        with self._stages("setting"):
+            setting = self._setting.update(
+                frame.image, frame.pts, instances, moving=camera.moving, scene_start=scene_start
+            )
         return Observation(
             frame.pts,
             frame.captured_at,
@@ -172,6 +178,7 @@ class Perception:
             instances,
             key_frame,
             health,
+            setting,
         )
 
     def _is_after_hole(self, frame: Frame) -> bool:
@@ -260,8 +267,8 @@ class Perception:
         if any(fills(box) for _, _, box in raw) or any(fills(t.box) for t in self._tracker.tracks):
             raw = agreed(raw, self._from_afar(image))
         kept = distinct([f for f in raw if f[0] >= THRESHOLD])
-        gains = self._balance(image)
-        return [Observed(b, s, lab, shares(image, b, gains), self._foreground.cover(b)) for s, lab, b in kept]
+        gains, own = self._balance(image), self._foreground.mask
+        return [Observed(b, s, lab, shares(image, b, gains, own), self._foreground.cover(b)) for s, lab, b in kept]
 
     def _detect_one(self, part: NDArray[np.uint8]) -> tuple[Detections, float]:
         """What is in a crop, and the processor seconds that it took; runs in a worker thread."""

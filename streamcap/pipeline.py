@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+from streamcap.calibration import calibrated
 from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
 from streamcap.captions import PACES, CaptionBook, Step, WindowBuilder
 from streamcap.config import Profile, StreamSettings
@@ -54,7 +55,7 @@ from streamcap.wire import (
     unchanged_message,
 )
 
-__all__ = ["Feed", "Pipeline"]
+__all__ = ["Feed", "Pipeline", "Watcher"]
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +89,29 @@ class Feed(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """What a pipeline asks of its perception: :class:`Perception`, or a recording of one.
+
+    Attributes:
+        frugal: keep fewer key frames; may be set from another thread.
+    """
+
+    frugal: bool
+
+    @property
+    def memory(self) -> Sized:
+        """What is kept of the past."""
+        ...
+
+    def observe(self, frame: Frame, /) -> Observation:
+        """Take in the next frame; called in a worker thread, one frame at a time. Raises ModelError."""
+        ...
+
+    def close(self) -> None:
+        """Wait for what still runs in threads."""
+        ...
+
+
 class Pipeline:
     """Watches one stream until its source ends.
 
@@ -101,6 +125,7 @@ class Pipeline:
         turns: shared by the streams that share the processors; None for a stream by itself.
         run_id: what ids of captions and events begin with, so that two runs of a stream do not share any.
         again: it was tried before and its feed says so: no ``connecting``.
+        perception: wraps or replaces the one made of ``models``, to record what it sees or to play that again.
         frames: where its pictures are shown and kept; None for a stream that nobody looks at.
     """
 
@@ -117,6 +142,7 @@ class Pipeline:
         turns: Turns | None = None,
         run_id: str = "",
         again: bool = False,
+        perception: Callable[[Watcher], Watcher] | None = None,
         frames: StreamFrames | None = None,
     ) -> None:
         self.stages = Stages()
@@ -130,7 +156,8 @@ class Pipeline:
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
         self._source = open_source(self._on_notice)
-        self._perception = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
+        seeing: Watcher = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
+        self._perception = seeing if perception is None else perception(seeing)
         self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
         self._captioner: Captioner = captioner or captioner_for(settings)
         self._builder = WindowBuilder(settings.id, pace=PACES[settings.profile], prefix=f"{run_id}c")
@@ -293,6 +320,7 @@ class Pipeline:
             self._looked.append(began)
             if self._shown is not None:
                 self._shown.view.show(frame)
+            seen = calibrated(seen)
             seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
             self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
             if self._first_pts is None:

@@ -17,9 +17,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcap.labels import SEATS
 from streamcap.types import Box
 
-__all__ = ["Body", "Facing", "Joint", "Pose", "Posture", "Vector"]
+__all__ = ["Body", "Facing", "Joint", "Pose", "Posture", "Vector", "seat_of"]
 
 # (x, y) in frame heights: the picture's own shape is taken out.
 Vector = tuple[float, float]
@@ -101,7 +102,7 @@ LEGS_LEVEL_DEG = 62.0
 THIGH_BY_SHIN_SITTING = 0.5
 THIGH_BY_SHIN_STANDING = 0.8
 # The same where the feet are out of sight: height of hip above knee in torsos.
-THIGH_SITTING = 0.25
+THIGH_BENT = 0.25
 THIGH_STANDING = 0.55
 # Height of hips above ankles in torsos: who crouches has them nearly on the heels.
 HIPS_CROUCHING = 0.45
@@ -112,8 +113,13 @@ LEGS_SURE = 0.4
 # that is towards the camera or away from it.
 STOOPED = 0.62
 STRAIGHT = 0.8
-# Wrist to mouth, in torsos. The hand goes on beyond the wrist by about a third of a torso.
-AT_MOUTH = 0.45
+# Beyond the joints the head and the feet go on by this much (torsos).
+HEAD_ROOM = 0.4
+FOOT_ROOM = 0.2
+# Wrist to mouth, in torsos: the hand goes on beyond the wrist by about a third of a torso. The forearm points up, the
+# wrist above the elbow by this much (torsos).
+AT_MOUTH = 0.5
+FOREARM_UP = 0.25
 # A raised hand is above the eyes by this much (torsos).
 RAISED = 0.1
 # A reaching arm: from shoulder to wrist at least this long, and sideways from the shoulder at least this far (torsos).
@@ -189,6 +195,27 @@ class Pose:
         """Middle of the head in frame heights."""
         return self.point(*HEAD)
 
+    @cached_property
+    def extent(self) -> Box | None:
+        """Around all joints that are seen, with room for the top of the head and the feet; 0..1 of the frame."""
+        if not self._points or not self.torso:
+            return None
+        xs, ys = zip(*self._points.values(), strict=True)
+        x0, x1 = min(xs) / self.aspect, max(xs) / self.aspect
+        return x0, min(ys) - HEAD_ROOM * self.torso, x1, max(ys) + FOOT_ROOM * self.torso
+
+    @property
+    def top(self) -> float | None:
+        """Height (y in 0..1 of the frame) of the head, or of the shoulders where they are higher or alone are seen."""
+        heights = [point[1] for point in (self.point(*HEAD), self.point(*SHOULDERS)) if point]
+        return min(heights) if heights else None
+
+    @property
+    def hips(self) -> float | None:
+        """Height (y in 0..1 of the frame) of the hips."""
+        hips = self.point(*HIPS)
+        return hips[1] if hips else None
+
     @property
     def wrists(self) -> tuple[Vector, ...]:
         """Places of the wrists that are seen, as x and y in 0..1 of the frame; the person's left one first."""
@@ -246,14 +273,14 @@ class Pose:
 
     @property
     def hand_at_mouth(self) -> bool:
-        """A wrist is so near the mouth that the hand is at it, with the elbow below."""
+        """A wrist is so near the mouth that the hand is at it, the forearm pointing up, and the face is seen."""
         nose, shoulders = self.point(*FACE), self.point(*SHOULDERS)
-        if nose is None or shoulders is None or not self.torso:
+        if nose is None or shoulders is None or not self.torso or self.facing is Facing.AWAY:
             return False
         mouth = (nose[0] + 0.15 * (shoulders[0] - nose[0]), nose[1] + 0.25 * (shoulders[1] - nose[1]))
         for _, elbow, wrist in ARMS:
             at, bend = self.point(wrist), self.point(elbow)
-            if at is None or bend is None or bend[1] < at[1]:
+            if at is None or bend is None or bend[1] - at[1] < FOREARM_UP * self.torso:
                 continue
             if math.dist(at, mouth) <= AT_MOUTH * self.torso and at[1] > nose[1] - 0.1 * self.torso:
                 return True
@@ -309,29 +336,31 @@ class Pose:
         if hips is None or knees is None or not self.torso:
             return None
         thigh = (knees[1] - hips[1]) / self.torso
-        if ankles is None:
-            straight, low = _ramp(thigh, THIGH_SITTING, THIGH_STANDING), 0.0
-        else:
-            shin = (ankles[1] - knees[1]) / self.torso
-            ratio = thigh / max(shin, 0.15)
-            low = 1 - _ramp(thigh + shin, HIPS_CROUCHING, HIPS_SITTING)
-            straight = _ramp(ratio, THIGH_BY_SHIN_SITTING, THIGH_BY_SHIN_STANDING) * (1 - low)
+        if ankles is None:  # who is cut off by the border has short thighs too: no word but "standing" here
+            straight, low = _ramp(thigh, THIGH_BENT, THIGH_STANDING), 0.0
+            return (straight, low) if straight > 0.5 else None
+        shin = (ankles[1] - knees[1]) / self.torso
+        ratio = thigh / max(shin, 0.15)
+        low = 1 - _ramp(thigh + shin, HIPS_CROUCHING, HIPS_SITTING)
+        straight = _ramp(ratio, THIGH_BY_SHIN_SITTING, THIGH_BY_SHIN_STANDING) * (1 - low)
         if self.score(*KNEES) < LEGS_SURE and straight < 0.5:
             return None
         return straight, low
 
 
-# Seconds over which postures are averaged, and the least share of a word that is believed; a word that stands gives
-# way when another is ahead of it by the margin.
+# Seconds, but at least looks, over which postures are averaged, and the least share of a word that is believed; a word
+# that stands gives way when another is ahead of it by the margin.
 SMOOTH_S = 0.7
+LOOKS = 2
 BELIEVED = 0.55
 MARGIN = 0.15
 # After this long (seconds) without a new look, nothing is known.
 STALE_S = 4.0
 # Poses kept: 10 s at five looks a second.
 KEPT = 50
-# A standing person's rise is learnt over this many looks.
-RISE_STEP = 0.2
+# A person's rise while standing is this quantile of what it was in the last looks that show an upright body.
+RISE_QUANTILE = 0.7
+RISE_LOOKS = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -349,7 +378,7 @@ class Body:
     since: float = 0.0
     _word: Posture = Posture.UNKNOWN
     _sure: float = 0.0
-    _rise: float | None = None
+    _rises: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT // 2))
     _recent: deque[tuple[float, dict[Posture, float]]] = field(default_factory=lambda: deque(maxlen=KEPT))
 
     def add(self, pose: Pose) -> None:
@@ -358,16 +387,24 @@ class Body:
         if not pose.readable:
             return
         self.poses.append(pose)
-        fits = pose.likelihoods(self._rise)
+        fits = pose.likelihoods(self._standing_rise)
         if fits:
             self._recent.append((pose.t, fits))
-            self._learn(pose, fits)
+            rise = pose.rise
+            # Who bends towards the camera looks upright too; the quantile stands that for some seconds.
+            if rise is not None and (pose.tilt or 0.0) < UPRIGHT_DEG / 2 and fits[Posture.SITTING] < 0.3:
+                self._rises.append(rise)
         self._settle(pose.t)
 
     @property
     def pose(self) -> Pose | None:
         """The newest readable pose."""
         return self.poses[-1] if self.poses else None
+
+    @property
+    def fits(self) -> dict[Posture, float]:
+        """How well each posture fits the newest look that tells one; empty before there was any."""
+        return self._recent[-1][1] if self._recent else {}
 
     def posture(self, now: float) -> tuple[Posture, float]:
         """The word for the posture and how sure it is, 0..1; unknown where the last look is too old."""
@@ -384,21 +421,18 @@ class Body:
         poses: Sequence[Pose] = self.last(span)
         return sum(map(holds, poses)) / len(poses) if poses else 0.0
 
-    def _learn(self, pose: Pose, fits: dict[Posture, float]) -> None:
-        rise = pose.rise
-        if rise is None or (pose.tilt or 0.0) > UPRIGHT_DEG / 2 or fits[Posture.SITTING] > 0.3:
-            return
-        if self._rise is None or rise > self._rise:
-            step = RISE_STEP if self._rise is not None else 1.0
-        elif fits[Posture.STANDING] > 0.5:
-            step = RISE_STEP / 2
-        else:
-            return
-        self._rise = rise if self._rise is None else self._rise + step * (rise - self._rise)
+    @property
+    def _standing_rise(self) -> float | None:
+        """Learnt from the person, as it depends on the height of the camera; None until enough was seen."""
+        if len(self._rises) < RISE_LOOKS:
+            return None
+        return sorted(self._rises)[int(RISE_QUANTILE * len(self._rises))]
 
     def _settle(self, now: float) -> None:
         recent = [(t, fits) for t, fits in self._recent if now - t <= SMOOTH_S]
-        if not recent:
+        if len(recent) < LOOKS:  # one look alone may be wrong
+            recent = [(t, fits) for t, fits in list(self._recent)[-LOOKS:] if now - t <= STALE_S]
+        if len(recent) < LOOKS:
             return
         mean = {word: sum(fits[word] for _, fits in recent) / len(recent) for word in recent[0][1]}
         best = max(mean, key=lambda word: mean[word])
@@ -411,6 +445,16 @@ class Body:
             self._word = best
             self.since = next((t for t, fits in recent if fits.get(best, 0.0) >= BELIEVED), now)
         self._sure = mean.get(self._word, 0.0)
+
+
+def seat_of(person: Box, things: Sequence[tuple[str, Box]]) -> str:
+    """Label of the thing that the person sits on, or empty: a seat that the lower half of the person lies in."""
+    x, y = (person[0] + person[2]) / 2, person[1] + 0.65 * (person[3] - person[1])
+    for label, box in things:
+        margin = 0.1 * (box[2] - box[0])
+        if label in SEATS and box[0] - margin <= x <= box[2] + margin and box[1] <= y <= box[3]:
+            return label
+    return ""
 
 
 def _angle(top: Vector | None, bottom: Vector | None) -> float | None:

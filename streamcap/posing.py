@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
-from streamcap.geometry import touches, union
+from streamcap.geometry import contained, touches, union
 from streamcap.models.base import PoseEstimator
 from streamcap.pose import Pose, Posture
 from streamcap.tracks import Track
@@ -17,16 +18,24 @@ __all__ = ["PoseStage", "chosen"]
 BUDGET = 3
 # Smaller people (pixels of height, or of width for who lies) have no legible joints.
 LEAST_PX = 60
-# From this share of the box in change on, somebody moves; still ones are looked at again after a while (seconds).
-MOVING = 0.04
+# From this share of the box in change on, somebody moves, be it only a hand; still ones are looked at again after a
+# while (seconds).
+MOVING = 0.01
 STILL_S = 2.0
 # Who goes along upright, at this speed (own heights a second) at least, is looked at less often (seconds).
 WALKING = 0.15
-WALK_S = 0.55
+WALK_S = 0.6
+# Whose last look could not be read is looked at again after this long (seconds).
+ILLEGIBLE_S = 0.35
 # Of a track that was neither seen nor unchanged for longer (seconds) the place is a guess.
 SEEN_S = 1.0
 # The box of somebody who was not seen in this frame is enlarged by this share: the body may have gone on.
 UNSEEN_ROOM = 0.15
+# Joints this old at most (seconds) tell where the body is now, where they lie in the track's box with this share of
+# their extent, and are at least this long, compared with the box.
+FRESH_S = 0.65
+INSIDE = 0.8
+LENGTH = 0.55
 
 
 class PoseStage:
@@ -77,11 +86,23 @@ def _pause(track: Track, pts: float, *, moving: bool) -> float:
     if not moving:
         return STILL_S
     strides = track.body.posture(pts)[0] is Posture.STANDING and track.speed(1.0) >= WALKING
+    newest = track.body.pose.t if track.body.pose is not None else -math.inf
+    if newest < track.body.looked:
+        return ILLEGIBLE_S  # somebody half hidden, or too blurred
     # At the border a person comes into view bit by bit, and soon there may be more to see.
     return WALK_S if strides and not touches(track.box, 0.01) else 0.0
 
 
 def _place(track: Track, pts: float) -> Box:
+    """Where to look: around the joints as they were a moment ago, which fit closer than a box; else around the box."""
+    pose = track.body.pose
+    extent = pose.extent if pose is not None and pts - pose.t <= FRESH_S else None
+    if pose is not None and extent is not None:
+        dx, dy = (v * (pts - pose.t) for v in track.velocity)
+        close = (extent[0] + dx, extent[1] + dy, extent[2] + dx, extent[3] + dy)
+        lengths = [max((b[2] - b[0]) * pose.aspect, b[3] - b[1]) for b in (close, track.box)]
+        if contained(close, track.box) >= INSIDE and lengths[0] >= LENGTH * lengths[1]:
+            return close
     box = track.box
     if track.trail[-1][0] == pts:
         return box

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcap.appearance import Appearance
 from streamcap.camera import Transform
-from streamcap.colours import attributes
-from streamcap.geometry import centre, touches
+from streamcap.geometry import centre, nearest_side, outward, touches
 from streamcap.labels import Vote
 from streamcap.pose import Body
-from streamcap.types import Box, Instance
+from streamcap.types import Box, Instance, Side
 
 __all__ = ["HITS_STILL", "Observed", "Stage", "Track", "birth"]
 
@@ -28,10 +28,15 @@ ROAM_FRAMES = 0.2
 # Confirmation: detections needed; a moving thing needs one less than a still one.
 HITS_STILL = 3
 HISTORY = 64
-# Sightings after which its colours are spoken of.
-LOOKS_SURE = 4
-# Such a sighting keeps this far (share of the frame) from the border; of a person, the box (in shares of the frame's
-# sides) is this much higher than wide.
+# How near (share of the frame) to a side it leaves, and how fast (frame sizes a second) it then goes that way.
+EDGE = 0.05
+OUTWARD_SPEED = 0.01
+# The same when it was last seen: less steady, so more of it is asked of what the side does not cut off.
+OUTWARD_COURSE = 0.03
+# It left the way that it went over its last seconds.
+HEADING_S = 1.5
+# A sighting of the whole keeps this far (share of the frame) from the border; of a person, the box (in shares of the
+# frame's sides) is this much higher than wide.
 WHOLE_MARGIN = 0.01
 UPRIGHT = 1.3
 # From this confidence on a posture is part of what is told of a person.
@@ -74,9 +79,11 @@ class Track:
 
     Attributes:
         id: 0 while tentative.
-        velocity: of the centre, in frame sizes a second, camera motion removed.
+        velocity: of the centre, in frame sizes a second, camera motion removed; ``course``: as it was when last seen.
         seen: last time that it was observed; ``looked``: last time it should have been.
-        look: (22,) colour shares averaged over its sightings; ``dress``: over the ``whole`` ones that show all of it.
+        appearance: its colours.
+        again: it left and came back; ``first_seen``: when it was seen for the first time of all.
+        ready: when all was there to confirm it.
         trail: (media seconds, box) of its observations as the camera stands now, the newest last, at most 64.
         start_motion: largest motion share of its first observations.
         covered: share of its place, 0..1, that differed from the background when it was last seen.
@@ -97,10 +104,12 @@ class Track:
     hits: int = 0
     misses: int = 0
     velocity: tuple[float, float] = (0.0, 0.0)
+    course: tuple[float, float] = (0.0, 0.0)
     vote: Vote = field(default_factory=Vote)
-    look: NDArray[np.float32] | None = None
-    dress: NDArray[np.float32] | None = None
-    whole: int = 0
+    appearance: Appearance = field(default_factory=Appearance)
+    again: bool = False
+    first_seen: float = 0.0
+    ready: float | None = None
     motion: float = 0.0
     start_motion: float = 0.0
     best: float = 0.0
@@ -139,7 +148,7 @@ class Track:
             share * self.vote.sureness(label),
             self.box,
             self.velocity,
-            self.born,
+            self.first_seen,
             self.trail[-1][0],
             attributes=self._attributes(label),
             posture=self._posture(label),
@@ -151,7 +160,9 @@ class Track:
         return word.value if label == "person" and sure >= POSTURE_SURE else ""
 
     def _attributes(self, label: str) -> tuple[str, ...]:
-        return attributes(label, self.dress) if self.dress is not None and self.whole >= LOOKS_SURE else ()
+        # Words were chosen for what it was held to be at the time.
+        clothes = any(" " in word for word in self.appearance.words)
+        return self.appearance.words if clothes == (label == "person") else ()
 
     def _is_whole(self, box: Box) -> bool:
         """All of it is in view: of someone cut off by the border the hair would pass for a jacket."""
@@ -214,6 +225,7 @@ class Track:
         """Take in a sighting."""
         self.move(seen.box, pts)
         self.seen = self.looked = pts
+        self.course = self.velocity
         self.disturbed = False
         self.trail.append((pts, self.box))
         self.hits += 1
@@ -226,10 +238,45 @@ class Track:
             self.stage = Stage.ACTIVE
         self.vote.add(seen.label, seen.score)
         if seen.look is not None:
-            self.look = _averaged(self.look, seen.look)
-            if self._is_whole(seen.box):
-                self.whole += 1
-                self.dress = _averaged(self.dress, seen.look)
+            self.appearance.add(seen.look, whole=self._is_whole(seen.box), label=self.label)
+
+    @property
+    def went_out(self) -> bool:
+        """Its last place is at a side, and it was moving that way or is cut off by it."""
+        return self.outside or bool(self._sides_towards())
+
+    def exit_side(self) -> Side | None:
+        """The side of the frame by which it left, if it did."""
+        last = self.trail[-1][1]
+        sides = self._sides_towards()
+        if self.outside:
+            sides = touches(last, EDGE) or touches(self.box, EDGE)
+        return nearest_side(last, self.heading(HEADING_S), sides) if sides else None
+
+    def _sides_towards(self) -> set[Side]:
+        away, went = outward(self.velocity), outward(self.course)
+        last = self.trail[-1][1]
+        near, cut = (touches(last, EDGE), touches(last, WHOLE_MARGIN)) if self.disturbed else (set(), set())
+        return {
+            side
+            for side in near
+            if away[side] > OUTWARD_SPEED or went[side] > (OUTWARD_SPEED if side in cut else OUTWARD_COURSE)
+        }
+
+    def heading(self, span: float) -> tuple[float, float]:
+        """Mean velocity (frame sizes a second) over the last ``span`` seconds; steadier than the momentary one."""
+        end, last = self.trail[-1]
+        t, first = next((t, box) for t, box in self.trail if end - t <= span)
+        if end <= t:
+            return self.velocity
+        (x0, y0), (x1, y1) = centre(first), centre(last)
+        return (x1 - x0) / (end - t), (y1 - y0) / (end - t)
+
+    def return_as(self, key: int, appearance: Appearance, first_seen: float) -> None:
+        """It is who was here before under this id."""
+        self.id, self.again, self.first_seen = key, True, first_seen
+        words = appearance.words or self.appearance.words
+        self.appearance = replace(self.appearance, words=words, whole=appearance.whole + self.appearance.whole)
 
     def travelled(self) -> tuple[float, float]:
         """Distance from the first to the last observation: in its own sizes, and in frame sizes."""
@@ -250,7 +297,7 @@ class Track:
 
 def birth(seen: Observed, pts: float) -> Track:
     """A tentative track from its first sighting."""
-    track = Track(seen.box, pts, pts, pts, pts)
+    track = Track(seen.box, pts, pts, pts, pts, first_seen=pts)
     track.observe(seen, pts)
     return track
 
@@ -259,10 +306,6 @@ def _seen_by(camera: Transform, box: Box) -> Box:
     x0, y0 = camera.apply(box[0], box[1])
     x1, y1 = camera.apply(box[2], box[3])
     return x0, y0, x1, y1
-
-
-def _averaged(old: NDArray[np.float32] | None, new: NDArray[np.float32]) -> NDArray[np.float32]:
-    return new if old is None else np.asarray(0.8 * old + 0.2 * new, np.float32)
 
 
 def _blend(old: float, new: float) -> float:

@@ -30,6 +30,7 @@ __all__ = [
     "Notice",
     "NoticeKind",
     "Observation",
+    "Setting",
     "Side",
     "Skill",
     "SourceInfo",
@@ -285,6 +286,27 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """What kind of scene it is. An empty word, or None, where the evidence is not strong.
+
+    Attributes:
+        light: ``day``, ``night``, ``infra-red``.
+        space: ``indoor``, ``outdoor``.
+        place: ``street``, ``room``, ``kitchen``, ``bedroom``.
+        fixed: the camera stands still.
+        traffic: ``empty`` of all that goes about, ``busy``.
+        sway: what moves in the wind: ``leaves``.
+    """
+
+    light: str = ""
+    space: str = ""
+    place: str = ""
+    fixed: bool | None = None
+    traffic: str = ""
+    sway: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What perception tells of one frame.
 
@@ -297,6 +319,7 @@ class Observation:
         instances: all that are known, visible or not.
         key_frame: the frame, made small, where it is kept; at most one in two seconds.
         health: what is wrong with the picture itself.
+        setting: what kind of scene it is.
     """
 
     pts: float
@@ -308,6 +331,7 @@ class Observation:
     instances: tuple[Instance, ...]
     key_frame: KeyFrame | None = None
     health: Health = field(default_factory=Health)
+    setting: Setting = field(default_factory=Setting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +344,7 @@ class Window:
         scene_start: true where the scene begins here (start, cut, long silence): asks for a full caption.
         key_frames: kept frames of the span, oldest first, at most 8.
         said: texts of the final captions of the half minute before, oldest first; at least of the newest one.
+        setting: what kind of scene it is, as far as is known at its end.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
     """
 
@@ -333,6 +358,7 @@ class Window:
     key_frames: tuple[KeyFrame, ...] = ()
     scene_start: bool = False
     said: tuple[str, ...] = ()
+    setting: Setting = field(default_factory=Setting)
 
     @property
     def previous(self) -> str:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcap.camera import CameraReading, Transform
+from streamcap.facts import Rule, Scene
+from streamcap.instances import Observed, Stage, Track, TrackerUpdate
 from streamcap.pose import Joint, Pose
+from streamcap.tracks import birth
+from streamcap.types import Box, Fact
 
 ASPECT = 4 / 3
 
@@ -76,3 +83,42 @@ def figure(
 def pose(*changes: dict[str, tuple[float, float]], t: float = 0.0, **how: object) -> Pose:
     """A pose of :func:`figure`."""
     return Pose(t, figure(*changes, **how), ASPECT)  # type: ignore[arg-type]
+
+
+class Performer:
+    """One person whose joints a test writes down: plays them to rules of facts, at five looks a second.
+
+    Args:
+        rule: what is under test.
+        box: where the tracker follows the person, unless a look says otherwise.
+    """
+
+    def __init__(self, rule: Rule, *, box: Box = (0.4, 0.2, 0.6, 0.8), others: Sequence[Track] = ()) -> None:
+        self._rule, self._box, self._others = rule, box, others
+        self.track = birth(Observed(box, 0.9, "person"), -0.2)
+        self.track.stage, self.track.id = Stage.ACTIVE, 1
+        for _ in range(4):  # the name is sure
+            self.track.vote.add("person", 0.9)
+        self.said: list[Fact] = []
+        self._t = 0.0
+
+    def act(self, seconds: float, *looks: NDArray[np.float32], box: Box | None = None, moving: bool = False) -> None:
+        """Play looks for a while, over and over; with none the joints are not seen."""
+        for n in range(round(seconds * 5)):
+            self.track.observe(Observed(box or self._box, 0.9, "person"), self._t)
+            if looks:
+                self.track.body.add(Pose(self._t, looks[n % len(looks)], ASPECT))
+            update = TrackerUpdate((self.track, *self._others), (), (), ())
+            camera = CameraReading(Transform(), moving, ())
+            self.said += self._rule.update(Scene(self._t, self._t + 5.0, update, camera, (), ASPECT))
+            self._t += 0.2
+
+    @property
+    def told(self) -> list[str]:
+        """What was told, with its pose where it has one."""
+        return [f"{fact.what} {fact.detail.get('pose', '')}".strip() for fact in self.said]
+
+
+def path(start: NDArray[np.float32], end: NDArray[np.float32], steps: int) -> list[NDArray[np.float32]]:
+    """Looks on the way from one figure to the other, at even steps, the last one being there."""
+    return [np.asarray(start + (end - start) * n / steps, np.float32) for n in range(1, steps + 1)]

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from streamcap.facts.crowds import Crowds, Struggles
+from streamcap.facts.gestures import Gestures
 from streamcap.facts.groups import Groups
 from streamcap.facts.lens import Lens
 from streamcap.facts.motion import Motion
 from streamcap.facts.nearing import Nearing, NearingCamera
-from streamcap.facts.posture import Posture
+from streamcap.facts.posture import Postures
 from streamcap.facts.presence import Presence
 from streamcap.facts.scene import SALIENCY, Rule, Scene
 from streamcap.facts.vehicles import Boarding, Driving, OwnDrive, Riding
@@ -25,7 +26,8 @@ __all__ = ["RULES", "SALIENCY", "FactEngine", "Rule", "Scene"]
 RULES: tuple[Callable[[], Rule], ...] = (
     Presence,
     Motion,
-    Posture,
+    Postures,
+    Gestures,
     Turning,
     Running,
     Lingering,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
-from streamcap.geometry import centre, nearest_side, outward, place, touches
+from streamcap.geometry import nearest_side, place, touches
 from streamcap.instances import Stage, Track
 from streamcap.labels import ANIMALS, MOVERS, group
 from streamcap.types import Fact, Skill
 
 __all__ = ["Presence"]
 
-# How near (share of the frame) to a side something enters or leaves.
+# How near (share of the frame) to a side something enters.
 EDGE = 0.05
-# Who goes towards a side at least this fast (frame sizes a second) goes out by it.
-OUTWARD_SPEED = 0.01
 # Something that moves at birth came; something still was only found late. Share of its box in motion; heights a second.
 BORN_MOVING = 0.12
 BORN_SPEED = 0.18
@@ -31,6 +30,8 @@ NAME_AT_ONCE = 0.8
 NAME_POOR_S = 0.6
 # People in a group hide each other: this close (own widths) to another of its kind, nothing appears or disappears.
 CROWDED = 0.8
+# So many that were said to be gone are remembered, to say that they come back.
+REMEMBERED = 64
 # Nobody in view for this long: the scene is empty again.
 EMPTY_S = 0.6
 
@@ -41,7 +42,7 @@ class Presence:
 
     _here: dict[int, Track] = field(default_factory=dict)
     _waiting: dict[int, Track] = field(default_factory=dict)
-    _away: set[int] = field(default_factory=set)
+    _gone: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _empty_since: float | None = None
     _occupied: bool = False
 
@@ -53,16 +54,6 @@ class Presence:
             else:
                 self._waiting[track.id] = track
         yield from self._arrivals(scene)
-        for track in scene.lost:
-            if track.id in self._here and track.id not in self._away and moves_by_itself(track) and _went_out(track):
-                self._away.add(track.id)
-                yield self._leaving(track)
-        for track in scene.tracks.returned:
-            if track.id in self._away:
-                self._away.discard(track.id)
-                if sides := touches(track.trail[-2][1], EDGE) if len(track.trail) > 1 else set():
-                    side = nearest_side(track.trail[-2][1], _negated(track.velocity), sides)
-                    yield about(track, "enter", track.seen, scene.pts, side, 0.7)
         for track in scene.tracks.ended:
             yield from self._departure(track)
         yield from self._emptiness(scene)
@@ -83,29 +74,28 @@ class Presence:
             del self._waiting[key]
             crowded = any(_beside(track, other) for other in self._here.values())
             self._here[key] = track
-            yield from _arrival(track, scene.pts, crowded=crowded)
+            if track.again and key not in self._gone:
+                continue  # it was not said to have gone
+            for fact in _arrival(track, scene.pts, crowded=crowded):
+                if track.again:
+                    fact.detail["again"] = "1"
+                yield fact
 
     def _departure(self, track: Track) -> Iterator[Fact]:
         known = self._here.pop(track.id, None)
-        away = track.id in self._away
-        self._away.discard(track.id)
-        if known is None or away or track.twin_since is not None:
+        if known is None or track.twin_since is not None:
             return
-        if moves_by_itself(track) and _went_out(track):
-            yield self._leaving(track)
+        if moves_by_itself(track) and track.went_out:
+            self._gone.append(track.id)
+            yield about(track, "leave", track.seen, track.seen, track.exit_side() or "", 0.8)
         elif any(_beside(track, other) for other in self._here.values()):
             return
         elif track.disturbed and (track.roams or (_is_sure_thing(track) and _place_changed(track))):
+            self._gone.append(track.id)
             yield about(track, "disappear", track.seen, track.seen, place(track.trail[-1][1]), 0.5)
 
-    def _leaving(self, track: Track) -> Fact:
-        box = track.trail[-1][1]
-        sides = touches(box, EDGE) or touches(track.box, EDGE)
-        side = nearest_side(box, _heading(track, 1.5), sides)
-        return about(track, "leave", track.seen, track.seen, side, 0.8)
-
     def _emptiness(self, scene: Scene) -> Iterator[Fact]:
-        here = [t for key, t in self._here.items() if key not in self._away and moves_by_itself(t)]
+        here = [t for key, t in self._here.items() if moves_by_itself(t)]
         waiting = any(moves_by_itself(t) for t in self._waiting.values())
         if here or waiting:
             self._occupied, self._empty_since = bool(here) or self._occupied, None
@@ -136,7 +126,7 @@ def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
         if track.start_motion > THING_MOTION and _is_sure_thing(track):
             yield about(track, "appear", track.born, pts, place(track.box), 0.5)
     elif moving and (sides := touches(first, EDGE)):
-        side = nearest_side(first, _negated(_heading(track, 5.0)), sides)
+        side = nearest_side(first, _negated(track.heading(5.0)), sides)
         yield about(track, "enter", track.born, pts, side, 0.85)
     elif moving and not crowded:
         yield about(track, "appear", track.born, pts, place(track.box), 0.6)
@@ -155,24 +145,6 @@ def _is_sure_thing(track: Track) -> bool:
 def _place_changed(track: Track) -> bool:
     """Its place looks other than with it: as before it came, or as never before."""
     return abs(track.hole - track.covered) > THING_MOTION
-
-
-def _went_out(track: Track) -> bool:
-    """Its last place is at a side, and it was moving that way or is cut off by it."""
-    if track.outside:
-        return True
-    away = outward(track.velocity)
-    return track.disturbed and any(away[side] > OUTWARD_SPEED for side in touches(track.trail[-1][1], EDGE))
-
-
-def _heading(track: Track, span: float) -> tuple[float, float]:
-    """Mean velocity over the last ``span`` seconds of its trail; steadier than the momentary one."""
-    end, last = track.trail[-1]
-    t, first = next((t, box) for t, box in track.trail if end - t <= span)
-    if end <= t:
-        return track.velocity
-    (x0, y0), (x1, y1) = centre(first), centre(last)
-    return (x1 - x0) / (end - t), (y1 - y0) / (end - t)
 
 
 def _negated(velocity: tuple[float, float]) -> tuple[float, float]:

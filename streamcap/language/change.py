@@ -105,6 +105,7 @@ def _verb(item: Group, present: dict[int, Instance], manner: int) -> str:
         "in": f"the {detail['vehicle']}" if detail.get("vehicle") else "",
         **{key: with_article(detail[key]) for key in ("object", "vehicle", "along") if detail.get(key)},
         "to": f"the {detail['to']}" if detail.get("to") else "",
+        "pose": detail.get("pose", ""),
     }
     said = phrase("come_back" if item.again else item.what, known, manner)
     if max(fact.confidence for fact in item.facts) < HEDGED:

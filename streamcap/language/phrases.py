@@ -15,7 +15,8 @@ MUTUAL = ("meet", "part", "group_forms", "group_parts", "grapple")
 
 # From the most telling on; the first of which all fields are known is said. Fields: {where} a place or side, {at} and
 # {out} the same with its preposition, {way} a side as a direction, {object}, {vehicle} and {along} a thing with its
-# article, {in} a vehicle that was there before, {to} who or what it is done to.
+# article, {in} a vehicle that was there before, {to} who or what it is done to. ``what.pose`` goes before ``what``
+# where the fact's detail names that pose.
 VERBS: Mapping[str, tuple[str, ...]] = {
     "enter": ("enter from the {where}", "enter"),
     "come_back": ("come back from the {where}", "come back"),
@@ -36,7 +37,20 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "retreat": ("back away",),
     "close_up": ("come close to {to}", "come very close"),
     "fall": ("fall to the floor",),
-    "lie": ("lie on the floor",),
+    "lie": ("lie down",),
+    "lie.floor": ("lie on the floor",),
+    "sit": ("sit down on {object}", "sit down"),
+    "stand_up": ("stand up",),
+    "stand_up.bending": ("straighten up",),
+    "bend": ("bend forward",),
+    "bend.down": ("bend down",),
+    "bend.crouching": ("crouch down",),
+    "raise_arms": ("raise an arm",),
+    "raise_arms.both": ("raise both arms",),
+    "wave": ("wave",),
+    "eat_drink": ("eat or drink something",),
+    "eat_drink.eat": ("eat something",),
+    "eat_drink.drink": ("drink something",),
     "drive_through": ("drive along {along}", "drive {way}", "drive through"),
     "park": ("park {at}", "park"),
     "ride": ("ride {vehicle}", "ride past"),
@@ -77,7 +91,7 @@ SCENE: Mapping[str, Mapping[str, str]] = {
 SUMMARY: Mapping[str, str] = {
     "grapple": "seem to struggle",
     "fall": "fall to the floor",
-    "lie": "lie on the floor",
+    "lie": "lie down",
     "get_in": "get into a vehicle",
     "get_out": "get out of a vehicle",
     "park": "park",
@@ -108,6 +122,8 @@ def phrase(what: str, known: Mapping[str, str], manner: int = 0) -> str:
         known: values of the fields; an empty one is not known.
         manner: 0 for the usual words; 1, 2 … for synonyms where there are any.
     """
+    if f"{what}.{known.get('pose')}" in VERBS:
+        what = f"{what}.{known['pose']}"
     others = [template for template in SYNONYMS.get(what, ()) if _is_complete(template, known)]
     if manner and others:
         return others[(manner - 1) % len(others)].format_map(known)

@@ -10,6 +10,7 @@ from streamcap.labels import MOVERS
 from streamcap.language.description import Description
 from streamcap.language.naming import dressed, is_named
 from streamcap.language.words import at, listing, noun, sentence
+from streamcap.pose import Posture, seat_of
 from streamcap.types import Fact, Instance, Skill
 
 __all__ = ["describe_scene"]
@@ -20,6 +21,9 @@ MAX_KINDS = 4
 PLACED = 2
 # From this share of the frame on, something is close to the camera.
 CLOSE = 0.4
+
+# Postures that are part of a full caption; who stands, or bends for a moment, is just a person.
+_FOUND = (Posture.SITTING, Posture.CROUCHING, Posture.LYING)
 
 
 def describe_scene(instances: Sequence[Instance], facts: Iterable[Fact] = ()) -> Description:
@@ -34,7 +38,9 @@ def describe_scene(instances: Sequence[Instance], facts: Iterable[Fact] = ()) ->
     order = sorted(kinds, key=lambda k: (k != "person", k not in MOVERS, -kinds[k], k))[:MAX_KINDS]
     named = [i for i in sure if i.label in order]
     if len(named) <= PLACED:
-        parts = [f"{dressed(i, definite=False)} {_spot(i)}" for k in order for i in named if i.label == k]
+        parts = [
+            f"{dressed(i, definite=False)}{_posture(i, sure)} {_spot(i)}" for k in order for i in named if i.label == k
+        ]
         if len(parts) == 2 and len(order) == 1:
             a, b = named
             spots = [_spot(a), _spot(b)]
@@ -52,6 +58,14 @@ def describe_scene(instances: Sequence[Instance], facts: Iterable[Fact] = ()) ->
 def _be(named: Sequence[Instance], first: int | None = None) -> str:
     many = first if first is not None else sum(i.label == named[0].label for i in named)
     return "there is" if many == 1 else "there are"
+
+
+def _posture(instance: Instance, sure: Sequence[Instance]) -> str:
+    """How somebody is found who neither stands nor goes: `` sitting on a chair``."""
+    if instance.posture not in _FOUND:
+        return ""
+    seat = seat_of(instance.box, [(i.label, i.box) for i in sure]) if instance.posture == Posture.SITTING else ""
+    return f" {instance.posture}" + (f" on {noun(seat)}" if seat else "")
 
 
 def _spot(instance: Instance) -> str:

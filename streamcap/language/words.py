@@ -80,11 +80,19 @@ def at(where: str) -> str:
 
 
 def conjugated(phrase: str, count: int) -> str:
-    """A phrase that begins with a verb, for one or for many: ``enters from the left``, ``enter from the left``."""
+    """A phrase that begins with a verb, for one or for many: ``enters from the left``, ``enter from the left``.
+
+    Two verbs may be joined by ``or``: ``eats or drinks something``.
+    """
     verb, *rest = phrase.split(" ")
     if count == 1:
-        if verb.endswith("y") and verb[-2:-1] not in "aeiou":
-            verb = verb[:-1] + "ies"
-        else:
-            verb += "es" if verb.endswith(("s", "sh", "ch", "x", "o")) else "s"
+        verb = _third_person(verb)
+        if rest[:1] == ["or"]:
+            rest[1] = _third_person(rest[1])
     return " ".join([verb, *rest])
+
+
+def _third_person(verb: str) -> str:
+    if verb.endswith("y") and verb[-2:-1] not in "aeiou":
+        return verb[:-1] + "ies"
+    return verb + ("es" if verb.endswith(("s", "sh", "ch", "x", "o")) else "s")

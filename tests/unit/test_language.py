@@ -32,6 +32,12 @@ KINDS: dict[str, list[str]] = {
     "fall": PLACES,
     "meet": PLACES,
     "lie": PLACES,
+    "sit": [""],
+    "stand_up": [""],
+    "bend": [""],
+    "raise_arms": [""],
+    "wave": [""],
+    "eat_drink": [""],
     "turn": ["", "left", "right"],
     "run": PLACES,
     "loiter": PLACES,
@@ -470,3 +476,35 @@ def test_a_tally_stays_small() -> None:
         tally.add([fact("enter", number, where="left")], [instance(number)])
     assert summarise(tally, 3600.0) == "In 60 minutes: 5000 people enter."
     assert max(len(v) for v in vars(tally).values() if hasattr(v, "__len__")) <= 2
+
+
+@pytest.mark.parametrize(
+    ("what", "detail", "text"),
+    [
+        ("sit", {}, "The person sits down."),
+        ("sit", {"object": "chair"}, "The person sits down on a chair."),
+        ("stand_up", {}, "The person stands up."),
+        ("stand_up", {"pose": "bending"}, "The person straightens up."),
+        ("bend", {}, "The person bends forward."),
+        ("bend", {"pose": "down"}, "The person bends down."),
+        ("bend", {"pose": "crouching"}, "The person crouches down."),
+        ("lie", {}, "The person lies down."),
+        ("lie", {"pose": "floor"}, "The person lies on the floor."),
+        ("raise_arms", {}, "The person raises an arm."),
+        ("raise_arms", {"pose": "both"}, "The person raises both arms."),
+        ("wave", {}, "The person waves."),
+        ("eat_drink", {}, "The person eats or drinks something."),
+        ("eat_drink", {"pose": "drink"}, "The person drinks something."),
+    ],
+)
+def test_what_people_do_with_their_bodies(what: str, detail: dict[str, str], text: str) -> None:
+    told = replace(fact(what, 1), detail=detail)
+    assert describe_change([told], [instance(1)]).text == text
+
+
+def test_who_sits_is_found_sitting() -> None:
+    sitting = replace(instance(1, box=(0.4, 0.3, 0.6, 0.9)), posture="sitting")
+    chair = replace(instance(2, "chair", box=(0.4, 0.5, 0.62, 0.95)), confidence=0.9)
+    assert "a person sitting in the centre" in describe_scene([sitting]).text
+    assert "a person sitting on a chair in the centre" in describe_scene([sitting, chair]).text
+    assert "a person in the centre" in describe_scene([replace(sitting, posture="standing")]).text

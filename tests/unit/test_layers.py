@@ -21,7 +21,9 @@ LAYERS: dict[int, set[str]] = {
     2: {
         *("geometry", "gating", "camera", "egomotion", "foreground", "motion", "regions", "memory"),
         *(
+            "appearance",
             "closeups",
+            "reid",
             "colours",
             "labels",
             "pose",
@@ -34,6 +36,7 @@ LAYERS: dict[int, set[str]] = {
             "language",
             "prompts",
             "captions",
+            "calibration",
             "saliency",
             "wire",
             "standing",

@@ -1,0 +1,1 @@
+"""How good captions are: clips recorded once, told again, judged against events noted by hand, shown as a page."""
