@@ -1,4 +1,4 @@
-"""A machine that cannot keep up: all streams are looked at less often, say so once, and recover; one more is refused."""
+"""A machine that cannot keep up: all streams are looked at less often, say so and recover; one more is refused."""
 
 from __future__ import annotations
 
