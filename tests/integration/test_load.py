@@ -112,7 +112,8 @@ async def test_where_the_settings_say_so_a_stream_is_taken_all_the_same(quick: N
         ):
             await _until(http, lambda views: all(view["reason"] == "load" for view in views))
             added = await http.post("/v1/streams", json={"id": "late", "source": SOURCES["c"]})
-            assert (added.status_code, added.json()["target_fps"]) == (201, 4.0)
+            assert added.status_code == 201
+            assert 4.0 <= added.json()["target_fps"] < 5.0
 
 
 async def _until(http: httpx.AsyncClient, holds: Any) -> list[dict[str, Any]]:
