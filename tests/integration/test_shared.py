@@ -44,6 +44,7 @@ class Counter:
         self._path = urlsplit(camera.url).path
         self.made = self.held = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._left = asyncio.Event()
 
     async def __aenter__(self) -> Counter:
@@ -54,8 +55,8 @@ class Counter:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
+        for writer in tuple(self._writers):
+            writer.close()  # what reads from it ends by itself
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._server.wait_closed()
@@ -74,28 +75,30 @@ class Counter:
         task.add_done_callback(self._tasks.discard)
         self.made += 1
         self.held += 1
+        self._writers.add(writer)
         try:
             with contextlib.suppress(OSError):
                 up, down = await asyncio.open_connection("127.0.0.1", self._port)
-                both = [asyncio.create_task(_pass(reader, down)), asyncio.create_task(_pass(up, writer))]
-                try:
-                    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for each in both:
-                        each.cancel()
-                    await asyncio.wait(both)
-                    down.close()
+                self._writers.add(down)
+                await asyncio.gather(_pass(reader, down), _pass(up, writer))
+                self._writers.discard(down)
+                await down.wait_closed()
         finally:
+            self._writers.discard(writer)
+            writer.close()
             self.held -= 1
             self._left.set()
-            writer.close()
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
+    """Until one side closes; then the other is closed too."""
+    try:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+    finally:
+        writer.close()
 
 
 @contextlib.asynccontextmanager
