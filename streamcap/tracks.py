@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.appearance import Appearance
+from streamcap.body import Body
 from streamcap.camera import Transform
 from streamcap.geometry import centre, nearest_side, outward, touches
 from streamcap.labels import Vote
-from streamcap.pose import Body
 from streamcap.types import Box, Instance, Side
 
 __all__ = ["HITS_STILL", "Observed", "Stage", "Track", "birth"]

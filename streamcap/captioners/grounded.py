@@ -31,7 +31,7 @@ class GroundedCaptioner:
         """What there is to say of a closed window."""
         if not window.scene_start:
             return describe_change(window.facts, window.instances, said=window.said, smooth=self._smooth)
-        scene = describe_scene(window.instances, window.facts)
+        scene = describe_scene(window.instances, window.facts, window.setting)
         happened = [fact for fact in window.facts if fact.what != "cut"]
         change = describe_change(happened, window.instances, said=window.said, smooth=self._smooth)
         if not change.text:

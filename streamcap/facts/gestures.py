@@ -36,9 +36,11 @@ MOUTH_S = 1.2
 MOUTH_SHARE = 0.75
 MOUTH_TIMES = 2
 MOUTH_WHILE_S = 15.0
-MOUTH_HELD = 0.45
-MOUTH_REPEATED = 0.55
+MOUTH_HELD = 0.4
+MOUTH_REPEATED = 0.48
 MOUTH_WITH_THING = 0.8
+# The elbow of who drinks is no further below the shoulders than this (torsos).
+ELBOW_LIFTED = 0.35
 # At the mouth for so many looks on end: once brought there.
 MOUTH_LOOKS = 2
 EAT_AGAIN_S = 60.0
@@ -50,6 +52,7 @@ class _Hands:
 
     up_since: float | None = None
     up_told: bool = False
+    were_down: bool = False
     told: dict[str, float] = field(default_factory=dict)
     down_since: float | None = None
     at_mouth: int = 0
@@ -88,6 +91,7 @@ class Gestures:
 def _raised(track: Track, pose: Pose, hands: _Hands) -> Iterator[Fact]:
     pts = pose.t
     if not pose.raised:
+        hands.were_down = True
         hands.up_since = None
         hands.down_since = pts if hands.down_since is None else hands.down_since
         if pts - hands.down_since >= LOWERED_S:
@@ -96,7 +100,7 @@ def _raised(track: Track, pose: Pose, hands: _Hands) -> Iterator[Fact]:
     hands.down_since = None
     hands.up_since = pts if hands.up_since is None else hands.up_since
     recent = [p.raised for p in track.body.poses if p.t >= hands.up_since]
-    if hands.up_told or len(recent) < RAISED_LOOKS or pts - hands.up_since < RAISED_S:
+    if hands.up_told or not hands.were_down or len(recent) < RAISED_LOOKS or pts - hands.up_since < RAISED_S:
         return
     hands.up_told = True
     if hands.may("raise_arms", pts, AGAIN_S):
@@ -155,9 +159,20 @@ def _ate(track: Track, pose: Pose, hands: _Hands, things: Sequence[Track]) -> It
         return
     label = _held(pose, things)
     sure = MOUTH_WITH_THING if label else MOUTH_REPEATED if len(hands.brought) >= MOUTH_TIMES else MOUTH_HELD
-    kind = "drink" if label in DISHES else "eat" if label in FOOD else ""
+    drinks = label in DISHES or (not label and _tips(pose))
     fact = about(track, "eat_drink", hands.brought[0], pts, place(track.box), sure)
-    yield replace(fact, detail={"pose": kind} if kind else {})
+    yield replace(fact, detail={"pose": "drink" if drinks else "eat"})
+
+
+def _tips(pose: Pose) -> bool:
+    """An elbow is lifted, as it must be to tip a cup; who eats has it low."""
+    shoulders = pose.point(*SHOULDERS)
+    return shoulders is not None and any(
+        (bend := pose.point(elbow)) is not None
+        and (at := pose.point(wrist)) is not None
+        and at[1] < bend[1] < shoulders[1] + ELBOW_LIFTED * pose.torso
+        for _, elbow, wrist in ARMS
+    )
 
 
 def _held(pose: Pose, things: Sequence[Track]) -> str:

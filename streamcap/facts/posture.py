@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from streamcap.body import Body
 from streamcap.facts.scene import Scene, about
-from streamcap.geometry import place
+from streamcap.geometry import place, touches
 from streamcap.instances import Track
-from streamcap.pose import ANKLES, LEVEL_DEG, UPRIGHT_DEG, Body, Pose, Posture, Vector, seat_of
-from streamcap.types import Box, Fact
+from streamcap.pose import ANKLES, LEVEL_DEG, UPRIGHT_DEG, Pose, Posture, Vector, seat_of
+from streamcap.types import Box, Fact, Side
 
 __all__ = ["Postures", "fall_began", "fell"]
 
@@ -120,10 +121,7 @@ class Postures:
             poses = [p for p in body.poses if p.t > self._still_since and pts - p.t <= 2 * PLUNGE_S]
             seen = fell(poses)
             # A box may become flat for many reasons; legs that stand under the body speak against a fall.
-            began, sure = seen or (
-                None if legible and _is_up(body) else fall_began(list(track.trail), scene.aspect),
-                0.75,
-            )
+            began, sure = seen or (None if legible and _is_up(body) else self._box_fell(track, scene.aspect), 0.65)
             if began is not None:
                 state.fell, state.lies = pts, False
                 yield about(track, "fall", began, pts, place(track.box), sure)
@@ -133,6 +131,11 @@ class Postures:
             state.lies = True
             fact = about(track, "lie", state.fell, pts, place(track.box), 0.8)
             yield replace(fact, detail={"pose": "floor"})
+
+    def _box_fell(self, track: Track, aspect: float) -> float | None:
+        """When a fall began, from the box; one that is cut by a side, or was before the camera moved, tells none."""
+        whole = [(t, box) for t, box in track.trail if t > self._still_since and not touches(box, 0.01) - {Side.BOTTOM}]
+        return fall_began(whole, aspect) if whole and whole[-1][0] == track.trail[-1][0] else None
 
     def _changes(self, track: Track, state: _State, scene: Scene) -> Iterator[Fact]:
         body, pts = track.body, scene.pts

@@ -11,7 +11,7 @@ from streamcap.language.naming import is_named
 from streamcap.language.phrases import DEPARTURES, SCENE, phrase
 from streamcap.language.subjects import subject, was_there
 from streamcap.language.variety import MANNERS, likeness
-from streamcap.language.words import at, conjugated, joined, number, sentence, with_article
+from streamcap.language.words import at, conjugated, joined, listing, number, sentence, with_article
 from streamcap.types import Fact, Instance, Skill
 
 __all__ = ["describe_change"]
@@ -74,25 +74,36 @@ def _clauses(
     groups: Sequence[Group], present: dict[int, Instance], facts: Sequence[Fact], manner: int
 ) -> list[_Clause]:
     clauses: list[_Clause] = []
-    done: set[int] = set()
-    for index, item in enumerate(groups):
-        if index in done:
-            continue
-        clause = _clause(item, present, facts, manner)
-        for later in range(index + 1, len(groups)):  # "enters from the left and stops in the centre"
-            if groups[later].who and groups[later].who == item.who and later not in done:
-                clause += f" and {_verb(groups[later], present, manner)}"
-                done.add(later)
-        clauses.append((item.facts[0].skill, clause))
+    left = list(groups)
+    while left:
+        item = left.pop(0)
+        deeds = _deeds(item, left)
+        left = [other for other in left if other not in deeds]
+        clauses.append((item.facts[0].skill, _clause(item, deeds, present, facts, manner)))
     return clauses
 
 
-def _clause(item: Group, present: dict[int, Instance], facts: Sequence[Fact], manner: int) -> str:
+def _deeds(item: Group, later: Sequence[Group]) -> list[Group]:
+    """What the same ones do after ``item``, for one clause: "enters from the left, stops and sits down".
+
+    Going ends the clause: what they do after it, they do elsewhere.
+    """
+    deeds = [item]
+    for other in later:
+        if item.who and other.who == item.who and deeds[-1].what not in DEPARTURES:
+            deeds.append(other)
+    return deeds[1:]
+
+
+def _clause(
+    item: Group, deeds: Sequence[Group], present: dict[int, Instance], facts: Sequence[Fact], manner: int
+) -> str:
     if item.what == "empty" and any(is_named(i) and was_there(i, item, facts) for i in present.values()):
         return "no one is left in view"
     if item.what in SCENE:
         return SCENE[item.what][item.where]
-    return f"{subject(item, present, facts, manner=manner)} {_verb(item, present, manner)}"
+    verbs = [_verb(each, present, manner) for each in (item, *deeds)]
+    return f"{subject(item, present, facts, manner=manner)} {listing(verbs)}"
 
 
 def _verb(item: Group, present: dict[int, Instance], manner: int) -> str:

@@ -38,5 +38,5 @@ def dressed(instance: Instance, *, definite: bool) -> str:
     if len(words) == 2 and colours[0] == colours[1]:
         return f"{head} in {colours[0]}"
     if definite:
-        return f"{head} in the {words[0]}"
+        return f"{head} in {words[0]}" if words[0].endswith("trousers") else f"{head} in the {words[0]}"
     return f"{head} in " + listing([word if word.endswith("trousers") else with_article(word) for word in words])

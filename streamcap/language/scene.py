@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from streamcap.geometry import area, place
 from streamcap.labels import MOVERS
 from streamcap.language.description import Description
 from streamcap.language.naming import dressed, is_named
-from streamcap.language.words import at, listing, noun, sentence
+from streamcap.language.words import at, counted, listing, noun, sentence
 from streamcap.pose import Posture, seat_of
-from streamcap.types import Fact, Instance, Skill
+from streamcap.types import Fact, Instance, Setting, Skill
 
 __all__ = ["describe_scene"]
 
@@ -26,10 +27,41 @@ CLOSE = 0.4
 _FOUND = (Posture.SITTING, Posture.CROUCHING, Posture.LYING)
 
 
-def describe_scene(instances: Sequence[Instance], facts: Iterable[Fact] = ()) -> Description:
-    """The full caption of a scene: who and what is in view."""
-    cut = any(fact.what == "cut" for fact in facts)
-    lead = "the view cuts to another scene: " if cut else ""
+_PLACES = {"street": "a street", "room": "a room", "kitchen": "a kitchen", "bedroom": "a bedroom"}
+_SPACES = {"indoor": "indoors", "outdoor": "outdoors"}
+_LIGHTS = {"day": "by day", "night": "at night", "infra-red": "in infra-red light"}
+_SWAY = {"leaves": "leaves move in the wind", "water": "the water moves"}
+
+
+def describe_scene(
+    instances: Sequence[Instance], facts: Iterable[Fact] = (), setting: Setting | None = None
+) -> Description:
+    """The full caption of a scene: what kind of place it is, who and what is in view.
+
+    Args:
+        instances: all that are known.
+        facts: of the window: a cut is told.
+        setting: what kind of scene it is, as far as that is sure.
+    """
+    setting = setting or Setting()
+    found = _in_view(instances, _lead(facts, setting))
+    if setting.sway not in _SWAY:
+        return found
+    text = f"{found.text} {sentence(_SWAY[setting.sway])}"
+    return replace(found, text=text, skills={Skill.ENVIRONMENT: text})
+
+
+def _lead(facts: Iterable[Fact], setting: Setting) -> str:
+    where = _PLACES.get(setting.place) or _SPACES.get(setting.space, "")
+    # Lamps do not tell day from night.
+    light = "" if setting.space == "indoor" and setting.light == "day" else _LIGHTS.get(setting.light, "")
+    kind = " ".join(part for part in (where, light) if part)
+    cut = "the view cuts to another scene" if any(fact.what == "cut" for fact in facts) else ""
+    lead = ", ".join(part for part in (cut, kind) if part)
+    return f"{lead}: " if lead else ""
+
+
+def _in_view(instances: Sequence[Instance], lead: str) -> Description:
     sure = [i for i in instances if is_named(i)]
     kinds = Counter(i.label for i in sure)
     if not kinds:
@@ -51,7 +83,7 @@ def describe_scene(instances: Sequence[Instance], facts: Iterable[Fact] = ()) ->
             )
         text = f"{lead}{_be(named)} {listing(parts)}"
     else:
-        text = f"{lead}{_be(named, kinds[order[0]])} {listing([noun(k, kinds[k]) for k in order])} in view"
+        text = f"{lead}{_be(named, kinds[order[0]])} {listing([counted(k, kinds[k]) for k in order])} in view"
     return Description(sentence(text), {Skill.ENVIRONMENT: sentence(text)}, tuple(i.id for i in named), 0.6)
 
 

@@ -9,6 +9,7 @@ import inflect
 __all__ = [
     "at",
     "conjugated",
+    "counted",
     "joined",
     "listing",
     "noun",
@@ -23,13 +24,25 @@ __all__ = [
 _words = inflect.engine()
 
 
+# From this many on nobody counts at a glance, and the detector misses some.
+ROUGHLY = 7
+
+
 def noun(label: str, count: int = 1) -> str:
-    """``a person``, ``two people``, ``something``, ``several things``."""
+    """``a person``, ``two people``, ``something``, ``three things``."""
     if label == "object":
         return "something" if count == 1 else f"{number(count)} things"
     if count == 1:
         return with_article(label)
     return f"{number(count)} {plural(label)}"
+
+
+def counted(label: str, count: int) -> str:
+    """As :func:`noun`, of what is in view at once: ``a person``, ``two people``, ``about 20 people``."""
+    if count < ROUGHLY:
+        return noun(label, count)
+    step = 5 if count < 30 else 10
+    return f"about {number(count if count < 10 else step * round(count / step))} {plural(label)}"
 
 
 def with_article(phrase: str) -> str:
@@ -80,19 +93,11 @@ def at(where: str) -> str:
 
 
 def conjugated(phrase: str, count: int) -> str:
-    """A phrase that begins with a verb, for one or for many: ``enters from the left``, ``enter from the left``.
-
-    Two verbs may be joined by ``or``: ``eats or drinks something``.
-    """
+    """A phrase that begins with a verb, for one or for many: ``enters from the left``, ``enter from the left``."""
     verb, *rest = phrase.split(" ")
     if count == 1:
-        verb = _third_person(verb)
-        if rest[:1] == ["or"]:
-            rest[1] = _third_person(rest[1])
+        if verb.endswith("y") and verb[-2:-1] not in "aeiou":
+            verb = verb[:-1] + "ies"
+        else:
+            verb += "es" if verb.endswith(("s", "sh", "ch", "x", "o")) else "s"
     return " ".join([verb, *rest])
-
-
-def _third_person(verb: str) -> str:
-    if verb.endswith("y") and verb[-2:-1] not in "aeiou":
-        return verb[:-1] + "ies"
-    return verb + ("es" if verb.endswith(("s", "sh", "ch", "x", "o")) else "s")

@@ -112,6 +112,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
                 server.result()
             yield Service(manager, hub, ready.result(), server)
         finally:
+            await control.close()
             await manager.stop()
             await hub.close()
             if server is not None:

@@ -14,7 +14,7 @@ from streamcap.facts import SALIENCY
 from streamcap.language import Tally, describe_change, describe_scene, summarise
 from streamcap.language.phrases import SCENE
 from streamcap.language.words import at, listing, noun, plural, sentence
-from streamcap.types import Box, Fact, Instance, Skill
+from streamcap.types import Box, Fact, Instance, Setting, Skill
 from tests.scenes import fact, instance
 
 LEFT: Box = (0.05, 0.4, 0.15, 0.7)
@@ -258,6 +258,20 @@ def test_what_one_does_after_the_other_is_one_sentence() -> None:
     assert change(facts, [instance(1)]) == "A person enters from the left and stops in the centre."
 
 
+def test_three_deeds_are_listed() -> None:
+    facts = [fact("enter", 1, where="left", at=1), fact("stop", 1, where="centre", at=3), fact("fall", 1, at=4)]
+    assert change(facts, [instance(1)]) == "A person enters from the left, stops in the centre and falls to the floor."
+
+
+def test_going_ends_what_is_told_of_one() -> None:
+    facts = [fact("stop", 1, where="left", at=1), fact("leave", 1, where="left", at=3)]
+    back = [*facts, fact("enter", 1, where="left", at=5)]
+    assert change(facts, [instance(1)]) == "The person stops on the left and leaves to the left."
+    assert change(back, [instance(1)]) == (
+        "The person stops on the left and leaves to the left. A person enters from the left."
+    )
+
+
 def test_what_has_no_name_is_something() -> None:
     assert change([fact("enter", 1, label="object", where="left")]) == "Something enters from the left."
     two = [fact("enter", n, label="object", where="left") for n in (1, 2)]
@@ -374,6 +388,34 @@ def test_a_scene_in_full(instances: list[Instance], text: str) -> None:
     assert found.text == text
     assert found.who == tuple(i.id for i in instances)
     assert found.skills == {Skill.ENVIRONMENT: text}
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        (Setting(), "There is a person on the left."),
+        (Setting(light="day", space="outdoor"), "Outdoors by day: there is a person on the left."),
+        (Setting(light="day", space="indoor"), "Indoors: there is a person on the left."),
+        (Setting(light="night", place="street"), "A street at night: there is a person on the left."),
+        (Setting(light="infra-red"), "In infra-red light: there is a person on the left."),
+        (Setting(sway="leaves"), "There is a person on the left. Leaves move in the wind."),
+    ],
+)
+def test_the_kind_of_scene_leads(setting: Setting, text: str) -> None:
+    found = describe_scene([instance(1, box=LEFT)], setting=setting)
+    assert found.text == text
+    assert found.skills == {Skill.ENVIRONMENT: text}
+
+
+def test_another_scene_says_of_what_kind() -> None:
+    cut = [fact("cut", label="scene")]
+    found = describe_scene([instance(1, box=LEFT)], cut, Setting(place="street", light="day"))
+    assert found.text == "The view cuts to another scene, a street by day: there is a person on the left."
+
+
+@pytest.mark.parametrize(("count", "text"), [(6, "six people"), (8, "about eight people"), (19, "about 20 people")])
+def test_nobody_counts_a_crowd(count: int, text: str) -> None:
+    assert describe_scene([instance(n) for n in range(1, count + 1)]).text == f"There are {text} in view."
 
 
 def test_people_come_before_things() -> None:
@@ -493,7 +535,7 @@ def test_a_tally_stays_small() -> None:
         ("raise_arms", {}, "The person raises an arm."),
         ("raise_arms", {"pose": "both"}, "The person raises both arms."),
         ("wave", {}, "The person waves."),
-        ("eat_drink", {}, "The person eats or drinks something."),
+        ("eat_drink", {"pose": "eat"}, "The person eats something."),
         ("eat_drink", {"pose": "drink"}, "The person drinks something."),
     ],
 )

@@ -27,6 +27,7 @@ LAYERS: dict[int, set[str]] = {
             "colours",
             "labels",
             "pose",
+            "body",
             "tracks",
             "assignment",
             "instances",

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcap.pose import KEPT, Body, Facing, Pose, Posture
+from streamcap.body import KEPT, Body
+from streamcap.pose import Facing, Pose, Posture
 from tests.bodies import (
     ASPECT,
     BENT_AWAY,
