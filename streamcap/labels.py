@@ -30,6 +30,9 @@ SCREEN_SHARE = 0.8
 SCREEN_WEIGHT = 6.0
 # A name with less weight than this hardly counts against another.
 DECIDED_WEIGHT = 2.0
+# A bed with cushions is a couch now and then; what most looks call it is said as surely as that it is one of the two.
+COUCHES = frozenset({"bed", "couch"})
+COUCH_SHARE = 0.65
 # Votes fade so that a long track can change its mind; 1/(1 − FADE) observations count.
 FADE = 0.98
 # A mean score of this much is as sure as the detector gets on things that it knows well.
@@ -88,6 +91,9 @@ class Vote:
             return "object", 0.0
         best = max(votes, key=lambda label: votes[label])
         share = votes[best] / total
+        if best in COUCHES:
+            either = sum(votes.get(label, 0.0) for label in COUCHES)
+            share = either / total if share >= COUCH_SHARE * either / total else share
         if share >= _share_needed(best) and votes[best] >= _weight_needed(best):
             # A teddy bear that goes about is none.
             return ("animal" if roams and best not in MOVERS else best), share

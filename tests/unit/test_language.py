@@ -483,6 +483,18 @@ def test_a_summary_counts() -> None:
     )
 
 
+def test_a_summary_says_what_sort_of_place_it_is() -> None:
+    chair, second, bottle = (
+        replace(instance(n, label=k), last_seen=9.0) for n, k in ((5, "chair"), (6, "chair"), (7, "bottle"))
+    )
+    glimpse = replace(instance(8, label="clock"), first_seen=8.9, last_seen=9.0)
+    tally = Tally(0.0)
+    tally.add([fact("enter", 1, where="left")], [instance(1), chair, second, bottle, glimpse])
+    assert summarise(tally, 10.0) == "In 10 seconds: a person enters; the place has a bottle and chairs."
+    tally.add([fact("disappear", 7, label="bottle", where="left")], [instance(1), chair])
+    assert "the place has chairs" in summarise(tally, 10.0)
+
+
 def test_a_summary_of_nothing_is_nothing() -> None:
     assert summarise(Tally(0.0), 300.0) == ""
     quiet = Tally(0.0)
