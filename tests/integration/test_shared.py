@@ -125,8 +125,8 @@ async def test_two_readers_one_connection(camera: Camera) -> None:
         await counter.empty()  # the last one who leaves closes it
         assert {f.stream for f in (*first, *more)} == {"a"} and {f.stream for f in seen} == {"b"}
         assert first[0].pts == 0.0 and seen[0].pts == 100.0
-        assert all(0.1 < y.pts - x.pts < 0.4 for x, y in itertools.pairwise(first))
-        assert all(0.7 < y.pts - x.pts < 1.4 for x, y in itertools.pairwise(seen))
+        assert all(y.pts - x.pts > 0.1 for x, y in itertools.pairwise(first))
+        assert all(y.pts - x.pts > 0.7 for x, y in itertools.pairwise(seen))
         again = shared.reader(counter.url, SourceOptions(stream="c"))
         async with again:
             assert counter.made == 2
