@@ -9,7 +9,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,9 +99,12 @@ def measure(
     found = recordings(clips, jobs=options.jobs or os.cpu_count() or 1, reuse=options.reuse)
     with _folder(options.keep) as folder:
         evaluation, scored = evaluate(clips, found, folder, before=options.before)
+    whole = not only and options.clips is None
+    if options.raise_floor:
+        _raise_floor(evaluation.overall, list(clips.truth), whole=whole and not quick)
+        evaluation = replace(evaluation, floor=read_floor())
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(render(evaluation), "utf-8")
-    whole = not only and options.clips is None
     if whole and not quick:
         plot = reliability_svg(evaluation.stated, evaluation.fitted)
         (IMAGES / "reliability.svg").write_text(plot, "utf-8")
@@ -109,8 +112,6 @@ def measure(
         _print_detail(scored)
     if options.fit:
         _write_table(refit(clips, found), evaluation)
-    if options.raise_floor:
-        _raise_floor(evaluation.overall, list(clips.truth), whole=whole and not quick)
     seconds = {recording.clip: recording.seconds for recording in found}
     return _result(scored, seconds, evaluation, quick=quick, partial=not whole)
 

@@ -4,6 +4,7 @@
     ├── UsageError            the caller asked for something that cannot be (exit 2)
     │   ├── ConfigError       a settings file or option that does not hold
     │   └── SourceRefused     a source that is not opened for whoever asks
+    │       └── SourceUnresolved   its host name stands for nothing just now
     ├── Overloaded            the machine cannot keep up with what it is asked to do beside the rest
     ├── SourceError           a video source failed (exit 3)
     │   ├── SourceNotFound    nothing is there: no such file, host or device
@@ -38,6 +39,7 @@ __all__ = [
     "SourceRefused",
     "SourceTimeout",
     "SourceUnreadable",
+    "SourceUnresolved",
     "StreamcapError",
     "UsageError",
     "WeightsCorrupt",
@@ -73,6 +75,10 @@ class ConfigError(UsageError):
 
 class SourceRefused(UsageError):
     """A source that is not opened for whoever asks. The message names no credentials."""
+
+
+class SourceUnresolved(SourceRefused):
+    """A source whose host name stands for nothing just now, so that nobody can say whether it may be opened."""
 
 
 class Overloaded(StreamcapError):

@@ -66,6 +66,10 @@ class Camera:
             self._process.communicate(timeout=10)
             self._process = None
 
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)

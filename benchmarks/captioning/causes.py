@@ -147,7 +147,8 @@ def _why_false(recording: Recording, judged: Judged, said: Statement) -> tuple[C
     claim = false[0]
     acts = [e for e in near if rules.fits((frozenset(), *claim[1:]), e, lenient=True)]
     if said.invented or acts:
-        why = f"it is the {acts[0]['who']} that does it" if acts else f"there is no {said.invented[0]} in this clip"
+        nameless = "; who did it was not named" if claim[0] == {"object"} else ""
+        why = f"{acts[0]['who']} was noted{nameless}" if acts else f"there is no {said.invented[0]} in this clip"
         return Cause.LABEL, why
     off = [
         min(abs(said.end - e["t0"]), abs(said.start - e["t1"])) for e in true_of if rules.fits(claim, e, lenient=True)

@@ -222,7 +222,7 @@ def _worst(clips: Sequence[ClipResult], pictures: _Pictures) -> list[_Worst]:
     rows: dict[tuple[str, str, int], tuple[int, float, ClipResult, Statement]] = {}
     for clip in clips:
         for said in clip.judged.statements:
-            rank = 0 if said.invented else 1 if said.wrong else 2 if said.judged and not said.finds else 3
+            rank = 0 if said.invented else 1 if said.wrong else 2 if _tells_nothing(said, clip.judged) else 3
             key = (clip.recording.clip, said.fault, round(said.end))  # an event's message and its caption are one fault
             if rank < 3 and (key not in rows or rank < rows[key][0]):
                 rows[key] = (rank, _confidence(said, clip.recording), clip, said)
@@ -230,10 +230,22 @@ def _worst(clips: Sequence[ClipResult], pictures: _Pictures) -> list[_Worst]:
     sorts = ("invented", "false", "tells no event")
     made = []
     for rank, confidence, clip, said in chosen:
-        why = next((c.why for c in clip.false if c.text == said.text), "true, and told before or not noted")
+        why = next((c.why for c in clip.false if c.text == said.text), "true, and nothing that was noted")
         frames = _frames(said, clip.recording, pictures)
         made.append(_Worst(clip.recording.clip, sorts[rank], confidence, said, why, frames))
     return made
+
+
+def _tells_nothing(said: Statement, judged: Judged) -> bool:
+    """It is true, and neither it nor another message of its time and actions tells an event."""
+    if not said.judged or said.summary:
+        return False
+    actions = {action for _, action, _ in said.claims}
+    return not any(
+        other.finds and actions & {action for _, action, _ in other.claims}
+        for other in judged.statements
+        if other.end >= said.start and other.start <= said.end
+    )
 
 
 def _confidence(said: Statement, recording: Recording) -> float:

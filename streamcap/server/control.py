@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+import random
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Protocol
 
 from streamcap.config import SourcePolicy, StreamSettings
-from streamcap.errors import SourceRefused, UsageError
+from streamcap.errors import SourceUnresolved, StreamcapError, UsageError
 from streamcap.manager import Manager
 from streamcap.server.registry import Kept, Registry
 from streamcap.sources.policy import Resolver, check_source, resolve
@@ -27,6 +28,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 RESOLVE_S: Final = 10.0  # to find the addresses of a host name
+
+RESTORE_AGAIN_S: Final = 30.0  # until a host name that could not be looked up is tried again
 
 STREAMS_MAX: Final = 256  # each has threads, a decoder and a memory of its own; far above what one machine watches
 
@@ -84,7 +87,7 @@ class StreamControl(Protocol):
 
 
 def admission(policy: SourcePolicy, resolver: Resolver = resolve) -> AdmitSource:
-    """Admits what a policy lets be opened. A source is checked when it is added, not again when it is begun later."""
+    """Admits what a policy lets be opened."""
 
     async def admit(source: str) -> None:
         # In a thread: a name is looked up there. One that is given up ends by itself, as the system's resolver does.
@@ -92,7 +95,7 @@ def admission(policy: SourcePolicy, resolver: Resolver = resolve) -> AdmitSource
         try:
             await asyncio.wait_for(check, RESOLVE_S)
         except TimeoutError:
-            raise SourceRefused(f"the address of its host was not found within {RESOLVE_S:g} s") from None
+            raise SourceUnresolved(f"the address of its host was not found within {RESOLVE_S:g} s") from None
 
     return admit
 
@@ -119,18 +122,59 @@ class Control:
         self._fixed = frozenset(fixed)
         self._admit, self._streams_max = admit or admission(SourcePolicy()), streams_max
         self._turn = asyncio.Lock()
+        self._restoring: asyncio.Task[None] | None = None
 
     async def restore(self) -> None:
-        """Begin what was kept at an earlier run. One that cannot be begun any more is told of in the log, and kept."""
-        for kept in self._registry.kept.values() if self._registry is not None else ():
-            stream = kept.settings.id
-            if stream in self._fixed:
-                logger.warning("the settings file's stream %s is taken, not the one that was added to it", stream)
-                continue
+        """Begin what was kept at an earlier run.
+
+        One that cannot be begun any more, or that the policy does not let pass as it is now, is told of in the log,
+        and kept. One whose host name cannot be looked up yet is begun as soon as it can; until :meth:`close`.
+        """
+        kept = [k for k in self._registry.kept.values() if k.settings.id not in self._fixed] if self._registry else []
+        for stream in self._fixed & (self._registry.kept.keys() if self._registry else set()):
+            logger.warning("the settings file's stream %s is taken, not the one that was added to it", stream)
+        later = await self._begin(kept)
+        if later:
+            self._restoring = asyncio.create_task(self._begin_later(later), name="restore-streams")
+
+    async def close(self) -> None:
+        """Stop trying to restore streams. May be called again."""
+        if self._restoring is not None:
+            self._restoring.cancel()
+            await asyncio.wait({self._restoring})
+
+    async def _begin(self, kept: Sequence[Kept]) -> list[Kept]:
+        """Begin what may be; returns what has to wait, because its host name cannot be looked up."""
+        checks = await asyncio.gather(*(self._admit(k.settings.source) for k in kept), return_exceptions=True)
+        later: list[Kept] = []
+        async with self._turn:
+            for each, refused in zip(kept, checks, strict=True):
+                stream = each.settings.id
+                if not self._is_wanted(stream):
+                    continue
+                try:
+                    if isinstance(refused, BaseException):
+                        raise refused
+                    await self._manager.start(each.settings, paused=each.paused)
+                except SourceUnresolved as error:
+                    logger.warning("stream %s waits: %s", stream, error)
+                    later.append(each)
+                except UsageError as error:
+                    logger.error("stream %s cannot be begun again: %s", stream, error)  # noqa: TRY400 - no defect
+        return later
+
+    def _is_wanted(self, stream: str) -> bool:
+        """It is kept, and nobody has begun one of its name since."""
+        kept = self._registry is not None and stream in self._registry.kept
+        return kept and all(info.id != stream for info in self._manager.infos())
+
+    async def _begin_later(self, waiting: list[Kept]) -> None:
+        while waiting:
+            await asyncio.sleep(RESTORE_AGAIN_S * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
             try:
-                await self._manager.start(kept.settings, paused=kept.paused)
-            except UsageError as error:
-                logger.error("stream %s cannot be begun again: %s", stream, error)  # noqa: TRY400 - no defect
+                waiting = await self._begin(waiting)
+            except StreamcapError as error:
+                logger.warning("streams cannot be begun again yet: %s", error)
 
     async def add(self, settings: StreamSettings) -> None:
         """See ``StreamControl``."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import ssl
 import stat
 import struct
 from pathlib import Path
@@ -14,11 +16,14 @@ import av.error
 
 from streamcap.errors import SourceError, SourceNotFound, SourceTimeout, SourceUnreadable
 from streamcap.sources.address import Address, Kind
+from streamcap.sources.tls import TLS_SCHEMES, tls_context
 
 __all__ = ["check_file", "explain", "explain_read"]
 
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _CAMERA_HINT = "check the address, the network and that the camera is on"
+_TLS_HINT = "name who signed it with ?ca_file=FILE.pem, or, on a network that you trust, write ?tls_verify=0"
+_PROBE_S = 2.0  # seconds for each step of looking what is wrong
 _LOGIN_HINT = "give them in the address, as in rtsp://USER:PASSWORD@HOST/PATH"
 _MOV_BOXES = frozenset({b"ftyp", b"mdat", b"moov", b"moof", b"free", b"skip", b"wide", b"styp", b"sidx", b"uuid"})
 
@@ -115,6 +120,11 @@ def _network(exc: Exception, address: Address, waited: float, timeout: float) ->
         return SourceNotFound(f"{shown}: the connection was refused: nothing listens there", hint=_CAMERA_HINT)
     if waited >= 0.9 * timeout:  # libav reports some timeouts as bad data
         return _timeout(shown, waited)
+    if getattr(exc, "errno", None) == errno.EPROTONOSUPPORT and address.scheme in {"rtsp", "rtsps"}:
+        wanted = address.query.get("transport", "auto")
+        return SourceUnreadable(
+            f"{shown}: the camera does not send by {wanted}", hint="leave ?transport= out, or change it"
+        )
     return _probe(address) or SourceUnreadable(
         f"{shown} answers, but not with a video stream that can be read ({_words(exc)})",
         hint="check the path and the protocol; try it in another player",
@@ -133,12 +143,25 @@ def _probe(address: Address) -> SourceError | None:
     if not port or address.scheme in {"udp", "srt"}:
         return None
     try:
-        socket.create_connection((host, port), timeout=2.0).close()
+        with socket.create_connection((host, port), timeout=_PROBE_S) as connection:
+            if address.scheme in TLS_SCHEMES and (context := tls_context(address)) is not None:
+                context.wrap_socket(connection, server_hostname=host).close()
+    except ssl.SSLCertVerificationError as exc:
+        return SourceUnreadable(
+            f"{address.shown}: its certificate is not trusted ({exc.verify_message})", hint=_TLS_HINT
+        )
+    except ssl.SSLError as exc:
+        reason = (exc.reason or "no common version").replace("_", " ").lower()
+        return SourceUnreadable(
+            f"{address.shown}: TLS fails ({reason})", hint="is it the right port? Without TLS: rtsp://"
+        )
     except socket.gaierror:
         return SourceNotFound(f"{address.shown}: no host named {host} is known", hint="check its spelling")
     except TimeoutError:
         return SourceTimeout(f"{address.shown}: the host does not answer", hint=_CAMERA_HINT)
     except OSError as exc:
+        if "ca_file" in address.query and not os.access(address.query["ca_file"], os.R_OK):
+            return SourceUnreadable(f"{address.shown}: its ca_file cannot be read", hint="check the path")
         return SourceNotFound(f"{address.shown} cannot be reached: {exc.strerror or exc}", hint=_CAMERA_HINT)
     return None
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import av
-import certifi
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
@@ -18,8 +15,9 @@ from streamcap.errors import NoVideo, SourceError, SourceUnreadable, UsageError
 from streamcap.sources.address import Address, Kind, flag
 from streamcap.sources.av_errors import check_file, explain
 from streamcap.sources.srt import SrtReader
+from streamcap.sources.tls import tls_options
 
-__all__ = ["open_container", "pick_video"]
+__all__ = ["libav_options", "open_container", "pick_video"]
 
 # A title in an unknown encoding is no reason to fail; PyAV 19 sees it so, too, and has no such argument any more.
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
@@ -59,7 +57,7 @@ def open_container(
             name,
             "r",
             format=form,
-            options=_options(address, read_timeout),
+            options=libav_options(address, read_timeout),
             timeout=(open_timeout, read_timeout),
             **_LENIENT,
         )
@@ -104,7 +102,8 @@ def _no_decoder(address: Address) -> SourceError:
     return SourceUnreadable(f"{address.shown}: no decoder for this sort of video", hint="convert it to H.264")
 
 
-def _options(address: Address, read_timeout: float) -> dict[str, str]:
+def libav_options(address: Address, read_timeout: float) -> dict[str, str]:
+    """What libav has to be told to open an address and to notice within ``read_timeout`` seconds that it is lost."""
     if address.kind is Kind.DEVICE:
         names = {"size": "video_size", "fps": "framerate", "format": "input_format"}
         return {names[key]: value for key, value in address.query.items()}
@@ -112,7 +111,7 @@ def _options(address: Address, read_timeout: float) -> dict[str, str]:
         return {}
     micros = str(int(read_timeout * 1e6))
     # Measuring the rate of a network stream would hold the first picture back until some thirty more have come.
-    options = {"rw_timeout": micros, "fpsprobesize": "0"} | _tls(address)
+    options = {"rw_timeout": micros, "fpsprobesize": "0"} | tls_options(address)
     if address.scheme in {"rtsp", "rtsps"}:
         options |= {"timeout": micros, "allowed_media_types": "video"} | _transport(address.query.get("transport"))
     elif address.scheme in {"http", "https"}:
@@ -132,18 +131,3 @@ def _transport(wanted: str | None) -> dict[str, str]:
     if wanted == "udp":
         return {"rtsp_transport": "udp", "buffer_size": _UDP_BUFFER}
     return {"rtsp_transport": "tcp"} if wanted == "tcp" else {"rtsp_flags": "prefer_tcp", "buffer_size": _UDP_BUFFER}
-
-
-def _tls(address: Address) -> dict[str, str]:
-    """Certificates are checked unless the address says otherwise: it holds the password that would be given away."""
-    if address.scheme not in {"https", "rtsps", "rtmps"}:
-        return {}
-    if not flag(address.query.get("tls_verify", "1"), "tls_verify"):
-        return {"tls_verify": "0"}
-    return {"tls_verify": "1", "ca_file": address.query.get("ca_file") or _system_certificates()}
-
-
-def _system_certificates() -> str:
-    # The wheel's TLS library was built elsewhere and looks in that machine's places.
-    found = ssl.get_default_verify_paths().cafile
-    return found if found and Path(found).exists() else certifi.where()

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from streamcap.errors import SourceTimeout, SourceUnreadable, UsageError
 from streamcap.sources.address import Address, Kind
 from streamcap.sources.av_errors import explain_read
-from streamcap.sources.av_open import open_container, pick_video
+from streamcap.sources.av_open import libav_options, open_container, pick_video
 from streamcap.sources.av_picture import Converter
+from streamcap.sources.hls_clock import program_clock
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
@@ -37,6 +38,8 @@ _PLAYLISTS = frozenset({"hls", "dash"})  # their size is that of the list, not o
 _ROLL_OVER = 2**33 / 90_000  # seconds: MPEG counts 33 bits at 90 kHz
 _JUMP_UNSURE = 10.0  # seconds forward that are believed where time stamps may jump (ffmpeg's dts_delta_threshold)
 _JUMP_SURE = 30 * 3600.0  # … and where they may not (ffmpeg's dts_error_threshold)
+_HLS_DELAY = 60.0  # seconds that a live playlist may lie behind the glass; ten segments of six
+_DATES = 3.0  # seconds for each step of looking for dates in a playlist
 _SEEK_SURE = 2.0  # seconds from which seeking is quicker than decoding
 _SEEK_UNSURE = 120.0  # … where a seek may land in the wrong place, because time stamps need not be unique
 _RATE_MAX = 240.0  # pictures a second; more is a time base that was taken for a rate
@@ -99,6 +102,7 @@ class AvSession(Session):
             if stamp.jump is not None:
                 detail = f"time stamps jumped by {stamp.jump:+.1f} s; time runs on without the jump"
                 self._reporter.say(NoticeKind.DISCONTINUITY, stamp.time, detail)
+                self._sender = None  # what it said was of the old stamps
             if frame.is_corrupt and stamp.time >= self._start:
                 self._reporter.damage(stamp.time, pictures=1)
             convert = partial(self._converter.image, frame)
@@ -135,6 +139,13 @@ class AvSession(Session):
         context.thread_count = _THREADS_LIVE if self._is_live() else _THREADS_FILE
         self._decoded = self._decode()
 
+    def _read_dates(self) -> None:
+        """Of a live playlist, whose server holds pictures back for several segments."""
+        if self._live and self._container.format.name == "hls":
+            self.longest_delay = _HLS_DELAY
+            timeout = self._options.read_timeout
+            self._sender = program_clock(self._address, libav_options(self._address, timeout), min(timeout, _DATES))
+
     def _is_film(self) -> bool:
         """True for something on a server that has an end: its length is known, in seconds or in bytes."""
         container = self._container
@@ -147,6 +158,7 @@ class AvSession(Session):
 
     def _prepare(self) -> None:
         self._rate = _rate(self._stream)
+        self._read_dates()
         self._timeline = self._new_timeline()
         self._first, image = self._first_shown()
         if self._start > 0 and not self._live:

@@ -31,6 +31,11 @@ class AvSource(Source):
     def _guard(self) -> AbstractContextManager[None]:
         return interruptible(self._stop)
 
+    def _hint_silent(self) -> str:
+        if self._address.scheme == "udp" or {"listen", "mode"} & self._address.query.keys():
+            return "is somebody sending to this address? Look at the port, and at the firewall between"
+        return super()._hint_silent()
+
     def _connect(self, *, first: bool) -> Session:
         start = self._options.start or 0.0
         return AvSession(self._address, self._options, self._reporter, self._stop, start=start if first else 0.0)

@@ -140,7 +140,7 @@ class Source(ABC):
             await self.close()
             raise SourceTimeout(
                 f"{self.shown} gave no picture within {self._options.open_timeout:g} s",
-                hint="is the camera on, and the address right? A slow source needs a longer open timeout",
+                hint=self._hint_silent(),
             ) from None
         except BaseException:  # also a cancellation: whoever could not open it cannot close it
             await self.close()
@@ -215,6 +215,10 @@ class Source(ABC):
         Raises:
             SourceError: it cannot be had.
         """
+
+    def _hint_silent(self) -> str:
+        """What to look at where no picture has come."""
+        return "is the camera on, and the address right? A slow source needs a longer open timeout"
 
     def _guard(self) -> AbstractContextManager[None]:
         """Held by the decode thread as long as it lives."""
@@ -325,6 +329,7 @@ class Source(ABC):
 
     def _begin(self, after: After, session_time: float, arrived: float, session: Session) -> None:
         """Lay a session's first picture on the stream's time: behind what was seen before."""
+        self._sender = SenderClock(longest=session.longest_delay)
         if self._last is None:
             if session.after is After.RECONNECT:
                 self._emit(NoticeKind.CONNECTED, session_time + self._offset, f"{self.shown} delivers pictures")
@@ -337,7 +342,7 @@ class Source(ABC):
             time = last + step
         else:
             time = last + max(step, arrived - last_arrived)
-            self._arrivals, self._sender = ArrivalFilter(), SenderClock()
+            self._arrivals = ArrivalFilter()
         self._offset = self._reporter.offset = time - session_time
         if after is After.RECONNECT:
             self._connection += 1

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from streamcap.config import SourcePolicy
-from streamcap.errors import SourceRefused
+from streamcap.errors import SourceRefused, SourceUnresolved
 from streamcap.sources.address import Address, Kind, parse
 
 __all__ = ["Resolver", "check_source", "resolve"]
@@ -104,6 +104,12 @@ def _check_file(address: Address, root: Path | None) -> None:
 
 
 def _check_network(address: Address, policy: SourcePolicy, resolver: Resolver) -> None:
+    # Named by whoever asks, these would read files of this machine, and open its ports.
+    if asked := sorted(address.query.keys() & {"ca_file", "listen"}) or address.query.get("mode") == "listener":
+        name = asked[0] if isinstance(asked, list) else "mode=listener"
+        raise SourceRefused(
+            f"the option {name} cannot be given over the API", hint="put the stream into the settings file"
+        )
     match = _URL.fullmatch(address.target)
     if match is None:
         raise SourceRefused(
@@ -138,7 +144,7 @@ def _resolved(host: str, resolver: Resolver) -> list[_Address]:
     except (OSError, ValueError, UnicodeError):
         addresses = []
     if not addresses:
-        raise SourceRefused(f"the address of {host} cannot be found", hint="is the name spelt right?")
+        raise SourceUnresolved(f"the address of {host} cannot be found", hint="is the name spelt right?")
     return addresses
 
 

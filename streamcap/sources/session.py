@@ -57,6 +57,7 @@ class Session(ABC):
         info: what is known now that it is open.
         paced: true where pictures are to be held back until their time has come.
         after: what follows the last picture.
+        longest_delay: seconds from the glass to here for the quickest picture; more is a sender's wrong clock.
         delay: seconds that the transport holds everything back by design, before it arrives.
     """
 
@@ -64,6 +65,7 @@ class Session(ABC):
     paced: bool = False
     after: After = After.END
     delay: float = 0.0
+    longest_delay: float = 2.0
 
     @abstractmethod
     def pictures(self) -> Generator[Picture, None, None]:

@@ -14,7 +14,6 @@ _HEALS_WITHIN = 5  # pictures after a jump in which a return to the old stamps t
 _CLOCK_SLACK = 2.0  # seconds by which stamps and clock may differ over a pause and still agree
 _ROLL_OVER_SLACK = 60.0  # seconds of missing media across which a roll-over is still recognised
 _CLOCKS_AGREE = 0.25  # seconds by which a camera's clock may be ahead of ours and still be set by the same time
-_LONGEST_DELAY = 2.0  # seconds from the glass to here, for the quickest picture of a minute; more is a wrong clock
 _LONGEST_INTERVAL = 2.0  # seconds; longer steps say nothing about the rate
 
 
@@ -234,17 +233,18 @@ class ArrivalFilter:
 
 
 class SenderClock:
-    """Believes the time of day that a camera gives with its pictures (RTCP sender reports), while that can be true.
+    """Believes the time of day that a sender gives with its pictures, while that can be true.
 
     A camera's clock may be hours off. So it is held against ours by the quickest picture of the last ``window``
     seconds: that one cannot have come before it was taken, nor have taken longer than a camera and its network do.
 
     Args:
         window: seconds, > 0.
+        longest: seconds from the glass to here that the quickest picture may take, > 0.
     """
 
-    def __init__(self, window: float = 60.0) -> None:
-        self._least = SlidingLeast(window)
+    def __init__(self, window: float = 60.0, longest: float = 2.0) -> None:
+        self._least, self._longest = SlidingLeast(window), longest
 
     def captured(self, sent: float, arrived: float) -> float | None:
         """Unix seconds of the capture, at most ``arrived``; None where the camera's clock cannot be right.
@@ -254,4 +254,4 @@ class SenderClock:
             arrived: Unix seconds by ours, not decreasing from call to call.
         """
         least = self._least.add(arrived, arrived - sent)
-        return min(sent, arrived) if -_CLOCKS_AGREE <= least <= _LONGEST_DELAY else None
+        return min(sent, arrived) if -_CLOCKS_AGREE <= least <= self._longest else None

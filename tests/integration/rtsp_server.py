@@ -1,7 +1,8 @@
 """A real RTSP server for the tests. Run it with the system's Python, which carries GStreamer's bindings.
 
     /usr/bin/python3 rtsp_server.py --port 8554 --mount /cam [--clip FILE] [--width 320 --height 240 --fps 15]
-        [--codec h264|h265|mjpeg] [--only tcp|udp] [--user NAME --password WORD] [--tls CERTIFICATE_AND_KEY.pem]
+        [--codec h264|h265|mjpeg] [--pattern ball] [--only tcp|udp] [--user NAME --password WORD]
+        [--tls CERTIFICATE_AND_KEY.pem]
 
 It prints ``ready PORT`` on stdout once it listens. Without a clip it serves a moving test picture that never ends;
 a clip is played once for each client and then the server ends the stream.
@@ -33,7 +34,7 @@ def pipeline(options: argparse.Namespace) -> str:
     if options.clip:
         picture = f'filesrc location="{options.clip}" ! decodebin ! videoconvert ! videoscale ! videorate ! {caps}'
     else:
-        picture = f"videotestsrc is-live=true pattern=ball ! {caps}"
+        picture = f"videotestsrc is-live=true pattern={options.pattern} ! {caps}"
     return f"( {picture} ! {ENCODERS[options.codec].format(quick=QUICK + str(options.fps))} name=pay0 )"
 
 
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=240)
     parser.add_argument("--fps", type=int, default=15)
     parser.add_argument("--codec", choices=ENCODERS, default="h264")
+    parser.add_argument("--pattern", default="ball")
     parser.add_argument("--only", choices=("tcp", "udp"), default="")
     parser.add_argument("--tls", default="")
     parser.add_argument("--user", default="")

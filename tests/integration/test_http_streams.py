@@ -14,8 +14,10 @@ import httpx
 import pytest
 
 from streamcap.config import Settings
-from streamcap.errors import ConfigError
+from streamcap.errors import ConfigError, SourceUnresolved
 from streamcap.models.pool import Models
+from streamcap.server.control import Control
+from streamcap.server.registry import Registry
 from streamcap.server.service import Service, running
 from streamcap.wire import CaptionMessage, StatusMessage, decode
 
@@ -121,6 +123,39 @@ async def test_streams_are_there_again_after_a_restart(models: Models, tmp_path:
         assert shown["a"]["source"] == "test:?seconds=30", "the settings file wins"
         assert (shown["b"]["paused"], shown["b"]["fps"]) == (True, 1)
         assert shown["front"]["fps"] == 5, "the settings file's own streams are as it says"
+
+
+async def test_what_is_kept_is_held_to_the_policy_as_it_is_now(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watched(run: Service) -> set[str]:
+        return {info.id for info in run.manager.infos()}
+
+    raw = {"server": {"port": 0, "data": tmp_path}}
+    strict = raw | {"security": {"sources": {"schemes": ["rtsp"]}}}
+    async with service(models, tmp_path) as (run, http):
+        assert (await http.post("/v1/streams", json={"id": "a", "source": BEACON})).status_code == 201
+    async with running(Settings.model_validate(strict), models) as run:
+        assert watched(run) == set()
+    async with running(Settings.model_validate(raw), models) as run:
+        assert watched(run) == {"a"}, "it was kept: the policy may be opened again"
+    unknown = iter([SourceUnresolved("no name server"), SourceUnresolved("no name server"), None])
+
+    async def admit(_: str) -> None:
+        if (trouble := next(unknown)) is not None:
+            raise trouble
+
+    monkeypatch.setattr("streamcap.server.control.RESTORE_AGAIN_S", 0.05)
+    async with running(Settings.model_validate({"server": {"port": 0}}), models) as run:
+        control = Control(run.manager, Registry(tmp_path), admit=admit)
+        await control.restore()
+        assert watched(run) == set(), "nobody knows yet where it leads"
+        for _ in range(500):
+            if watched(run):
+                break
+            await asyncio.sleep(0.02)
+        assert watched(run) == {"a"}
+        await control.close()
 
 
 async def test_a_registry_that_does_not_hold_is_told_of(models: Models, tmp_path: Path) -> None:

@@ -143,6 +143,11 @@ def test_spellings_that_parsers_read_differently(uri: str) -> None:
     [
         *("device:/dev/video0", "udp://@239.0.0.1:1234", "tcp://camera.example:1", "gopher://camera.example/"),
         *("concat:/etc/passwd", "pipe:0", "data:,x", "subfile:,,start,0,end,9,,:/etc/passwd", "crypto:x", "", "  "),
+        *(
+            "rtmp://camera.example/a?listen=1",
+            "srt://camera.example:9?mode=listener",
+            "rtsps://camera.example/?ca_file=/etc/x",
+        ),
         *("async:http://camera.example", "hls+http://camera.example/", "ftp://camera.example/", "unix:/run/x", "fd:3"),
     ],
 )

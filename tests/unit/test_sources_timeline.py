@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcap.sources.timeline import ArrivalFilter, Sampler, Timeline
+from streamcap.sources.timeline import ArrivalFilter, Sampler, SenderClock, Timeline
 
 WRAP = 2**33 / 90_000
 STAMPS = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=60)
@@ -147,3 +147,28 @@ def test_drift_between_the_clocks_is_forgotten() -> None:
     for n in range(2000):  # the camera's clock is 1 % slow: age must not grow for ever
         captured = arrivals.captured(n * 0.099, n * 0.1)
     assert captured == pytest.approx(199.9, abs=0.2)
+
+
+def test_a_sender_whose_clock_can_be_right_is_believed() -> None:
+    sender = SenderClock()
+    for n in range(100):  # 80 ms on the way, and now and then held back
+        sent = 1000.0 + n / 10
+        assert sender.captured(sent, sent + 0.08 + (n % 7 == 0) * 0.5) == pytest.approx(sent)
+
+
+@pytest.mark.parametrize("wrong", [-3600.0, -5.0, 5.0, 1e9])
+def test_a_sender_whose_clock_is_wrong_is_not_believed(wrong: float) -> None:
+    sender = SenderClock()
+    assert all(sender.captured(1000.0 + n + wrong, 1000.08 + n) is None for n in range(50))
+
+
+def test_nothing_was_captured_in_the_future() -> None:
+    sender = SenderClock()
+    assert [sender.captured(1000.2 + n, 1000.0 + n) for n in range(3)] == [1000.0, 1001.0, 1002.0]
+
+
+def test_a_sender_that_sets_its_clock_is_believed_within_the_window() -> None:
+    sender = SenderClock(window=10.0)
+    seen = [sender.captured(1000.0 + n - (600.0 if n < 30 else 0.0), 1000.1 + n) for n in range(60)]
+    assert all(each is None for each in seen[:30])
+    assert all(each is not None for each in seen[45:])

@@ -1,0 +1,157 @@
+"""What others send: RTMP, MPEG-TS by UDP, Motion JPEG and HLS, from ffmpeg, killed and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from streamcap.errors import SourceTimeout
+from streamcap.types import NoticeKind
+from tests.cameras import Watch, free_port, sending
+from tests.lossy import lossy_udp
+
+pytestmark = pytest.mark.ffmpeg
+
+
+async def comes_and_goes(watch: Watch, ffmpeg: str, *arguments: str, before: float = 0.0) -> None:
+    """Watch a sender that is killed and started again.
+
+    Args:
+        before: seconds that the source is opened later than the sender (above 0) or the sender than the source.
+    """
+    with contextlib.ExitStack() as first:
+        opening = None if before > 0 else asyncio.create_task(watch.source.open())
+        await asyncio.sleep(0.3)
+        sender = first.enter_context(sending(ffmpeg, *arguments))
+        await asyncio.sleep(before)
+        info = await (watch.source.open() if opening is None else opening)
+        assert info.live
+        await watch.pictures(10)
+        assert 0 <= time.time() - watch.frames[-1].captured_at < 2.5
+        sender.kill()
+    died = time.monotonic()
+    try:
+        await watch.told(NoticeKind.LOST)
+        assert time.monotonic() - died < 5
+        with sending(ffmpeg, *arguments):
+            await watch.until(NoticeKind.CONNECTED, 2)
+            away = time.monotonic() - died
+            await watch.pictures(5)
+    finally:
+        await watch.source.close()
+    watch.assert_sound()
+    (gap,) = watch.of(NoticeKind.GAP)
+    assert gap.end is not None and gap.start is not None
+    assert gap.end - gap.start == pytest.approx(away, abs=1.5)
+
+
+async def test_rtmp_is_listened_for(ffmpeg: str) -> None:
+    url = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    watch = Watch(f"{url}?listen=1", open_timeout=15, read_timeout=1.5)
+    await comes_and_goes(watch, ffmpeg, "-f", "flv", url)
+
+
+async def test_rtmp_is_called_for(ffmpeg: str) -> None:
+    url = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    watch = Watch(url, open_timeout=15, read_timeout=1.5)
+    await comes_and_goes(watch, ffmpeg, "-listen", "1", "-f", "flv", url, before=1.0)
+
+
+@pytest.mark.parametrize("group", ["127.0.0.1", "239.255.77.7"])
+async def test_transport_streams_by_udp(ffmpeg: str, group: str) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    target = f"udp://{group}:{port}?pkt_size=1316&ttl=0"
+    watch = Watch(f"udp://@{'' if group.startswith('127') else group}:{port}", open_timeout=15, read_timeout=1)
+    try:
+        await comes_and_goes(watch, ffmpeg, "-f", "mpegts", target)
+    except SourceTimeout:
+        if group.startswith("127"):
+            raise
+        pytest.skip("this machine's network carries no multicast")
+
+
+async def test_transport_streams_by_udp_with_losses(ffmpeg: str) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    watch = Watch(f"udp://@:{port}", open_timeout=15, read_timeout=3)
+    async with lossy_udp(port, 0.03) as relay:
+        with sending(ffmpeg, "-f", "mpegts", f"udp://127.0.0.1:{relay}?pkt_size=1316", size="640x480"):
+            async with watch.source:
+                await watch.pictures(45)
+    watch.assert_sound()
+    assert watch.of(NoticeKind.DAMAGE)
+    assert not watch.of(NoticeKind.LOST)
+
+
+async def test_motion_jpeg_from_ffmpeg(ffmpeg: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}/cam"
+    watch = Watch(url, open_timeout=15)
+    await comes_and_goes(watch, ffmpeg, "-c:v", "mjpeg", "-f", "mpjpeg", "-listen", "1", url, before=1.0)
+
+
+@contextlib.contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    server.daemon_threads = False
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="web")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+async def test_hls_that_stops_and_goes_on(ffmpeg: str, tmp_path: Path) -> None:
+    flags = "delete_segments+program_date_time+append_list+omit_endlist"
+    hls = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "4", "-hls_flags", flags, str(tmp_path / "live.m3u8")]
+    with web_server(tmp_path) as host:
+        watch = Watch(f"{host}/live.m3u8", open_timeout=15, read_timeout=2)
+        with sending(ffmpeg, *hls) as sender:
+            await asyncio.to_thread(_wait_for, tmp_path / "live3.ts", sender)
+            await watch.source.open()
+            assert watch.source.info.live
+            await watch.pictures(20)
+            # Four segments are listed; libav begins with the third newest: the playlist's dates tell how old that is.
+            assert 1.0 < time.time() - watch.frames[0].captured_at < 6.0
+            offsets = [f.captured_at - f.pts for f in watch.frames]
+            assert max(offsets) - min(offsets) < 0.1
+        try:
+            await watch.told(NoticeKind.LOST)  # the list is still served, and nothing is added to it
+            with sending(ffmpeg, *hls):
+                await watch.until(NoticeKind.CONNECTED, 2)
+                await watch.pictures(5)
+        finally:
+            await watch.source.close()
+    watch.assert_sound()
+    assert watch.of(NoticeKind.GAP)
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+async def test_nobody_sends() -> None:
+    for url in (f"rtmp://127.0.0.1:{free_port()}/a?listen=1", f"udp://@:{free_port(socket.SOCK_DGRAM)}"):
+        begun = time.monotonic()
+        with pytest.raises(SourceTimeout) as caught:
+            await Watch(url, open_timeout=0.7).source.open()
+        assert time.monotonic() - begun < 3
+        assert "somebody sending" in caught.value.hint
