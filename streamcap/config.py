@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_PORT",
     "Admission",
     "CaptionerName",
+    "IceServer",
     "JournalSettings",
     "LimitSettings",
     "LoadSettings",
@@ -26,6 +27,7 @@ __all__ = [
     "Settings",
     "SourcePolicy",
     "StreamSettings",
+    "WebRtcSettings",
     "is_loopback",
     "load_settings",
 ]
@@ -57,7 +59,7 @@ class StreamSettings(_Strict):
 
     Attributes:
         id: what the feed calls it: letters, digits, ``.``, ``_`` and ``-``, at most 64.
-        source: file, URL, ``device:`` or ``test:``.
+        source: file, URL, ``device:``, ``whip:`` or ``test:``.
         fps: pictures analysed a second, at most.
         captioner: name of what makes the final text.
     """
@@ -162,10 +164,40 @@ class SourcePolicy(_Strict):
             addresses. Addresses at which clouds serve credentials stay closed.
     """
 
-    schemes: frozenset[str] = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "file", "test"})
+    schemes: frozenset[str] = frozenset(
+        {"rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "srt", "file", "test", "whip"}
+    )
     media_root: Path | None = None
     allow_private: bool = False
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+class IceServer(_Strict):
+    """A STUN or TURN server.
+
+    Attributes:
+        url: ``stun:host:port`` or ``turn:host:port?transport=udp``.
+        username, credential: for TURN. Publishers and viewers are told them.
+    """
+
+    url: Annotated[
+        str, Field(pattern=r"^(stun|turn|turns):[A-Za-z0-9.:\[\]-]+(\?transport=(udp|tcp))?$", max_length=200)
+    ]
+    username: Annotated[str, Field(pattern=r'^[^"\\\x00-\x1f\x7f]*$', max_length=200)] = ""
+    credential: Annotated[str, Field(pattern=r'^[^"\\\x00-\x1f\x7f]*$', max_length=200)] = ""
+
+
+class WebRtcSettings(_Strict):
+    """Publishing (WHIP) and watching (WHEP) by WebRTC.
+
+    Attributes:
+        ice_servers: for this server and, by ``Link`` headers, for its clients; of each sort the first one is used here.
+        publishers, viewers: at a time, in all.
+    """
+
+    ice_servers: Annotated[tuple[IceServer, ...], Field(max_length=8)] = ()
+    publishers: Annotated[int, Field(ge=0, le=1000)] = 64
+    viewers: Annotated[int, Field(ge=0, le=1000)] = 32
 
 
 class SecuritySettings(_Strict):
@@ -204,6 +236,7 @@ class Settings(_Strict):
     server: ServerSettings = ServerSettings()
     journal: JournalSettings = JournalSettings()
     security: SecuritySettings = SecuritySettings()
+    webrtc: WebRtcSettings = WebRtcSettings()
     load: LoadSettings = LoadSettings()
     streams: tuple[StreamSettings, ...] = ()
 

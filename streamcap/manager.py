@@ -22,6 +22,7 @@ from streamcap.pipeline import Pipeline
 from streamcap.runs import StreamFeed
 from streamcap.shedding import Shedder
 from streamcap.sources import Kind, SharedSources, SourceOptions, open_source, parse, redact
+from streamcap.sources.ports import Ports
 from streamcap.wire import StreamState, status_message
 
 __all__ = ["Manager", "StreamInfo"]
@@ -91,6 +92,9 @@ class Manager:
         models: shared by all streams.
         frames: where the frames that captions point at are kept, in memory if left out; closed by the caller.
         load: what is done where the machine cannot keep up.
+
+    Attributes:
+        ports: where streams that are published to this process come in.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Manager:
     ) -> None:
         self._hub, self._models, self._clock = hub, models, clock
         self._frames = frames or MemoryFrames()
+        self.ports = Ports()
         self._running: dict[str, _Running] = {}
         self._sources = SharedSources(open_source)
         cores = max(1, min(len(os.sched_getaffinity(0)), os.cpu_count() or 1))
@@ -229,6 +234,7 @@ class Manager:
                 raise FeedError(f"the end of {stream} cannot be committed: {running.feed.trouble}") from None
         self._hub.close_stream(stream)
         running.frames.view.close()
+        self.ports.close(stream)
         del self._running[stream]
 
     async def stop(self) -> None:
@@ -239,6 +245,7 @@ class Manager:
         await asyncio.gather(*(self._halt(running, ended=False) for running in self._running.values()))
         for running in self._running.values():
             running.frames.view.close()
+        self.ports.close()
         self._running.clear()
         await self._sources.close()
 
@@ -265,6 +272,13 @@ class Manager:
         """The newest frame of a stream, None where there is no such stream."""
         running = self._running.get(stream)
         return running.frames.view if running is not None else None
+
+    def closed_to_publishers(self, stream: str) -> str:
+        """Why a stream takes no publisher now, empty where it does."""
+        running = self._running.get(stream)
+        if running is None or parse(running.settings.source).kind is not Kind.PUSH:
+            return f"{stream} is not published: its source is not whip:"
+        return f"{stream} is paused" if running.paused else ""
 
     def settings(self, stream: str) -> StreamSettings:
         """What a stream is watched with.
@@ -324,7 +338,7 @@ class Manager:
         await asyncio.gather(task, return_exceptions=True)
 
     def _options(self, settings: StreamSettings) -> SourceOptions:
-        return SourceOptions(stream=settings.id, fps=settings.fps, realtime=True, clock=self._clock)
+        return SourceOptions(stream=settings.id, fps=settings.fps, realtime=True, clock=self._clock, ports=self.ports)
 
     def _pipeline(self, running: _Running, origin: float) -> Pipeline:
         settings = running.settings

@@ -84,11 +84,20 @@ def _node() -> str:
     return "" if shutil.which("node") and shutil.which("npm") else "no node with npm on the PATH"
 
 
+def _webrtc() -> str:
+    try:
+        from aioice.ice import get_host_addresses
+    except ImportError:
+        return "aiortc is not installed"
+    return "" if get_host_addresses(use_ipv4=True, use_ipv6=False) else "no network interface beside loopback"
+
+
 PREREQUISITES: dict[str, Callable[[], str]] = {
     "rtsp": _rtsp,
     "ffmpeg": _ffmpeg,
     "srt": _srt,
     "node": _node,
+    "webrtc": _webrtc,
     "weights": _weights,
     "clips": _folder("clips", "truth.json"),
     "stress": _folder("stress", "manifest.json"),

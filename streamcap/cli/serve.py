@@ -121,6 +121,7 @@ def _settings(
         "server": {**base.server.model_dump(), **_given(server)},
         "journal": base.journal.model_dump(),
         "load": base.load.model_dump(),
+        "webrtc": base.webrtc.model_dump(),
         "security": {**base.security.model_dump(), **_given(security)},
         "streams": [*(stream.model_dump() for stream in base.streams), *added],
     }

@@ -58,6 +58,11 @@ class View:
         """Number of the newest frame; 0 where there was none yet."""
         return self._number
 
+    @property
+    def frame(self) -> Frame | None:
+        """The newest frame itself, None where there was none yet."""
+        return self._frame
+
     def show(self, frame: Frame) -> None:
         """Take the newest frame; who waits for one is woken."""
         self._frame = frame

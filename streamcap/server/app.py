@@ -23,6 +23,7 @@ from streamcap.server.api.session import SessionRoutes
 from streamcap.server.api.sse import EventStreams
 from streamcap.server.api.streams import StreamInfo, Streams
 from streamcap.server.api.subtitles import LiveSubtitles
+from streamcap.server.api.webrtc import WebRtc
 from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
 from streamcap.server.metrics import Metrics, StageTimes
@@ -30,6 +31,7 @@ from streamcap.server.problems import BodyLimit, install
 from streamcap.server.rules import access_of
 from streamcap.server.schema import asyncapi, docs_page, install_openapi
 from streamcap.server.sessions import Sessions
+from streamcap.webrtc import Peers
 
 __all__ = ["StreamInfo", "create_app"]
 
@@ -58,6 +60,8 @@ def create_app(
     view: Callable[[str], View | None] = lambda _: None,
     frames: FrameStore | None = None,
     sessions: Sessions | None = None,
+    peers: Peers | None = None,
+    closed_to_publishers: Callable[[str], str] = lambda stream: f"{stream} takes no publisher",
 ) -> FastAPI:
     """The application that serves a hub.
 
@@ -68,6 +72,8 @@ def create_app(
         view: gives the newest frame of a stream, None where there is no such stream.
         frames: the frames that captions point at.
         sessions: of browsers; the guard before the application reads their cookies.
+        peers: publishers and viewers by WebRTC; None for a server without.
+        closed_to_publishers: why a stream takes no publisher now, empty where it does.
     """
     settings = settings or FeedSettings()
     app = FastAPI(
@@ -94,6 +100,7 @@ def create_app(
     History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
     Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
     Pictures(hub, view, frames, send_timeout_s=settings.send_timeout_s).mount(app)
+    WebRtc(hub, peers, closed_to_publishers).mount(app)
     SessionRoutes(sessions).mount(app)
     app.router.routes += [_index(streams), *_descriptions(app), *_sockets(FeedSockets(hub, settings))]
     return app

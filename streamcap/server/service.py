@@ -21,6 +21,7 @@ from streamcap.server.registry import Registry
 from streamcap.server.run import bind, check_tls
 from streamcap.server.sessions import Sessions
 from streamcap.tokens import guard_for
+from streamcap.webrtc import Peers
 
 __all__ = ["Service", "running"]
 
@@ -86,6 +87,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         fixed = [stream.id for stream in settings.streams]
         control = Control(manager, registry, fixed=fixed, admit=admission(security.sources))
         sessions = Sessions(tokens)
+        peers = Peers(settings.webrtc, manager.ports, manager.view)
         app = create_app(
             hub,
             streams_info=lambda: _infos(manager),
@@ -94,6 +96,8 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
             view=manager.view,
             frames=frames,
             sessions=sessions,
+            peers=peers,
+            closed_to_publishers=manager.closed_to_publishers,
         )
         guard = Guard(app, tokens, security, hosts=_hosts(settings), sessions=sessions)
         server: asyncio.Task[None] | None = None
@@ -114,6 +118,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         finally:
             await control.close()
             await manager.stop()
+            await peers.close()
             await hub.close()
             if server is not None:
                 server.cancel()

@@ -44,6 +44,10 @@ def open_source(uri: str, options: SourceOptions) -> Source:
         from streamcap.sources.rendered import RenderedSource
 
         return RenderedSource(address, options)
+    if address.kind is Kind.PUSH:
+        from streamcap.sources.push_source import PushSource
+
+        return PushSource(address, options)
     if address.kind is Kind.FILE and Path(address.target).is_dir():
         from streamcap.sources.folder import FolderSource
 

@@ -4,6 +4,7 @@ clip.mp4, file:clip.mp4, clip.mp4?loop=1      a file, or a file played for ever 
 recordings/, recordings/?loop=1               a folder: its files one after the other
 http:// https:// rtsp:// rtsps:// rtmp:// …   a network stream; HLS is an http address of a playlist
 device:/dev/video0?size=1280x720&fps=30       a camera of this machine
+whip:                                         what is published to this server by WebRTC
 test:?seconds=60&fps=10                       the rendered test scene
 """
 
@@ -32,7 +33,7 @@ _NETWORK_OPTIONS: dict[str, frozenset[str]] = {
 TRANSPORTS = ("auto", "tcp", "udp")
 _POSSIBLE = (
     "a file or folder, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, "
-    "device:/dev/video0 or test:"
+    "device:/dev/video0, whip: or test:"
 )
 # Two letters at least: one letter is a Windows drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
@@ -51,6 +52,7 @@ class Kind(StrEnum):
     NETWORK = "network"
     DEVICE = "device"
     TEST = "test"
+    PUSH = "push"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Address:
     Attributes:
         kind: what sort of place.
         scheme: ``file``, ``rtsp`` … in lower case.
-        target: path of a file or device, whole URL of a network stream, empty for the test scene.
+        target: path of a file or device, whole URL of a network stream, else empty.
         shown: the address as a user may see it: credentials removed.
         query: options that are streamcap's own; of a network address they are taken out of ``target``.
         loop: true for a file that is played for ever.
@@ -93,6 +95,12 @@ def parse(uri: str) -> Address:
         return _device(uri, shown)
     if scheme == "test":
         return Address(Kind.TEST, "test", "", shown, _own_query(uri.partition("?")[2], uri))
+    if scheme == "whip":
+        if uri.partition(":")[2]:
+            raise UsageError(
+                f"{shown} says too much", hint="write whip: alone; the stream's id is where it is published"
+            )
+        return Address(Kind.PUSH, "whip", "", shown)
     hint = f"possible: {_POSSIBLE}"
     if "://" not in uri:
         hint += f"; a file of that name is written ./{shown}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from streamcap.errors import UsageError
 from streamcap.flow import Clock, SystemClock
+from streamcap.sources.ports import Ports
 from streamcap.types import Notice
 
 __all__ = ["SourceOptions"]
@@ -31,6 +32,7 @@ class SourceOptions:
         read_timeout: seconds of silence after which a network source counts as lost (noticed within twice that).
         reconnect_first, reconnect_cap: first and longest wait between attempts to come back, in seconds.
         clock: where time comes from.
+        ports: where streams that are published to this process come in; None where nobody can publish.
         on_notice: called on the event loop's thread with what the source has to say beside its frames.
 
     Raises:
@@ -49,6 +51,7 @@ class SourceOptions:
     reconnect_first: float = 0.5
     reconnect_cap: float = 30.0
     clock: Clock = field(default_factory=SystemClock)
+    ports: Ports | None = None
     on_notice: Callable[[Notice], None] = _ignore
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import sys
 import weakref
 from pathlib import Path
@@ -21,6 +22,7 @@ from streamcap.server.schema import asyncapi
 from streamcap.server.service import running
 from streamcap.wire import CloseCode
 from tests.feeding import opened, serving
+from tests.prerequisites import ROOT
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 FUZZ_S = 20
@@ -28,7 +30,7 @@ FUZZ_S = 20
 # Accepted: what a schema cannot say (a source of no known sort, two bounds of different sorts).
 CONFIG = """
 [checks]
-positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "404", "409"]
+positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "404", "409", "415", "428"]
 """
 
 
@@ -53,6 +55,10 @@ async def test_openapi_describes_what_is_served() -> None:
         "/v1/streams/{stream}/preview.jpg",
         "/v1/streams/{stream}/preview.mjpg",
         "/v1/streams/{stream}/frames/{t}.jpg",
+        "/v1/streams/{stream}/whip",
+        "/v1/streams/{stream}/whip/{key}",
+        "/v1/streams/{stream}/whep",
+        "/v1/streams/{stream}/whep/{key}",
         "/v1/session",
         "/v1/search",
         "/healthz",
@@ -154,6 +160,7 @@ async def test_the_api_holds_to_its_schema_whatever_is_asked(models: Models, tmp
                 "3",
                 "--no-color",
             ),
+            env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks", "PYTHONPATH": str(ROOT)},
             cwd=tmp_path,  # the history of a stream that was deleted stays, so that check is left out
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

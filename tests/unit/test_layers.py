@@ -19,7 +19,7 @@ LAYERS: dict[int, set[str]] = {
     0: {"streamcap", "types", "errors"},
     1: {"config", "flow", "metrics"},
     2: {
-        *("geometry", "gating", "camera", "egomotion", "foreground", "motion", "regions", "memory"),
+        *("geometry", "gating", "camera", "egomotion", "foreground", "stationary", "motion", "regions", "memory"),
         *(
             "appearance",
             "closeups",
@@ -46,7 +46,7 @@ LAYERS: dict[int, set[str]] = {
             "subtitles_live",
         ),
     },
-    3: {"sources", "models", "captioners", "journal", "frames", "scan", "client", "tokens"},
+    3: {"sources", "models", "captioners", "journal", "frames", "webrtc", "scan", "client", "tokens"},
     4: {"perception", "posing", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
@@ -62,7 +62,7 @@ NOT_PURE = {
 # What only a watcher of video needs; a subscriber installs without it.
 NOT_IN_BASE = (
     *("numpy", "av", "cv2", "scipy", "onnxruntime", "ai_edge_litert", "inflect", "platformdirs", "httpx"),
-    *("starlette", "uvicorn", "fastapi", "prometheus_client"),
+    *("starlette", "uvicorn", "fastapi", "prometheus_client", "aiortc"),
 )
 
 

@@ -1,0 +1,255 @@
+"""All WebRTC sessions of a server: who publishes, who watches, each with an address of its own until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from streamcap.config import WebRtcSettings
+from streamcap.errors import StreamcapError, UsageError
+from streamcap.frames import View
+from streamcap.sources.ports import Ports
+from streamcap.webrtc.offers import Unmet, checked_offer, fragment
+
+if TYPE_CHECKING:
+    from streamcap.webrtc.broadcast import Broadcast
+    from streamcap.webrtc.publisher import Publisher
+    from streamcap.webrtc.viewer import Viewer
+
+__all__ = ["PUBLISH", "WATCH", "BadOffer", "Begun", "PeerGone", "Peers", "Refused", "Restart", "available"]
+
+logger = logging.getLogger(__name__)
+
+PUBLISH: Final = "whip"
+WATCH: Final = "whep"
+
+
+class BadOffer(UsageError):
+    """A description that is none.
+
+    Args:
+        unmet: true for one that can be read, and asks for what cannot be.
+    """
+
+    def __init__(self, message: str, *, unmet: bool = False) -> None:
+        super().__init__(message)
+        self.unmet = unmet
+
+
+class PeerGone(UsageError):
+    """There is no such session, or not any more."""
+
+
+class Restart(UsageError):
+    """A client wants to begin ICE anew, which is not supported: it has to begin a new session."""
+
+
+class Refused(StreamcapError):
+    """There are too many sessions already, or the machine takes too long to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A session that has begun.
+
+    Attributes:
+        id: its secret part of the address.
+        answer: for the client.
+        etag: of its ICE session.
+    """
+
+    id: str
+    answer: str
+    etag: str
+
+
+@dataclass(slots=True)
+class _Session:
+    stream: str
+    sort: str
+    etag: str
+    ufrag: str
+    peer: Publisher | Viewer
+    task: asyncio.Task[None] | None = None
+
+
+def available() -> bool:
+    """True where aiortc is installed."""
+    return importlib.util.find_spec("aiortc") is not None
+
+
+class Peers:
+    """The sessions. For one event loop; to be closed.
+
+    Args:
+        ports: where publishers come in.
+        view: the analysed frames of a stream; None where there is no such stream.
+    """
+
+    def __init__(self, settings: WebRtcSettings, ports: Ports, view: Callable[[str], View | None]) -> None:
+        self.settings = settings
+        self._ports, self._view = ports, view
+        self._sessions: dict[str, _Session] = {}
+        self._broadcasts: dict[str, tuple[Broadcast, asyncio.Task[None]]] = {}
+        self._beginning = {PUBLISH: 0, WATCH: 0}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def publish(self, stream: str, offer: str) -> Begun:
+        """Begin to take what a client publishes to a stream.
+
+        Raises:
+            BadOffer: it cannot be answered.
+            PortTaken: somebody publishes there already.
+            Refused: too many publish, or the answer took too long.
+        """
+        from streamcap.webrtc.publisher import Publisher
+
+        port = self._ports.port(stream)
+        name = f"a publisher of {stream}"
+        return await self._begin(
+            stream, PUBLISH, offer, lambda: Publisher(name, port, self.settings.ice_servers), self.settings.publishers
+        )
+
+    async def watch(self, stream: str, offer: str) -> Begun:
+        """Begin to show a stream to a client.
+
+        Raises:
+            BadOffer: it cannot be answered.
+            Refused: too many watch, there is nothing to see yet, or the answer took too long.
+        """
+        from streamcap.webrtc.viewer import Viewer
+
+        view = self._view(stream)
+        publication = self._ports.port(stream).publication
+        if view is None or view.closed or not (view.number or (publication is not None and publication.codec)):
+            raise Refused(f"there is nothing to see of {stream} yet")
+
+        def made() -> Viewer:
+            return Viewer(f"a viewer of {stream}", self._broadcast(stream, view), self.settings.ice_servers)
+
+        return await self._begin(stream, WATCH, offer, made, self.settings.viewers)
+
+    async def trickle(self, sort: str, stream: str, key: str, etag: str, text: str) -> None:
+        """Take further candidates of a client.
+
+        Args:
+            etag: what the client believes the session to be.
+
+        Raises:
+            PeerGone: there is no such session.
+            Restart: the client wants to begin ICE anew.
+            LookupError: the tag is not that of the session.
+            BadOffer: what it sent cannot be read.
+        """
+        session = self._session(sort, stream, key)
+        if etag == "*":
+            raise Restart("ICE restarts are not supported", hint="begin a new session")
+        if etag != session.etag:
+            raise LookupError("the session is another by now")
+        try:
+            more = fragment(text)
+            if more.ufrag and more.ufrag != session.ufrag:
+                raise Restart("ICE restarts are not supported", hint="begin a new session")
+            await session.peer.connection.trickle(more)
+        except ValueError as error:
+            raise BadOffer(str(error), unmet=isinstance(error, Unmet)) from None
+
+    async def end(self, sort: str, stream: str, key: str) -> None:
+        """End a session, and return once everything of it is closed.
+
+        Raises:
+            PeerGone: there is no such session.
+        """
+        session = self._session(sort, stream, key)
+        session.peer.connection.end()
+        if session.task is not None:
+            await asyncio.wait({session.task})
+
+    def count(self, sort: str) -> int:
+        """Sessions of a sort."""
+        return sum(session.sort == sort for session in self._sessions.values())
+
+    async def close(self) -> None:
+        """End all sessions. No new one can begin."""
+        self._closed = True
+        tasks = [session.task for session in self._sessions.values() if session.task is not None]
+        tasks += [task for _, task in self._broadcasts.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._ending, return_exceptions=True)
+
+    def _session(self, sort: str, stream: str, key: str) -> _Session:
+        session = self._sessions.get(key)
+        if session is None or (session.sort, session.stream) != (sort, stream):
+            raise PeerGone("there is no such session, or not any more")
+        return session
+
+    async def _begin(
+        self, stream: str, sort: str, offer: str, made: Callable[[], Publisher | Viewer], most: int
+    ) -> Begun:
+        try:
+            text, ufrag = checked_offer(offer, sends=sort == PUBLISH)
+        except ValueError as error:
+            raise BadOffer(str(error), unmet=isinstance(error, Unmet)) from None
+        if not self._open() or self.count(sort) + self._beginning[sort] >= most:
+            raise Refused(f"there are {most} already" if most else "this server takes none")
+        self._beginning[sort] += 1
+        peer = made()
+        try:
+            answer = await peer.begin(text)
+        except ValueError as error:
+            await peer.close()
+            raise BadOffer(str(error), unmet=isinstance(error, Unmet)) from None
+        except TimeoutError:
+            await peer.close()
+            raise Refused("the answer was not ready in time") from None
+        except BaseException:
+            await peer.close()
+            raise
+        finally:
+            self._beginning[sort] -= 1
+            self._tidy()
+        key, etag = secrets.token_urlsafe(16), f'"{secrets.token_hex(8)}"'
+        session = self._sessions[key] = _Session(stream, sort, etag, ufrag, peer)
+        session.task = asyncio.create_task(self._run(key, peer), name=f"{sort}-{stream}")
+        if not self._open():  # closed meanwhile
+            session.task.cancel()
+        return Begun(key, answer, etag)
+
+    async def _run(self, key: str, peer: Publisher | Viewer) -> None:
+        try:
+            await peer.run()
+        except Exception:  # a defect of one session must not be lost, nor end the others
+            logger.exception("%s broke", peer.connection.name)
+        finally:
+            del self._sessions[key]
+            self._tidy()
+
+    def _open(self) -> bool:
+        return not self._closed
+
+    def _broadcast(self, stream: str, view: View) -> Broadcast:
+        from streamcap.webrtc.broadcast import Broadcast
+
+        known = self._broadcasts.get(stream)
+        if known is not None and not known[0].over.is_set():
+            return known[0]
+        broadcast = Broadcast(self._ports.port(stream), view)
+        task = asyncio.create_task(broadcast.run(), name=f"broadcast-{stream}")
+        self._broadcasts[stream] = (broadcast, task)
+        return broadcast
+
+    def _tidy(self) -> None:
+        """End what nobody watches."""
+        for stream, (broadcast, task) in list(self._broadcasts.items()):
+            if not broadcast.watched:
+                task.cancel()
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+                del self._broadcasts[stream]

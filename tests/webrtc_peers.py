@@ -1,0 +1,100 @@
+"""Clients of WHIP and WHEP made of aiortc: real peers, over a real network interface of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fractions
+from collections.abc import AsyncIterator
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamTrack
+
+__all__ = ["SDP", "Camera", "Published", "offer_of", "publishing", "watching"]
+
+SDP = {"content-type": "application/sdp"}
+CLOCK = 90_000
+
+
+class Camera(MediaStreamTrack):
+    """A square that wanders over a grey picture; its size may change at any time."""
+
+    kind = "video"
+
+    def __init__(self, width: int = 320, height: int = 240, fps: float = 15.0) -> None:
+        super().__init__()
+        self.size = (width, height)
+        self._fps, self._count, self._begun = fps, 0, 0.0
+
+    async def recv(self) -> av.VideoFrame:
+        loop = asyncio.get_running_loop()
+        self._begun = self._begun or loop.time()
+        await asyncio.sleep(self._begun + self._count / self._fps - loop.time())
+        width, height = self.size
+        image = np.full((height, width, 3), 90, np.uint8)
+        x = (self._count * 6) % (width - 60)
+        image[height // 3 : height // 3 + 60, x : x + 60] = (200, 60, 30)
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame.pts = round(self._count / self._fps * CLOCK)
+        frame.time_base = fractions.Fraction(1, CLOCK)
+        self._count += 1
+        return frame
+
+
+class Published:
+    """A session that was begun."""
+
+    def __init__(self, peer: RTCPeerConnection, answer: httpx.Response) -> None:
+        self.peer, self.answer = peer, answer
+
+    @property
+    def location(self) -> str:
+        return self.answer.headers["location"]
+
+
+async def offer_of(track: MediaStreamTrack | None, codec: str = "VP8", kind: str = "video") -> RTCPeerConnection:
+    """A peer that offers to send a track, or to receive one of that kind."""
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    if track is not None:
+        transceiver = peer.addTransceiver(track, direction="sendonly")
+    else:
+        transceiver = peer.addTransceiver(kind, direction="recvonly")
+    if (track.kind if track is not None else kind) == "video":
+        known = RTCRtpSender.getCapabilities("video").codecs
+        transceiver.setCodecPreferences([each for each in known if each.mimeType in (f"video/{codec}", "video/rtx")])
+    await peer.setLocalDescription(await peer.createOffer())
+    return peer
+
+
+@contextlib.asynccontextmanager
+async def publishing(
+    http: httpx.AsyncClient, stream: str, camera: MediaStreamTrack, codec: str = "VP8", **headers: str
+) -> AsyncIterator[Published]:
+    """Publish for the length of the block; the session is left as it is at its end, unless it was ended."""
+    peer = await offer_of(camera, codec)
+    try:
+        path = f"/v1/streams/{stream}/whip"
+        answer = await http.post(path, content=peer.localDescription.sdp, headers=SDP | headers)
+        assert answer.status_code == 201, answer.text
+        await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+        yield Published(peer, answer)
+    finally:
+        await peer.close()
+
+
+@contextlib.asynccontextmanager
+async def watching(http: httpx.AsyncClient, stream: str, codec: str = "VP8") -> AsyncIterator[Any]:
+    """Watch for the length of the block; gives the track."""
+    peer = await offer_of(None, codec)
+    try:
+        answer = await http.post(f"/v1/streams/{stream}/whep", content=peer.localDescription.sdp, headers=SDP)
+        assert answer.status_code == 201, answer.text
+        await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+        yield peer.getReceivers()[0].track
+        await http.delete(answer.headers["location"])
+    finally:
+        await peer.close()
