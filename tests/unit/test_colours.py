@@ -78,7 +78,7 @@ def test_any_box_gives_shares_that_sum_to_one(corners: tuple[float, float, float
 def test_hair_down_the_back_is_no_top() -> None:
     """Where the outline is known, shoulders and arms count too."""
     image = person((20, 20, 22), (20, 20, 22))
-    image[:100, 38:62] = (110, 65, 25)
+    image[:100, 41:59] = (110, 65, 25)
     mask = np.zeros((200, 100), np.uint8)
     mask[:, 20:80] = 1
     box = (0.2, 0.0, 0.8, 1.0)
