@@ -66,7 +66,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "leave": ("go out {out}", "exit {out}", "go out of view {out}"),
     "appear": ("come into view {at}", "show up {at}"),
     "stop": ("come to a stop {at}", "halt {at}"),
-    "start": ("set off {at}", "begin to move {at}"),
+    "start": ("begin to move {at}", "get going {at}"),
 }
 
 # Of the scene and the camera, by the fact's ``where``.
