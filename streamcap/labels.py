@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-__all__ = ["ANIMALS", "BAGS", "DISHES", "FOOD", "MOVERS", "SEATS", "VEHICLES", "Vote", "group"]
+__all__ = ["ANIMALS", "BAGS", "DISHES", "FIXTURES", "FOOD", "MOVERS", "SEATS", "VEHICLES", "Vote", "group"]
 
 VEHICLES = frozenset({"car", "truck", "bus", "train", "motorcycle", "vehicle"})
 ANIMALS = frozenset({"bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal"})
@@ -15,6 +15,11 @@ DISHES = frozenset({"bottle", "cup", "wine glass"})
 FOOD = frozenset({"apple", "banana", "cake", "carrot", "donut", "hot dog", "orange", "pizza", "sandwich"})
 # One flat bright rectangle is as good as the other to the detector.
 SCREENS = frozenset({"tv", "laptop", "screen"})
+# What stays where it is: its coming and going is the detector's, or that of who stands before it.
+FIXTURES = SCREENS | SEATS | {
+    "clock", "dining table", "fire hydrant", "microwave", "oven", "parking meter",
+    "potted plant", "refrigerator", "sink", "stop sign", "toilet", "traffic light",
+}  # fmt: skip
 # What moves by itself: news when it comes or goes.
 MOVERS = frozenset({"person", "bicycle", "boat", "airplane", "object"}) | VEHICLES | ANIMALS
 
