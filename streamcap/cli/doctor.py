@@ -95,6 +95,7 @@ def examine(port: int = DEFAULT_PORT) -> Iterator[Check]:
         yield _package(module, distribution)
     yield from _onnxruntime()
     yield from _video()
+    yield _webrtc()
     yield _cpus()
     yield _memory()
     yield from _weights()
@@ -178,6 +179,13 @@ def _video() -> Iterator[Check]:
         yield Check("video input", Level.OK, detail)
     else:
         yield Check("video input", Level.WARN, detail, "pip install --force-reinstall --only-binary av av")
+
+
+def _webrtc() -> Check:
+    missing = _package("aiortc", "aiortc")
+    if missing.level is Level.OK:
+        return Check("webrtc", Level.OK, f"aiortc {missing.detail}")
+    return Check("webrtc", Level.WARN, f"aiortc {missing.detail}: no WHIP, no WHEP", "pip install 'streamcap[webrtc]'")
 
 
 def _speaks(scheme: str) -> bool:
