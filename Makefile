@@ -61,7 +61,7 @@ format: $(INSTALLED)  ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-quality: weights  ## Caption the reference clips and score the captions
+quality: weights  ## Caption the reference clips, score the captions and write a page to look at
 	$(BIN)/python benchmarks/quality.py $(ARGS)
 
 bench: weights  ## Measure speed, memory and latency

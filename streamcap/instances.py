@@ -45,8 +45,11 @@ LOST_MISSES = 2
 # What fills the frame is often too near to be recognised: while its pixels stir it is there, for this long (seconds).
 LARGE_KEEP_S = 6.0
 STIRS = 0.12
-# So much of an unnamed thing inside what fills the frame, and it is a part of it.
+# So much of an unnamed thing inside what takes up this much of the frame, and it is a part of it.
+# The outline of what is too near to be recognised is not known for this long (seconds).
 PART = 0.2
+LARGE = 0.25
+LINGERED_S = 1.0
 # A still thing that the detector once saw well is not given up at the first misses.
 STILL_KEEP_S = 12.0
 # Share of a box that must change for its pixels to count as disturbed.
@@ -243,12 +246,12 @@ class Tracker:
         self._next_id += 1
 
     def _part_of_large(self, track: Track) -> bool:
-        """No name holds for it, and it lies on what fills the frame: a part of that, or its outline anew."""
+        """No name holds for it, and it lies on something large: a part of that, or its outline anew."""
         return track.label == "object" and any(
             other is not track
             and other.stage is Stage.ACTIVE
-            and fills(other.trail[-1][1])
-            and contained(track.box, other.box) > PART
+            and area(other.trail[-1][1]) >= LARGE
+            and (contained(track.box, other.box) > PART or track.seen - other.lingers < LINGERED_S)
             for other in self._tracks
         )
 

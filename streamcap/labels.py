@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-__all__ = ["ANIMALS", "BAGS", "DISHES", "FOOD", "MOVERS", "SEATS", "VEHICLES", "Vote", "group"]
+__all__ = ["ANIMALS", "BAGS", "DISHES", "FIXTURES", "FOOD", "MOVERS", "SEATS", "VEHICLES", "Vote", "group"]
 
 VEHICLES = frozenset({"car", "truck", "bus", "train", "motorcycle", "vehicle"})
 ANIMALS = frozenset({"bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal"})
@@ -15,6 +15,11 @@ DISHES = frozenset({"bottle", "cup", "wine glass"})
 FOOD = frozenset({"apple", "banana", "cake", "carrot", "donut", "hot dog", "orange", "pizza", "sandwich"})
 # One flat bright rectangle is as good as the other to the detector.
 SCREENS = frozenset({"tv", "laptop", "screen"})
+# What stays where it is: its coming and going is the detector's, or that of who stands before it.
+FIXTURES = SCREENS | SEATS | {
+    "clock", "dining table", "fire hydrant", "microwave", "oven", "parking meter",
+    "potted plant", "refrigerator", "sink", "stop sign", "toilet", "traffic light",
+}  # fmt: skip
 # What moves by itself: news when it comes or goes.
 MOVERS = frozenset({"person", "bicycle", "boat", "airplane", "object"}) | VEHICLES | ANIMALS
 
@@ -30,6 +35,9 @@ SCREEN_SHARE = 0.8
 SCREEN_WEIGHT = 6.0
 # A name with less weight than this hardly counts against another.
 DECIDED_WEIGHT = 2.0
+# A bed with cushions is a couch now and then; what most looks call it is said as surely as that it is one of the two.
+COUCHES = frozenset({"bed", "couch"})
+COUCH_SHARE = 0.65
 # Votes fade so that a long track can change its mind; 1/(1 − FADE) observations count.
 FADE = 0.98
 # A mean score of this much is as sure as the detector gets on things that it knows well.
@@ -88,6 +96,9 @@ class Vote:
             return "object", 0.0
         best = max(votes, key=lambda label: votes[label])
         share = votes[best] / total
+        if best in COUCHES:
+            either = sum(votes.get(label, 0.0) for label in COUCHES)
+            share = either / total if share >= COUCH_SHARE * either / total else share
         if share >= _share_needed(best) and votes[best] >= _weight_needed(best):
             # A teddy bear that goes about is none.
             return ("animal" if roams and best not in MOVERS else best), share

@@ -25,12 +25,14 @@ from streamcap.gating import BlockGate, GateReading, luma
 from streamcap.geometry import area, contained, touches
 from streamcap.health import HealthWatch
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
+from streamcap.labels import MOVERS
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
 from streamcap.models.base import Detector, Encoder, PoseEstimator
 from streamcap.posing import PoseStage
 from streamcap.regions import Look, TileWalk, plan, tiles
 from streamcap.setting import SettingWatch
+from streamcap.stationary import PlaceChange, StationaryWatch
 from streamcap.types import Box, Detections, Frame, KeyFrame, Observation
 
 __all__ = ["Perception"]
@@ -56,6 +58,13 @@ KEEP_QUIET_S = 60.0
 # On a machine that cannot keep up, so many times longer.
 FRUGAL = 4.0
 KEY_FRAME_WIDTH = 320
+# Where something came or went the detector looks for so long (seconds).
+CURIOUS_S = 1.2
+# Whose place is not judged: who was seen within this time (seconds). Of who was found late (share of the box in motion
+# at birth), or in the first frames of a scene, the reference may show the person.
+HELD_S = 0.8
+FOUND_LATE = 0.12
+SETTLING = 8
 JPEG_QUALITY = 80
 # Share of a new white balance that is taken over at each look.
 BALANCE_STEP = 0.05
@@ -98,6 +107,8 @@ class Perception:
         self._health = HealthWatch()
         self._setting = SettingWatch()
         self._foreground = Foreground()
+        self._stationary = StationaryWatch()
+        self._curious: dict[Box, float] = {}
         self._tracker = Tracker()
         self._poses = PoseStage(pose, workers) if pose is not None else None
         self._facts = FactEngine()
@@ -135,6 +146,8 @@ class Perception:
                 self._tracker.reset()
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
+            self._stationary.reset()
+            self._curious.clear()
             self._walk.restart()
             self._forward.reset()
         self._frames += 1
@@ -146,6 +159,8 @@ class Perception:
         if self._poses is not None:
             with self._stages("pose"):
                 self._poses.look(frame, update.active, stir)
+        with self._stages("stationary"):
+            places = self._places(grey, gate, camera, frame.pts)
         scene = Scene(
             frame.pts,
             frame.pts - self._scene_start,
@@ -155,6 +170,7 @@ class Perception:
             frame.image.shape[1] / frame.image.shape[0],
             health=health,
             driving=driving,
+            places=places,
             stir=stir,
         )
         with self._stages("facts"):
@@ -223,6 +239,23 @@ class Perception:
             return []
         return self._foreground.update(grey) if gate.open else []
 
+    def _places(
+        self, grey: NDArray[np.uint8], gate: GateReading, camera: CameraReading, pts: float
+    ) -> tuple[PlaceChange, ...]:
+        """Places that look lastingly other, which the detector is to look at for a while."""
+        if camera.moving:
+            self._stationary.reset()
+            return ()
+        movers = [t for t in self._tracker.tracks if t.id and t.label in MOVERS and pts - t.seen < HELD_S]
+        standing = [t for t in self._tracker.tracks if t.id and t.label in MOVERS and t.stage is Stage.ACTIVE]
+        late = [t for t in movers if t.confirmed == pts and (t.start_motion < FOUND_LATE or self._frames < SETTLING)]
+        found = self._stationary.update(
+            grey, pts, gate.changed, [t.box for t in {*movers, *standing}], [t.box for t in late]
+        )
+        self._curious |= {place.box: pts for place in found}
+        self._curious = {box: since for box, since in self._curious.items() if pts - since <= CURIOUS_S}
+        return tuple(found)
+
     def _looks(self, frame: Frame, gate: GateReading, blobs: Sequence[Box]) -> list[Box]:
         """Crops for this frame: what moves, who is followed, and the walk over the frame."""
         size = (frame.image.shape[1], frame.image.shape[0])
@@ -239,6 +272,7 @@ class Perception:
                 wishes.append(Look(track.box, 1.0 + 3.0 * waited, closer=track.misses % 2 == 1))
             elif waited > REVISIT_S:
                 wishes.append(Look(track.box, waited / REVISIT_S, closer=track.misses % 2 == 1))
+        wishes += [Look(box, 4.0) for box in self._curious]
         wishes = [look for look in wishes if area(look.box) > 0]
         crops = plan(wishes, size, BUDGET)
         pause = WALK_BUSY_S if gate.open else WALK_QUIET_S

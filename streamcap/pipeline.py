@@ -71,8 +71,10 @@ NOTICES_WAITING = 64
 NOTICES_S = 5.0
 # The rate of analysis is taken over so many seconds.
 RATE_S = 5.0
-# A stream that is looked at less often than it is to be says so after this time (seconds).
+# A stream that is looked at less often than it is to be says so after this time, and after this time that it no longer
+# is (seconds).
 LOWERED_S = 5.0
+RESTORED_S = 10.0
 
 
 class Feed(Protocol):
@@ -169,7 +171,7 @@ class Pipeline:
         self._standing = Standing()
         self._turns = turns or Turns(1)
         self._looked: deque[float] = deque(maxlen=512)  # clock seconds of the frames of the last RATE_S
-        self._lowered: float | None = None  # since when it is looked at less often than it is to be
+        self._other_since = clock.monotonic()  # since when its rate is not as its state says
         self.busy = 0.0
         self._on_progress = on_progress
         self._info: SourceInfo | None = None
@@ -339,7 +341,10 @@ class Pipeline:
             times = [fact.end for fact in seen.facts]
             if seen.key_frame is not None or seen.scene_start:
                 times.append(seen.pts)
-            self._shown.keeper.take(frame, times)
+            if seen.changed or times:
+                self._shown.keeper.take(frame, times)
+            else:  # it shows what the one before it shows
+                self._shown.keeper.flush()
         return seen
 
     async def _tell(self, seen: Observation) -> None:
@@ -357,15 +362,15 @@ class Pipeline:
         await self._say(self._load())
 
     def _load(self) -> Iterator[Status]:
-        """Says that the stream is looked at less often than it is to be, once that has lasted."""
-        now, rate, wanted = self._clock.monotonic(), self._source.fps, self._settings.fps
-        if rate > 0.99 * wanted:
-            self._lowered = None
-            yield from self._standing.end("load")
-            return
-        self._lowered = now if self._lowered is None else self._lowered
-        if now - self._lowered >= LOWERED_S:
-            yield from self._standing.begin("load", f"looked at {rate:.1f} and not {wanted:g} times a second: too busy")
+        """Says that the stream is looked at less often than it is to be, and no longer is, once that has lasted."""
+        now, wanted = self._clock.monotonic(), self._settings.fps
+        lowered = self._source.fps < 0.99 * wanted
+        if lowered == ("load" in self._standing):
+            self._other_since = now
+        elif lowered and now - self._other_since >= LOWERED_S:
+            yield from self._standing.begin("load", f"too busy to look {wanted:g} times a second")
+        elif not lowered and now - self._other_since >= RESTORED_S:
+            yield from self._standing.end("load", f"looked at {wanted:g} times a second again")
 
     async def _step(self, step: Step) -> None:
         window = replace(step.window, said=self._book.said(step.window.start))

@@ -18,13 +18,19 @@ __all__ = ["PoseStage", "chosen"]
 BUDGET = 3
 # Smaller people (pixels of height, or of width for who lies) have no legible joints.
 LEAST_PX = 60
+# People smaller than this (pixels) show postures but no gestures, so that a look now and then (seconds) is enough.
+SMALL_PX = 120
+SMALL_S = 0.35
 # From this share of the box in change on, somebody moves, be it only a hand; still ones are looked at again after a
 # while (seconds).
 MOVING = 0.01
 STILL_S = 2.0
-# Who goes along upright, at this speed (own heights a second) at least, is looked at less often (seconds).
+# Who goes along upright, at this speed (own heights a second) at least, is looked at less often (seconds), unless the
+# box has become lower by this share within the time given (seconds): a fall begins like that.
 WALKING = 0.15
-WALK_S = 0.6
+WALK_S = 1.0
+LOWER = 0.12
+LOWER_S = 0.65
 # Whose last look could not be read is looked at again after this long (seconds).
 ILLEGIBLE_S = 0.35
 # Of a track that was neither seen nor unchanged for longer (seconds) the place is a guess.
@@ -77,7 +83,8 @@ def chosen(tracks: Sequence[Track], pts: float, size: tuple[int, int], changed: 
             continue
         waited = min(pts - track.body.looked, 2 * STILL_S)
         moving = changed(track.box) >= MOVING
-        if waited >= _pause(track, pts, moving=moving):
+        pause = max(_pause(track, pts, moving=moving), SMALL_S if max(across, down) < SMALL_PX else 0.0)
+        if waited >= pause:
             due.append((waited * max(across, down) * (2.0 if moving else 1.0), track))
     return [track for _, track in sorted(due, key=lambda item: -item[0])[:BUDGET]]
 
@@ -90,7 +97,13 @@ def _pause(track: Track, pts: float, *, moving: bool) -> float:
     if newest < track.body.looked:
         return ILLEGIBLE_S  # somebody half hidden, or too blurred
     # At the border a person comes into view bit by bit, and soon there may be more to see.
-    return WALK_S if strides and not touches(track.box, 0.01) else 0.0
+    return WALK_S if strides and not touches(track.box, 0.01) and not _lower(track) else 0.0
+
+
+def _lower(track: Track) -> bool:
+    end, last = track.trail[-1]
+    tallest = max(box[3] - box[1] for t, box in track.trail if end - t <= LOWER_S)
+    return last[3] - last[1] < (1 - LOWER) * tallest
 
 
 def _place(track: Track, pts: float) -> Box:

@@ -43,7 +43,8 @@ class Shedder:
         self.share = 1.0
         self.load = 0.0
         self._since = 0.0  # seconds since the share last changed or the load was last on the other side
-        self._calm = 0.0  # seconds since the share last rose
+        self._rose: float | None = None  # seconds since a rise of which it is not known yet whether it holds
+        self._held = 0  # rises in a row that held
         self._patience = 1.0
 
     def target(self, wanted: float) -> float:
@@ -59,7 +60,7 @@ class Shedder:
             most: highest rate that a stream is to have, frames a second; 0 where there are no streams.
         """
         self.load += (load - self.load) * min(1.0, elapsed / SMOOTH_S)
-        self._calm += elapsed
+        self._prove(elapsed)
         lowest = self.lowest(most)
         before = self.share
         if self.load > HIGH:
@@ -92,14 +93,23 @@ class Shedder:
         return at_floor + (unmeasured + 1) * each <= FULL
 
     def _fall(self, lowest: float) -> None:
-        if self._calm < REGRET_S:
+        if self._rose is not None:
             self._patience = min(PATIENCE_MOST, 2 * self._patience)
-            self._calm = REGRET_S  # one rise is regretted once
+            self._rose, self._held = None, 0
         self.share = max(lowest, self.share * STEP_DOWN)
         self._since = 0.0
 
     def _rise(self) -> None:
-        if self._calm > 4 * REGRET_S:
-            self._patience = 1.0
         self.share = min(1.0, self.share * STEP_UP)
-        self._since = self._calm = 0.0
+        self._since = self._rose = 0.0
+
+    def _prove(self, elapsed: float) -> None:
+        """A rise that was not taken back in time holds; after two of them the next one need not wait longer."""
+        if self._rose is None:
+            return
+        self._rose += elapsed
+        if self._rose > REGRET_S:
+            self._rose = None
+            self._held += 1
+            if self._held >= 2:
+                self._patience = 1.0

@@ -13,7 +13,7 @@ from streamcap.appearance import Appearance
 from streamcap.body import Body
 from streamcap.camera import Transform
 from streamcap.geometry import centre, nearest_side, outward, touches
-from streamcap.labels import Vote
+from streamcap.labels import Vote, group
 from streamcap.types import Box, Instance, Side
 
 __all__ = ["HITS_STILL", "Observed", "Stage", "Track", "birth"]
@@ -25,6 +25,8 @@ GAIN_SIZE = 0.5
 # Gone this far, in its own sizes or (what is large) in frame sizes, it goes about by itself.
 ROAM = 1.2
 ROAM_FRAMES = 0.2
+# The filter spreads a jump: its largest step is this part of it, the other way round.
+JUMP = 1.33
 # Confirmation: detections needed; a moving thing needs one less than a still one.
 HITS_STILL = 3
 HISTORY = 64
@@ -35,6 +37,11 @@ OUTWARD_SPEED = 0.01
 OUTWARD_COURSE = 0.03
 # It left the way that it went over its last seconds.
 HEADING_S = 1.5
+# Near: it takes up this much of the frame's height, or of the frame. Far: of a kind whose size is known, only so much
+# of the height.
+NEAR_HEIGHT = 0.7
+NEAR_AREA = 0.2
+FAR_HEIGHT = {"person": 0.12, "vehicle": 0.07}
 # A sighting of the whole keeps this far (share of the frame) from the border; of a person, the box (in shares of the
 # frame's sides) is this much higher than wide.
 WHOLE_MARGIN = 0.01
@@ -129,9 +136,11 @@ class Track:
         return self._named()[0]
 
     def _named(self) -> tuple[str, float]:
+        """Label, and how sure it is, 0..1."""
         label, share = self.vote.result(roams=self.roams)
+        confidence = share * self.vote.sureness(label)
         # A laptop stands on something: a screen that hangs into the picture from above is on a wall.
-        return ("tv" if label == "screen" and self.box[1] <= WHOLE_MARGIN else label), share
+        return ("tv" if label == "screen" and self.box[1] <= EDGE else label), confidence
 
     @property
     def outside(self) -> bool:
@@ -141,11 +150,11 @@ class Track:
 
     def instance(self) -> Instance:
         """The track as a value."""
-        label, share = self._named()
+        label, confidence = self._named()
         return Instance(
             self.id,
             label,
-            share * self.vote.sureness(label),
+            confidence,
             self.box,
             self.velocity,
             self.first_seen,
@@ -153,7 +162,15 @@ class Track:
             attributes=self._attributes(label),
             posture=self._posture(label),
             visible=self.stage is Stage.ACTIVE,
+            near=self._near(label),
         )
+
+    def _near(self, label: str) -> bool | None:
+        width, height = self.box[2] - self.box[0], self.box[3] - self.box[1]
+        if height >= NEAR_HEIGHT or width * height >= NEAR_AREA:
+            return True
+        far = FAR_HEIGHT.get(label if label == "person" else group(label))
+        return False if far is not None and height <= far and not touches(self.box, WHOLE_MARGIN) else None
 
     def _posture(self, label: str) -> str:
         word, sure = self.body.posture(self.moved)
@@ -286,9 +303,17 @@ class Track:
         return distance / size, distance
 
     def has_gone(self) -> bool:
-        """It went some way; unless carried, by itself."""
+        """It went some way, and was seen on the way; unless carried, by itself.
+
+        The largest step does not count: of two things that look the same one may be taken for the other.
+        """
         sizes, frames = self.travelled()
-        return sizes > ROAM or frames > ROAM_FRAMES
+        if sizes <= ROAM and frames <= ROAM_FRAMES:
+            return False
+        middles = np.asarray([centre(box) for _, box in self.trail])
+        jump = JUMP * float(np.hypot(*np.diff(middles, axis=0).T).max(initial=0.0))
+        share = max(0.0, 1 - jump / max(frames, 1e-6))
+        return sizes * share > ROAM or frames * share > ROAM_FRAMES
 
     def is_fixture(self) -> bool:
         """Stands still where nothing changes: not seen now, but nothing says that it went."""

@@ -185,6 +185,7 @@ class Instance:
         attributes: words such as colours, most telling first.
         posture: a word, or empty where unknown.
         visible: false while it is occluded or coasting.
+        near: close to the camera (true) or far from it (false); None between, or where its kind tells no size.
     """
 
     id: int
@@ -197,6 +198,7 @@ class Instance:
     attributes: tuple[str, ...] = ()
     posture: str = ""
     visible: bool = True
+    near: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,16 +169,25 @@ def _video() -> Iterator[Check]:
         import av
     except ImportError:  # reported with the packages
         return
-    have = {scheme: _speaks(scheme) for scheme in ("rtsp", "rtmp", "https", "srt")}
+    have = {scheme: _speaks(scheme) for scheme in ("rtsp", "rtmp", "https")}
     found = ", ".join(scheme for scheme, spoken in have.items() if spoken)
     lacking = ", ".join(scheme for scheme, spoken in have.items() if not spoken)
     version = getattr(av, "ffmpeg_version_info", "")
     detail = f"FFmpeg {version} speaks {found}" + (f", not {lacking}" if lacking else "")
-    # SRT is an extra that few builds carry, and no part of what streamcap promises.
-    if all(have[scheme] for scheme in ("rtsp", "rtmp", "https")):
+    if all(have.values()):
         yield Check("video input", Level.OK, detail)
     else:
         yield Check("video input", Level.WARN, detail, "pip install --force-reinstall --only-binary av av")
+    yield _srt()
+
+
+def _srt() -> Check:
+    from streamcap.sources.srt_library import INSTALL, library_path
+
+    path = library_path()
+    if path is None:  # only srt: sources need it
+        return Check("srt input", Level.WARN, "libsrt is not installed: srt:// sources cannot be opened", INSTALL)
+    return Check("srt input", Level.OK, path)
 
 
 def _webrtc() -> Check:

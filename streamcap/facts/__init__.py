@@ -14,6 +14,7 @@ from streamcap.facts.groups import Groups
 from streamcap.facts.lens import Lens
 from streamcap.facts.motion import Motion
 from streamcap.facts.nearing import Nearing, NearingCamera
+from streamcap.facts.objects import Handling, LeftBehind
 from streamcap.facts.posture import Postures
 from streamcap.facts.presence import Presence
 from streamcap.facts.scene import SALIENCY, Rule, Scene
@@ -36,6 +37,8 @@ RULES: tuple[Callable[[], Rule], ...] = (
     Groups,
     Crowds,
     Struggles,
+    Handling,
+    LeftBehind,
     Driving,
     Riding,
     Boarding,

@@ -19,10 +19,6 @@ EDGE = 0.05
 # Something that moves at birth came; something still was only found late. Share of its box in motion; heights a second.
 BORN_MOVING = 0.12
 BORN_SPEED = 0.18
-# A thing that does not move by itself is only held to have appeared on stronger signs.
-THING_MOTION = 0.3
-THING_HITS = 5
-THING_SURE = 0.75
 # An unnamed instance waits this long (seconds) for the detector to name it before it is spoken of.
 NAME_WAIT_S = 1.6
 # From this confidence on it is spoken of at once; a poorer name waits a little for a better one.
@@ -90,7 +86,7 @@ class Presence:
             yield about(track, "leave", track.seen, track.seen, track.exit_side() or "", 0.8)
         elif any(_beside(track, other) for other in self._here.values()):
             return
-        elif track.disturbed and (track.roams or (_is_sure_thing(track) and _place_changed(track))):
+        elif track.disturbed and track.roams:
             self._gone.append(track.id)
             yield about(track, "disappear", track.seen, track.seen, place(track.trail[-1][1]), 0.5)
 
@@ -123,9 +119,8 @@ def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
     first = track.trail[0][1]
     moving = _is_moving(track)
     if not moves_by_itself(track):
-        if track.start_motion > THING_MOTION and _is_sure_thing(track):
-            yield about(track, "appear", track.born, pts, place(track.box), 0.5)
-    elif moving and (sides := touches(first, EDGE)):
+        return  # things are put there, see objects.py
+    if moving and (sides := touches(first, EDGE)):
         side = nearest_side(first, _negated(track.heading(5.0)), sides)
         yield about(track, "enter", track.born, pts, side, 0.85)
     elif moving and not crowded:
@@ -135,16 +130,6 @@ def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
 def _is_moving(track: Track) -> bool:
     """It came, and was not only found late."""
     return track.start_motion > BORN_MOVING or max(track.speed(1.0), track.speed(2.0)) > BORN_SPEED
-
-
-def _is_sure_thing(track: Track) -> bool:
-    instance = track.instance()
-    return track.hits >= THING_HITS and instance.label != "object" and instance.confidence >= THING_SURE
-
-
-def _place_changed(track: Track) -> bool:
-    """Its place looks other than with it: as before it came, or as never before."""
-    return abs(track.hole - track.covered) > THING_MOTION
 
 
 def _negated(velocity: tuple[float, float]) -> tuple[float, float]:

@@ -52,6 +52,9 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "eat_drink.drink": ("drink something",),
     "drive_through": ("drive along {along}", "drive {way}", "drive through"),
     "park": ("park {at}", "park"),
+    "pick_up": ("pick up {object} {at}", "pick up {object}", "pick something up"),
+    "put_down": ("put {object} down {at}", "put {object} down", "put something down"),
+    "left_behind": ("be left behind {at}", "be left behind"),
     "ride": ("ride {vehicle}", "ride past"),
     "get_in": ("get into {in}", "get into a vehicle"),
     "get_out": ("get out of {in}", "get out of a vehicle"),
@@ -63,7 +66,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "leave": ("go out {out}", "exit {out}", "go out of view {out}"),
     "appear": ("come into view {at}", "show up {at}"),
     "stop": ("come to a stop {at}", "halt {at}"),
-    "start": ("set off {at}", "begin to move {at}"),
+    "start": ("begin to move {at}", "get going {at}"),
 }
 
 # Of the scene and the camera, by the fact's ``where``.
@@ -91,6 +94,9 @@ SUMMARY: Mapping[str, str] = {
     "grapple": "seem to struggle",
     "fall": "fall to the floor",
     "lie": "lie down",
+    "pick_up": "pick something up",
+    "put_down": "put something down",
+    "left_behind": "be left behind",
     "get_in": "get into a vehicle",
     "get_out": "get out of a vehicle",
     "park": "park",

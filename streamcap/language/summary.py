@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 
 from streamcap.labels import MOVERS
-from streamcap.language.naming import NAME_SURE
+from streamcap.language.naming import NAME_SURE, is_named
 from streamcap.language.phrases import SUMMARY, SUMMARY_SCENE
-from streamcap.language.words import conjugated, listing, noun, times
+from streamcap.language.words import conjugated, listing, noun, plural, times
 from streamcap.types import Fact, Instance
 
 __all__ = ["Tally", "summarise"]
+
+# Things that do not go about by themselves and were there for this long (seconds) say what sort of place it is.
+THING_SEEN_S = 1.5
+MAX_THINGS = 4
 
 
 class Tally:
@@ -21,12 +25,19 @@ class Tally:
         self.start = start
         self._done: Counter[tuple[str, str]] = Counter()
         self._most: Counter[str] = Counter()
+        self._things: Counter[str] = Counter()
 
     def add(self, facts: Iterable[Fact], instances: Iterable[Instance]) -> None:
         """Take in one window."""
         for fact in facts:
             self._done[fact.what, fact.label] += max(1, len(fact.who))
         in_view = Counter(i.label for i in instances if i.visible and i.confidence >= NAME_SURE and i.label in MOVERS)
+        there = Counter(
+            i.label
+            for i in instances
+            if i.label not in MOVERS and i.last_seen - i.first_seen >= THING_SEEN_S and is_named(i)
+        )
+        self._things |= there
         for label, count in in_view.items():
             self._most[label] = max(self._most[label], count)
 
@@ -44,6 +55,10 @@ class Tally:
             count = sum(n for (w, _), n in self._done.items() if w == what)
             if count:
                 lines.append(f"{clause} {times(count)}")
+        told = {label for _, label in self._done}  # what was carried about is no part of the place
+        things = [noun(k) if n == 1 else plural(k) for k, n in sorted(self._things.items()) if k not in told]
+        if lines and things:
+            lines.append(f"the place has {listing(things[:MAX_THINGS])}")
         return lines
 
 

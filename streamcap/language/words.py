@@ -95,7 +95,9 @@ def at(where: str) -> str:
 def conjugated(phrase: str, count: int) -> str:
     """A phrase that begins with a verb, for one or for many: ``enters from the left``, ``enter from the left``."""
     verb, *rest = phrase.split(" ")
-    if count == 1:
+    if verb == "be":
+        verb = "is" if count == 1 else "are"
+    elif count == 1:
         if verb.endswith("y") and verb[-2:-1] not in "aeiou":
             verb = verb[:-1] + "ies"
         else:

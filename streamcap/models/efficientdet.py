@@ -96,8 +96,10 @@ class EfficientDetLite0:
     def detect(self, image: Image, *, threshold: float) -> Detections:
         """See :class:`streamcap.models.base.Detector`."""
         picture, span = letterbox(image)
-        codes, scores = self._network.run(picture, self._boxes, self._scores)
-        return self._select(codes, scores, threshold, span)
+        # What is chosen is copied by the choosing: indices, not slices.
+        return self._network.read(
+            picture, lambda codes, scores: self._select(codes, scores, threshold, span), self._boxes, self._scores
+        )
 
     def _select(
         self, codes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float, span: tuple[float, float]

@@ -7,10 +7,10 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from streamcap.errors import ModelError, ModelLoadError
 
 __all__ = ["Network"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -84,12 +86,24 @@ class Network:
         Raises:
             ModelError: the runtime failed.
         """
+        return self.read(picture, lambda *outputs: [output.copy() for output in outputs], *wanted)
+
+    def read(self, picture: NDArray[np.uint8], take: Callable[..., T], *wanted: int) -> T:
+        """Put one picture through and let ``take`` choose from the outputs, which are large: no copy is made of them.
+
+        Args:
+            picture, wanted: as in :meth:`run`.
+            take: gets each wanted output without its batch axis; it must keep no part of them.
+
+        Raises:
+            ModelError: the runtime failed, or ``take`` kept a part.
+        """
         with self._free:
             interpreter = self._pool.pop()
             try:
                 interpreter.set_tensor(self._input, picture[None])
                 interpreter.invoke()
-                return [interpreter.get_tensor(index)[0] for index in wanted]
+                return take(*(interpreter.tensor(index)()[0] for index in wanted))
             except (RuntimeError, ValueError) as error:
                 raise ModelError(f"{self._role} failed: {error}") from error
             finally:

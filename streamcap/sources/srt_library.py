@@ -19,12 +19,12 @@ from typing import Final
 
 from streamcap.errors import SourceUnreadable
 
-__all__ = ["ERR", "IN", "OUT", "Broken", "Socket", "library_path", "load", "sockaddr"]
+__all__ = ["ERR", "IN", "INSTALL", "OUT", "Broken", "Socket", "library_path", "load", "sockaddr"]
 
 IN, OUT, ERR = 0x1, 0x4, 0x8  # SRT_EPOLL_OPT
 MESSAGE: Final = 1456  # bytes; no live message is larger
 _NAMES = ("libsrt.so.1.5", "libsrt-gnutls.so.1.5", "libsrt-openssl.so.1.5", "libsrt.so.1.4", "libsrt-gnutls.so.1.4")
-_HINT = "install it: apt install libsrt1.5-openssl (Debian 12, Ubuntu 24.04), dnf install srt-libs, or brew install srt"
+INSTALL: Final = "apt install libsrt1.5-openssl (Debian, Ubuntu), dnf install srt-libs, or brew install srt"
 _INVALID = -1
 _LOG_CRITICAL = 2
 _LEAST_VERSION = 0x010400
@@ -66,13 +66,13 @@ def load() -> ctypes.CDLL:
     """
     name = library_path()
     if name is None:
-        raise SourceUnreadable("srt: needs libsrt, which is not installed here", hint=_HINT)
+        raise SourceUnreadable("srt: needs libsrt, which is not installed here", hint=INSTALL)
     library = ctypes.CDLL(name)
     for function, result, arguments in _SIGNATURES:
         bound = getattr(library, function)
         bound.restype, bound.argtypes = result, arguments
     if library.srt_getversion() < _LEAST_VERSION:
-        raise SourceUnreadable(f"srt: {name} is older than 1.4", hint=_HINT)
+        raise SourceUnreadable(f"srt: {name} is older than 1.4", hint=INSTALL)
     library.srt_startup()
     library.srt_setloglevel(_LOG_CRITICAL)  # it writes to stderr
     atexit.register(library.srt_cleanup)

@@ -283,7 +283,8 @@ def test_the_walker_comes_from_the_left_and_goes_to_the_right(told: Run) -> None
 def test_where_nothing_happens_nothing_is_said(told: Run) -> None:
     # The street before anybody comes, the dark, the yard after the shake.
     for start, end in ((2.0, 5.0), (31.5, 33.9), (42.5, 45.9)):
-        assert [m.text for m in told.finals if start < m.end < end and m.kind is not CaptionKind.SUMMARY] == []
+        said = [m.text for m in told.finals if start < m.end < end and m.kind is not CaptionKind.SUMMARY]
+        assert set(said) <= {"The picture goes black."}  # that lights out leave nothing to see is news
 
 
 def test_it_ends_with_a_summary(told: Run) -> None:

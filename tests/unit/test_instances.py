@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -379,3 +380,51 @@ def check_update(update: TrackerUpdate, time: float) -> None:
         one = track.instance()
         assert one.id == track.id > 0
         assert 0 <= one.confidence <= 1
+
+
+def _always(share: float, _: Box) -> float:
+    return share
+
+
+def test_who_walks_out_of_the_frame_does_not_stay_at_its_border() -> None:
+    """The next one who comes in there is somebody else."""
+    tracker = Tracker()
+    ended: list[int] = []
+    for step in range(30):
+        x = 0.6 + 0.03 * step
+        box: Box = (min(x, 1.0), 0.4, min(x + 0.1, 1.0), 0.7)
+        seen = [Observed(box, 0.7, "person", colours(1), 0.5)] if box[2] - box[0] > 0.04 else []
+        moving = 0.6 if seen else 0.0
+        update = tracker.update(seen, [WHOLE], STILL, step * 0.2, cover=functools.partial(_always, moving))
+        ended += [track.id for track in update.ended]
+    assert ended == [1]
+    assert tracker.tracks == ()
+
+
+def test_what_fills_the_frame_and_stirs_is_still_there() -> None:
+    """Too near to be recognised for two seconds."""
+    tracker = Tracker()
+    for step in range(40):
+        seen = [] if 10 <= step < 20 else [Observed((0.1, 0.0, 0.9, 1.0), 0.7, "person", colours(1), 0.5)]
+        update = tracker.update(seen, [WHOLE], STILL, step * 0.2, changed=lambda _: 0.4, cover=lambda _: 0.5)
+        if step > 4:
+            assert [track.id for track in update.active] == [1]
+
+
+def test_of_bottles_in_a_row_one_taken_for_the_other_does_not_go_about() -> None:
+    tracker = Tracker()
+    for step in range(30):
+        x = 0.1 if step < 15 else 0.4
+        tracker.update([Observed((x, 0.3, x + 0.25, 0.9), 0.7, "bottle", colours(1))], [WHOLE], STILL, step * 0.2)
+    assert all(not track.roams and track.label == "bottle" for track in tracker.tracks if track.id)
+
+
+@pytest.mark.parametrize(
+    ("box", "near"),
+    [((0.2, 0.1, 0.6, 0.95), True), ((0.4, 0.4, 0.5, 0.7), None), ((0.4, 0.4, 0.43, 0.5), False)],
+)
+def test_near_and_far(box: Box, near: bool | None) -> None:
+    tracker = Tracker()
+    for step in range(10):
+        update = tracker.update([Observed(box, 0.7, "person", colours(1))], [WHOLE], STILL, step * 0.2)
+    assert update.active[0].instance().near is near

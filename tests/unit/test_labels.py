@@ -159,3 +159,10 @@ def test_a_teddy_bear_that_goes_about_is_an_animal() -> None:
     assert toy.result()[0] == "teddy bear"
     assert toy.result(roams=True)[0] == "animal"
     assert vote(*[("teddy bear", 0.6), ("bird", 0.6)] * 3).result()[0] == "animal"
+
+
+def test_a_bed_that_is_a_couch_now_and_then_is_surely_a_bed() -> None:
+    label, share = vote(*[("bed", 0.55), ("bed", 0.55), ("bed", 0.55), ("couch", 0.5)] * 4).result()
+    assert label == "bed"
+    assert share == pytest.approx(1.0)
+    assert vote(*[("bed", 0.5), ("couch", 0.5)] * 6).result()[1] < 0.65

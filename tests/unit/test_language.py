@@ -50,6 +50,9 @@ KINDS: dict[str, list[str]] = {
     "grapple": PLACES,
     "drive_through": ["left", "right"],
     "park": PLACES,
+    "pick_up": [""],
+    "put_down": [""],
+    "left_behind": PLACES,
     "ride": [""],
     "get_in": [""],
     "get_out": [""],
@@ -481,6 +484,18 @@ def test_a_summary_counts() -> None:
         "In 1 minute 15 seconds: a car and three people enter; a person leaves; "
         "at most three people are in view at once; the view cuts to another scene twice."
     )
+
+
+def test_a_summary_says_what_sort_of_place_it_is() -> None:
+    chair, second, bottle = (
+        replace(instance(n, label=k), last_seen=9.0) for n, k in ((5, "chair"), (6, "chair"), (7, "bottle"))
+    )
+    glimpse = replace(instance(8, label="clock"), first_seen=8.9, last_seen=9.0)
+    tally = Tally(0.0)
+    tally.add([fact("enter", 1, where="left")], [instance(1), chair, second, bottle, glimpse])
+    assert summarise(tally, 10.0) == "In 10 seconds: a person enters; the place has a bottle and chairs."
+    tally.add([fact("disappear", 7, label="bottle", where="left")], [instance(1), chair])
+    assert "the place has chairs" in summarise(tally, 10.0)
 
 
 def test_a_summary_of_nothing_is_nothing() -> None:

@@ -19,7 +19,7 @@ LAYERS: dict[int, set[str]] = {
     0: {"streamcap", "types", "errors"},
     1: {"config", "flow", "metrics"},
     2: {
-        *("geometry", "gating", "camera", "egomotion", "foreground", "motion", "regions", "memory"),
+        *("geometry", "gating", "camera", "egomotion", "foreground", "stationary", "motion", "regions", "memory"),
         *(
             "appearance",
             "closeups",

@@ -72,6 +72,20 @@ def test_who_walks_upright_is_looked_at_less_often() -> None:
     assert chosen([walker], 9.81 + WALK_S, SIZE, moving) == [walker]
 
 
+def test_a_walker_whose_box_comes_down_is_looked_at_at_once() -> None:
+    walker = person(tall(0.5), t=10.0, looked=10.0, speed=0.5)
+    x0, y0, x1, y1 = walker.box
+    for n in (1, 2):
+        walker.observe(Observed((x0, y0 + 0.1 * n, x1, y1), 0.9, "person"), 10.0 + n / 5)
+    assert chosen([walker], 10.4, SIZE, moving) == [walker]
+
+
+def test_who_is_small_is_looked_at_now_and_then() -> None:
+    track = person((0.3, 0.1, 0.34, 0.25), looked=0.0)  # 90 pixels high
+    assert chosen([track], 0.2, SIZE, moving) == []
+    assert chosen([track], 0.4, SIZE, moving) == [track]
+
+
 def test_everybody_has_a_turn() -> None:
     crowd = [person(tall(0.3 + n / 50), looked=0.0) for n in range(8)]
     seen: set[int] = set()

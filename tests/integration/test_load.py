@@ -1,0 +1,148 @@
+"""A machine that cannot keep up: all streams are looked at less often, say so and recover; one more is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from streamcap import manager, pipeline, shedding
+from streamcap.config import Settings
+from streamcap.models.base import Image
+from streamcap.models.pool import Models
+from streamcap.server.service import Service, running
+from streamcap.types import Detections
+from streamcap.wire import StatusMessage, StreamState, decode
+
+SOURCES = {"a": "test:?realtime=1&seed=1", "b": "test:?realtime=1&seed=2", "c": "test:?realtime=1&seed=3"}
+
+
+class Slow:
+    """A detector that sees nothing and takes its time."""
+
+    labels = ("person",)
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def detect(self, image: Image, *, threshold: float) -> Detections:
+        time.sleep(self.seconds)
+        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rules, in seconds and not in half minutes."""
+    for module, name, seconds in (
+        (manager, "WEIGH_S", 0.2), (manager, "SETTLED_S", 1.0), (pipeline, "LOWERED_S", 0.3),
+        (pipeline, "RESTORED_S", 2.0),
+        (shedding, "DOWN_AFTER_S", 0.6), (shedding, "UP_AFTER_S", 1.0), (shedding, "SMOOTH_S", 0.6),
+        (shedding, "REGRET_S", 1.0),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, seconds)
+
+
+async def test_it_sheds_says_so_refuses_and_recovers(quick: None) -> None:
+    slow = Slow()
+    settings: dict[str, Any] = {
+        "server": {"port": 0},
+        "load": {"floor_fps": 4.0},
+        "streams": [{"id": key, "source": source} for key, source in SOURCES.items()],
+    }
+    with ThreadPoolExecutor(2) as workers:
+        models = Models(slow, None, workers)
+        async with (
+            running(Settings.model_validate(settings), models) as service,
+            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            asyncio.timeout(60),
+        ):
+            await _until(http, lambda views: all(view["state"] == "live" for view in views))
+            calm = (await http.get("/v1/streams")).json()["streams"][0]
+            assert (calm["fps"], calm["target_fps"]) == (5.0, 5.0)
+
+            slow.seconds = 0.25
+            # Evenly, and no lower than the floor; what does not fit even so is dropped and counted.
+            views = await _until(
+                http, lambda views: all(v["target_fps"] == 4.0 and v["reason"] == "load" and v["drops"] for v in views)
+            )
+            assert {view["state"] for view in views} == {"degraded"}
+            assert "too busy to look 5 times a second" in views[0]["detail"]
+            refused = await _refused(http)
+            assert refused.headers["content-type"] == "application/problem+json"
+            assert "has no room for another" in refused.json()["detail"]
+            assert len((await http.get("/v1/streams")).json()["streams"]) == 3
+            scrape = (await http.get("/metrics")).text
+            assert 'streamcap_stream_fps{of="target",stream="a"} 4.0' in scrape
+            assert 'streamcap_stream_degraded{reason="load",stream="a"} 1.0' in scrape
+
+            slow.seconds = 0.0
+            await _until(http, lambda views: all(v["target_fps"] == 5.0 and v["state"] == "live" for v in views))
+            await _until(http, lambda views: all(v["analysed_fps"] >= 3.0 for v in views))
+            for name in SOURCES:
+                states = await _states(service, name)
+                assert states[:3] == [
+                    (StreamState.CONNECTING, ""),
+                    (StreamState.LIVE, "connected"),
+                    (StreamState.DEGRADED, "load"),
+                ]
+                assert states[-1] == (StreamState.LIVE, "recovered")
+                assert len(states) <= 6, "a busy machine may add a dip of its own; it does not swing"
+            added = await http.post("/v1/streams", json={"id": "late", "source": "test:?realtime=1"})
+            assert added.status_code == 201
+
+
+async def test_where_the_settings_say_so_a_stream_is_taken_all_the_same(quick: None) -> None:
+    slow = Slow()
+    slow.seconds = 0.3
+    settings = {
+        "server": {"port": 0},
+        "load": {"floor_fps": 4.0, "admission": "lower"},
+        "streams": [{"id": "a", "source": SOURCES["a"]}, {"id": "b", "source": SOURCES["b"]}],
+    }
+    with ThreadPoolExecutor(2) as workers:
+        async with (
+            running(Settings.model_validate(settings), Models(slow, None, workers)) as service,
+            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            asyncio.timeout(40),
+        ):
+            await _until(http, lambda views: all(view["reason"] == "load" for view in views))
+            added = await http.post("/v1/streams", json={"id": "late", "source": SOURCES["c"]})
+            assert added.status_code == 201
+            assert 4.0 <= added.json()["target_fps"] < 5.0
+
+
+async def _until(http: httpx.AsyncClient, holds: Any) -> list[dict[str, Any]]:
+    while True:
+        views: list[dict[str, Any]] = (await http.get("/v1/streams")).json()["streams"]
+        if holds(views):
+            return views
+        await asyncio.sleep(0.1)
+
+
+async def _refused(http: httpx.AsyncClient) -> httpx.Response:
+    """Ask until it is refused: the load is a mean that takes a moment to come near its full height."""
+    for number in range(50):
+        answer = await http.post("/v1/streams", json={"id": f"more{number}", "source": "test:?realtime=1"})
+        if answer.status_code != 201:
+            assert answer.status_code == 503
+            return answer
+        await http.delete(f"/v1/streams/more{number}")
+        await asyncio.sleep(0.2)
+    raise AssertionError("it was never refused")
+
+
+async def _states(service: Service, stream: str) -> list[tuple[StreamState, str]]:
+    async with service.hub.subscribe(stream, after=0, epoch=service.hub.state(stream).epoch) as feed:
+        found = []
+        async for item in feed:
+            message = decode(item.text)
+            if isinstance(message, StatusMessage):
+                found.append((message.state, message.reason))
+            if message.type == "caught_up":
+                return found
+    return found
