@@ -168,9 +168,10 @@ class Handling:
         near = [seen.track for seen in self._people.values() if _was_at(seen.track, event, scene.aspect)]
         named = bool(event.label)
         if not named:
-            near = [t for t in near if _is_small_beside(event.box, t) and _hand_may_be_at(t, event)]
-            near = [t for t in near if not _was_hidden_by(t, event)]
-            if not near or event.sureness < UNNAMED_SURE or scene.pts - event.end > STALE_S:
+            # Where several stand together, a change is as likely one of them, seen in part.
+            if len(near) != 1 or not _is_small_beside(event.box, near[0]) or not _had_hand_at(near[0], event):
+                return None
+            if _was_hidden_by(near[0], event) or event.sureness < UNNAMED_SURE or scene.pts - event.end > STALE_S:
                 return None
             if not UNNAMED_LEAST <= area(event.box) <= UNNAMED_MOST:
                 return None
@@ -229,13 +230,13 @@ def _was_hidden_by(person: Track, event: ThingEvent) -> bool:
     return bool(before) and sum(contained(event.box, box) > 0.6 for box in before) >= COVERED * len(before)
 
 
-def _hand_may_be_at(person: Track, event: ThingEvent) -> bool:
-    """A hand was seen near the place, or the hands were not seen at all."""
+def _had_hand_at(person: Track, event: ThingEvent) -> bool:
+    """A hand was seen near the place while it was disturbed."""
     poses = [p for p in person.body.poses if event.start - AROUND_S <= p.t <= event.end + AROUND_S]
     hands = [hand for pose in poses for hand in pose.hand_boxes]
     margin = (event.box[2] - event.box[0] + event.box[3] - event.box[1]) / 4
     wide = event.box[0] - margin, event.box[1] - margin, event.box[2] + margin, event.box[3] + margin
-    return not hands or any(contained(hand, wide) > 0.1 or contained(event.box, hand) > 0.1 for hand in hands)
+    return any(contained(hand, wide) > 0.1 or contained(event.box, hand) > 0.1 for hand in hands)
 
 
 @dataclass(slots=True)
