@@ -52,6 +52,8 @@ UP_DEG = 25.0
 UP_HAND = 0.3
 # and the top of the box higher than it was by this share of the height: who fell, or is hidden, did not come up.
 RISEN = 0.08
+# From this share of a person's box in another's on, joints are mixed up.
+MIXED = 0.15
 # After that the place has so long (seconds) to tell better what happened. Bending again within AGAIN_S is exercise or
 # work and told once.
 PATIENCE_S = 0.6
@@ -97,9 +99,12 @@ class Reaching:
         """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.ended:
             self._reaches.pop(track.id, None)
-        for track in scene.tracks.active:
+        people = [t for t in scene.tracks.active if t.label == "person"]
+        for track in people:
             pose = track.body.pose
-            if track.label == "person" and pose is not None and pose.t == scene.pts:
+            if any(other is not track and contained(track.box, other.box) > MIXED for other in people):
+                self._reaches.pop(track.id, None)
+            elif pose is not None and pose.t == scene.pts:
                 yield from self._follow(track, pose, self._reaches.setdefault(track.id, _Reach()), scene.pts)
 
     def note(self, who: int, what: str, end: float) -> bool:

@@ -218,6 +218,15 @@ def test_who_falls_picks_nothing_up() -> None:
     assert bends((4, 5.6), falls=True).told() == []
 
 
+def test_joints_of_people_before_each_other_tell_nothing() -> None:
+    play = Play(Handling())
+    for step in range(60):
+        over = 4 <= step / 5 < 5.6
+        people = [("person", BENT if over else PERSON), ("person", (0.46, 0.3, 0.58, 0.8))]
+        play.frame(step / 5, people, joints=body(0.9 if over else 0.0, bent=over))
+    assert play.told() == []
+
+
 def test_a_deed_that_the_body_told_is_not_told_again_by_the_place() -> None:
     play = Play(Handling())
     place = PlaceChange(BESIDE, Kind.WENT, 0.8, 4.4, 5.0, False)
