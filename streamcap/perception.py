@@ -29,6 +29,7 @@ from streamcap.labels import MOVERS
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
 from streamcap.models.base import Detector, Encoder, PoseEstimator
+from streamcap.nearness import CloseUp, NearnessWatch
 from streamcap.posing import PoseStage
 from streamcap.regions import Look, TileWalk, plan, tiles
 from streamcap.setting import SettingWatch
@@ -39,6 +40,8 @@ __all__ = ["Perception"]
 
 # Least score that is looked at; the tracker has its own two limits above it.
 THRESHOLD = 0.22
+# A track that a detection of this score has named is known.
+NAMED = 0.45
 # Crops a frame: while something moves, and for the walk over the frame.
 BUDGET = 2
 # Seconds between two steps of the walk over the frame, while something moves and while nothing does.
@@ -106,6 +109,7 @@ class Perception:
         self._forward = ForwardMotion()
         self._health = HealthWatch()
         self._setting = SettingWatch()
+        self._nearness = NearnessWatch()
         self._foreground = Foreground()
         self._stationary = StationaryWatch()
         self._curious: dict[Box, float] = {}
@@ -146,6 +150,7 @@ class Perception:
                 self._tracker.reset()
             self._facts = FactEngine()  # who was there in the scene before is no more
             self._foreground.reset()
+            self._nearness.reset()
             self._stationary.reset()
             self._curious.clear()
             self._walk.restart()
@@ -172,6 +177,7 @@ class Perception:
             driving=driving,
             places=places,
             stir=stir,
+            close=self._close(frame, grey, camera),
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -232,6 +238,16 @@ class Perception:
                 changed=lambda box: _share(gate.changed, box) if gate.open else 0.0,
                 cover=self._foreground.cover,
             )
+
+    def _close(self, frame: Frame, grey: NDArray[np.uint8], camera: CameraReading) -> CloseUp | None:
+        """What comes before the lens and is nothing that the detector knows well."""
+        if camera.moving:
+            self._nearness.reset()
+            return None
+        tracks = (t for t in self._tracker.tracks if t.stage is not Stage.LOST and t.label in MOVERS)
+        known = [t.box for t in tracks if t.best >= NAMED]
+        with self._stages("nearness"):
+            return self._nearness.update(grey, frame.image, frame.pts, known)
 
     def _blobs(self, grey: NDArray[np.uint8], gate: GateReading, camera: CameraReading) -> list[Box]:
         if camera.moving:

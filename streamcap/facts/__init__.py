@@ -13,7 +13,7 @@ from streamcap.facts.gestures import Gestures
 from streamcap.facts.groups import Groups
 from streamcap.facts.lens import Lens
 from streamcap.facts.motion import Motion
-from streamcap.facts.nearing import Nearing, NearingCamera
+from streamcap.facts.nearing import ClosingIn, Nearing, NearingCamera
 from streamcap.facts.objects import Handling, LeftBehind
 from streamcap.facts.posture import Postures
 from streamcap.facts.presence import Presence
@@ -32,6 +32,7 @@ RULES: tuple[Callable[[], Rule], ...] = (
     Turning,
     Running,
     Lingering,
+    ClosingIn,
     NearingCamera,
     Nearing,
     Groups,

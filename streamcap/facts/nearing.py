@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from streamcap.facts.paths import Trail, leg, size, within
-from streamcap.facts.scene import NAME_LEAST, Scene, about, moves_by_itself
+from streamcap.facts.scene import NAME_LEAST, SALIENCY, Scene, about, moves_by_itself
 from streamcap.geometry import area, place, touches
 from streamcap.instances import Track
 from streamcap.labels import VEHICLES
-from streamcap.types import Box, Fact
+from streamcap.nearness import CloseUp
+from streamcap.types import Box, Fact, Skill
 
-__all__ = ["Nearing", "NearingCamera"]
+__all__ = ["ClosingIn", "Nearing", "NearingCamera"]
 
 # Towards the camera: within this time (seconds) both sides of the box grow by this factor, steadily. One side alone
 # grows when somebody stands up or stretches out the arms.
@@ -84,6 +85,23 @@ class NearingCamera:
             self._was_small.discard(track.id)
             self._told[track.id, "close_up"] = scene.pts
             yield about(track, "close_up", since, scene.pts, "", 0.75)
+
+
+@dataclass(slots=True)
+class ClosingIn:
+    """Close-up of what has no name: a hand, or something else that comes before the lens from a border."""
+
+    _told: CloseUp | None = None
+
+    def update(self, scene: Scene) -> Iterator[Fact]:
+        """See :class:`streamcap.facts.scene.Rule`."""
+        before, self._told = self._told, scene.close
+        if scene.close is not None and before is None:
+            label = "hand" if scene.close.skin else "object"
+            yield Fact(
+                "close_up", scene.close.since, scene.pts, 0.6, Skill.ACTION, label=label,
+                saliency=SALIENCY["close_up"], detail={"to": "camera"},
+            )  # fmt: skip
 
 
 def growth(trail: Trail) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
-from streamcap.geometry import nearest_side, place, touches
+from streamcap.geometry import contained, nearest_side, place, touches
 from streamcap.instances import Stage, Track
 from streamcap.labels import ANIMALS, MOVERS, group
 from streamcap.types import Fact, Skill
@@ -28,6 +28,8 @@ NAME_POOR_S = 0.6
 CROWDED = 0.8
 # So many that were said to be gone are remembered, to say that they come back.
 REMEMBERED = 64
+# Share of a box that lies in something close to the camera.
+CLOSE_UP = 0.6
 # Nobody in view for this long: the scene is empty again.
 EMPTY_S = 0.6
 
@@ -70,6 +72,8 @@ class Presence:
             del self._waiting[key]
             crowded = any(_beside(track, other) for other in self._here.values())
             self._here[key] = track
+            if scene.close is not None and name.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:
+                continue  # a hand before the lens is easily taken for an animal; that something is there has been told
             if track.again and key not in self._gone:
                 continue  # it was not said to have gone
             for fact in _arrival(track, scene.pts, crowded=crowded):

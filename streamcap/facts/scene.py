@@ -10,6 +10,7 @@ from streamcap.camera import CameraReading
 from streamcap.geometry import area
 from streamcap.instances import Track, TrackerUpdate
 from streamcap.labels import MOVERS
+from streamcap.nearness import CloseUp
 from streamcap.stationary import PlaceChange
 from streamcap.types import Box, Fact, Health, Skill
 
@@ -49,6 +50,7 @@ class Scene:
         places: places that were just found to look lastingly other.
         health: what is wrong with the picture itself.
         stir: share of a box, 0..1, that changed since the frame before.
+        close: something without a name that is close to the camera.
     """
 
     pts: float
@@ -61,6 +63,7 @@ class Scene:
     places: tuple[PlaceChange, ...] = ()
     health: Health = field(default_factory=Health)
     stir: Callable[[Box], float] = lambda _: 0.0
+    close: CloseUp | None = None
 
     @property
     def settling(self) -> bool:

@@ -32,7 +32,9 @@ def subject(item: Group, present: dict[int, Instance], facts: Sequence[Fact], *,
     """
     if item.label == "person" and not item.who:
         return "someone"
-    if item.label == "object" or item.what in MUTUAL:  # who meets is told by how many they are
+    # Who meets is told by how many they are; what comes before the lens was not there before.
+    new = item.what == "close_up" and not item.who
+    if item.label == "object" or item.what in MUTUAL or new:
         return noun(item.label, item.count)
     alike = [i for i in present.values() if i.label == item.label and i.id not in item.who]
     others = [i for i in alike if was_there(i, item, facts)]

@@ -92,6 +92,7 @@ def test_what_has_no_name_is_told_with_a_hedge() -> None:
         ("came or went is not clear", came(BESIDE, 6.0, kind=Kind.OTHER)),
         ("hardly clear", came(BESIDE, 6.0, sureness=0.2)),
         ("long ago", came(BESIDE, 6.0, start=1.0, end=1.6)),
+        ("behind the person all the time", came((0.42, 0.6, 0.46, 0.68), 6.0)),
         ("a speck", came((0.52, 0.7, 0.53, 0.71), 6.0)),
     ],
 )
@@ -170,13 +171,17 @@ def body(hand: float, *, bent: bool) -> NDArray[np.float32]:
     return joints
 
 
-def bends(*spans: tuple[float, float], hand: float = 0.9, seconds: float = 16) -> Play:
-    """Somebody stands, bent in these spans of time."""
+BENT: Box = (0.4, 0.45, 0.55, 0.8)
+
+
+def bends(*spans: tuple[float, float], hand: float = 0.9, seconds: float = 16, falls: bool = False) -> Play:
+    """Somebody stands, bent in these spans of time; who falls stays low whatever the joints seem to say."""
     play = Play(Handling())
     for step in range(round(seconds * 5)):
         pts = step / 5
         over = any(a <= pts < b for a, b in spans)
-        play.frame(pts, [("person", PERSON)], joints=body(hand if over else 0.0, bent=over))
+        low = over or (falls and pts >= spans[0][0])
+        play.frame(pts, [("person", BENT if low else PERSON)], joints=body(hand if over else 0.0, bent=over))
     return play
 
 
@@ -201,6 +206,10 @@ def test_what_the_body_does_not_tell(name: str, spans: tuple[tuple[float, float]
     assert bends(*spans, hand=hand).told() == [], name
 
 
+def test_who_falls_picks_nothing_up() -> None:
+    assert bends((4, 5.6), falls=True).told() == []
+
+
 def test_a_deed_that_the_body_told_is_not_told_again_by_the_place() -> None:
     play = Play(Handling())
     place = PlaceChange(BESIDE, Kind.WENT, 0.8, 4.4, 5.0, False)
@@ -208,7 +217,7 @@ def test_a_deed_that_the_body_told_is_not_told_again_by_the_place() -> None:
         pts = step / 5
         over = 4 <= pts < 5.6
         joints = body(0.9 if over else 0.0, bent=over)
-        play.frame(pts, [("person", PERSON)], [place] if step == 40 else [], joints)
+        play.frame(pts, [("person", BENT if over else PERSON)], [place] if step == 40 else [], joints)
     assert play.told() == [("pick_up", "")]
 
 

@@ -33,6 +33,7 @@ LAYERS: dict[int, set[str]] = {
             "instances",
             "facts",
             "health",
+            "nearness",
             "setting",
             "language",
             "prompts",
