@@ -60,8 +60,8 @@ def with_article(phrase: str) -> str:
 
 def plural(label: str) -> str:
     """Plural of a label; ``person`` is ``people``."""
-    written = written(label)
-    return "people" if label == "person" else str(_words.plural_noun(written) or written)
+    word = written(label)
+    return "people" if label == "person" else str(_words.plural_noun(word) or word)
 
 
 def number(count: int) -> str:
