@@ -126,7 +126,11 @@ def measure(*, quick: bool = False) -> Result:
 def _search(name: str, found: list[Load], times: Times, *, quick: bool) -> None:
     def hold(number: int) -> bool:
         clips = [str(path) for path in footage(number, times.clip, kinds=4 if quick else 12)]
-        one = asyncio.run(_streamcap(clips, times)) if name == "streamcap" else _naive(clips, NAIVES[name], NAIVE_SHORT if quick else NAIVE_FULL)
+        one = (
+            asyncio.run(_streamcap(clips, times))
+            if name == "streamcap"
+            else _naive(clips, NAIVES[name], NAIVE_SHORT if quick else NAIVE_FULL)
+        )
         found.append(one)
         return one.holds
 

@@ -52,6 +52,8 @@ UP_DEG = 25.0
 UP_HAND = 0.3
 # and the top of the box higher than it was by this share of the height: who fell, or is hidden, did not come up.
 RISEN = 0.08
+# From this share of a person's box in another's on, joints are mixed up.
+MIXED = 0.15
 # After that the place has so long (seconds) to tell better what happened. Bending again within AGAIN_S is exercise or
 # work and told once.
 PATIENCE_S = 0.6
@@ -97,9 +99,12 @@ class Reaching:
         """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.ended:
             self._reaches.pop(track.id, None)
-        for track in scene.tracks.active:
+        people = [t for t in scene.tracks.active if t.label == "person"]
+        for track in people:
             pose = track.body.pose
-            if track.label == "person" and pose is not None and pose.t == scene.pts:
+            if any(other is not track and contained(track.box, other.box) > MIXED for other in people):
+                self._reaches.pop(track.id, None)
+            elif pose is not None and pose.t == scene.pts:
                 yield from self._follow(track, pose, self._reaches.setdefault(track.id, _Reach()), scene.pts)
 
     def note(self, who: int, what: str, end: float) -> bool:
@@ -168,9 +173,10 @@ class Handling:
         near = [seen.track for seen in self._people.values() if _was_at(seen.track, event, scene.aspect)]
         named = bool(event.label)
         if not named:
-            near = [t for t in near if _is_small_beside(event.box, t) and _hand_may_be_at(t, event)]
-            near = [t for t in near if not _was_hidden_by(t, event)]
-            if not near or event.sureness < UNNAMED_SURE or scene.pts - event.end > STALE_S:
+            # Where several stand together, a change is as likely one of them, seen in part.
+            if len(near) != 1 or not _is_small_beside(event.box, near[0]) or not _had_hand_at(near[0], event):
+                return None
+            if _was_hidden_by(near[0], event) or event.sureness < UNNAMED_SURE or scene.pts - event.end > STALE_S:
                 return None
             if not UNNAMED_LEAST <= area(event.box) <= UNNAMED_MOST:
                 return None
@@ -229,13 +235,13 @@ def _was_hidden_by(person: Track, event: ThingEvent) -> bool:
     return bool(before) and sum(contained(event.box, box) > 0.6 for box in before) >= COVERED * len(before)
 
 
-def _hand_may_be_at(person: Track, event: ThingEvent) -> bool:
-    """A hand was seen near the place, or the hands were not seen at all."""
+def _had_hand_at(person: Track, event: ThingEvent) -> bool:
+    """A hand was seen near the place while it was disturbed."""
     poses = [p for p in person.body.poses if event.start - AROUND_S <= p.t <= event.end + AROUND_S]
     hands = [hand for pose in poses for hand in pose.hand_boxes]
     margin = (event.box[2] - event.box[0] + event.box[3] - event.box[1]) / 4
     wide = event.box[0] - margin, event.box[1] - margin, event.box[2] + margin, event.box[3] + margin
-    return not hands or any(contained(hand, wide) > 0.1 or contained(event.box, hand) > 0.1 for hand in hands)
+    return any(contained(hand, wide) > 0.1 or contained(event.box, hand) > 0.1 for hand in hands)
 
 
 @dataclass(slots=True)

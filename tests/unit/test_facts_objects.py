@@ -59,14 +59,16 @@ def came(box: Box, at: float, **values: object) -> PlaceChange:
     return PlaceChange(box, Kind.CAME, 0.8, at - 2, at - 1, False) if not values else replace(came(box, at), **values)  # type: ignore[arg-type]
 
 
-def played(place: PlaceChange, at: float, seen: Sequence[tuple[str, Box]], *, person_until: float = 99) -> Play:
+def played(place: PlaceChange, at: float, seen: Sequence[tuple[str, Box]], *, hands: bool = True) -> Play:
     """A person stands from the start; at a moment a place is found other, and things are seen from then on."""
     play = Play(Handling())
     for step in range(60):
         pts = step / 5
-        there = [("person", PERSON)] if pts < person_until else []
+        there = [("person", PERSON)]
         things = [*seen] if pts >= at - 1 else []
-        play.frame(pts, [*there, *things], [place] if abs(pts - at) < 0.01 else [])
+        joints = body(0.8, bent=False)
+        joints[[Joint.LEFT_WRIST, Joint.RIGHT_WRIST], :2] = 0.53, 0.7
+        play.frame(pts, [*there, *things], [place] if abs(pts - at) < 0.01 else [], joints if hands else None)
     return play
 
 
@@ -100,12 +102,18 @@ def test_what_is_no_deed(name: str, place: PlaceChange) -> None:
     assert played(place, 8.0, []).facts == [], name
 
 
+def test_where_no_hand_was_seen_nothing_unnamed_is_told() -> None:
+    assert played(came(BESIDE, 6.0), 6.0, [], hands=False).facts == []
+
+
 def test_what_is_shifted_is_neither_taken_nor_put_down() -> None:
     play = Play(Handling())
     for step in range(60):
         places = [came(BESIDE, 6.0)] if step == 30 else []
         places += [came((0.57, 0.7, 0.61, 0.78), 6.2, kind=Kind.WENT)] if step == 31 else []
-        play.frame(step / 5, [("person", PERSON)], places)
+        joints = body(0.8, bent=False)
+        joints[[Joint.LEFT_WRIST, Joint.RIGHT_WRIST], :2] = 0.55, 0.7
+        play.frame(step / 5, [("person", PERSON)], places, joints)
     assert len(play.facts) == 1
 
 
@@ -208,6 +216,15 @@ def test_what_the_body_does_not_tell(name: str, spans: tuple[tuple[float, float]
 
 def test_who_falls_picks_nothing_up() -> None:
     assert bends((4, 5.6), falls=True).told() == []
+
+
+def test_joints_of_people_before_each_other_tell_nothing() -> None:
+    play = Play(Handling())
+    for step in range(60):
+        over = 4 <= step / 5 < 5.6
+        people = [("person", BENT if over else PERSON), ("person", (0.46, 0.3, 0.58, 0.8))]
+        play.frame(step / 5, people, joints=body(0.9 if over else 0.0, bent=over))
+    assert play.told() == []
 
 
 def test_a_deed_that_the_body_told_is_not_told_again_by_the_place() -> None:
