@@ -348,8 +348,8 @@ class Pipeline:
                 times.append(seen.pts)
             if seen.changed or times:
                 self._shown.keeper.take(frame, times)
-            else:  # it shows what the one before it shows
-                self._shown.keeper.flush()
+            else:
+                self._shown.keeper.unchanged(frame)
         return seen
 
     async def _tell(self, seen: Observation) -> None:
