@@ -88,6 +88,10 @@ class Feed(Protocol):
         """What a late joiner should know of the scene."""
         ...
 
+    def show_instances(self, stream: str, /, *, t: float, instances: tuple[Instance, ...]) -> None:
+        """Where everything is at media time ``t``, for who draws it over the picture."""
+        ...
+
 
 class Watcher(Protocol):
     """What a pipeline asks of its perception: :class:`Perception`, or a recording of one.
@@ -320,6 +324,7 @@ class Pipeline:
             self._looked.append(began)
             if self._shown is not None:
                 self._shown.view.show(frame)
+            self._feed.show_instances(self._id, t=seen.pts, instances=seen.instances)
             seen = calibrated(seen)
             seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
             self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
