@@ -49,7 +49,7 @@ async def until(http: httpx.AsyncClient, path: str, patience: float = 15.0, **wa
 
 async def first_frame(http: httpx.AsyncClient) -> None:
     async with asyncio.timeout(10):
-        while (await http.get("/v1/streams/yard/preview.jpg")).status_code == 503:  # noqa: ASYNC110
+        while (await http.get("/v1/streams/yard/preview.jpg")).status_code == 404:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 
