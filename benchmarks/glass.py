@@ -201,6 +201,9 @@ class _Feed:
     def set_scene(self, stream: str, /, *, summary: str, instances: tuple[Instance, ...], camera: str) -> None:
         """Nobody joins late here."""
 
+    def show_instances(self, stream: str, /, *, t: float, instances: tuple[Instance, ...]) -> None:
+        """Nobody looks."""
+
 
 async def _watch(uri: str, seconds: float) -> Ages:
     clock = SystemClock()

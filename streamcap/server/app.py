@@ -21,6 +21,7 @@ from streamcap.server.api.session import SessionRoutes
 from streamcap.server.api.sse import EventStreams
 from streamcap.server.api.streams import StreamInfo, Streams
 from streamcap.server.api.subtitles import LiveSubtitles
+from streamcap.server.api.summary import Summaries
 from streamcap.server.api.webrtc import WebRtc
 from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
@@ -86,7 +87,9 @@ def create_app(
     streams.mount(app)
     EventStreams(hub, send_timeout_s=settings.send_timeout_s).mount(app)
     LiveSubtitles(hub).mount(app)
-    History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
+    search = _search(hub.journal, hub)
+    History(hub, search, send_timeout_s=settings.send_timeout_s).mount(app)
+    Summaries(hub, search).mount(app)
     Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
     Pictures(hub, view, frames, send_timeout_s=settings.send_timeout_s).mount(app)
     WebRtc(hub, peers, closed_to_publishers).mount(app)
