@@ -79,7 +79,8 @@ class BlockGate:
             return GateReading(True, everything)
         step = _block_difference(grey, self._last)
         floor = self._learn(step, pts - self._last_pts)
-        changed = _block_difference(grey, self._kept) > GAIN * floor + MARGIN
+        since_kept = step if self._kept is self._last else _block_difference(grey, self._kept)
+        changed = since_kept > GAIN * floor + MARGIN
         self._last, self._last_pts = grey, pts
         opened = bool(changed.any())
         if opened:
