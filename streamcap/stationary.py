@@ -87,6 +87,11 @@ class StationaryWatch:
     Pixels are compared when blocks have come to rest, and once a second: what rests and was compared stays as it is.
     """
 
+    _settled: NDArray[np.bool_]
+    _compared: NDArray[np.bool_]
+    _quiet_since: NDArray[np.float64]
+    _free_since: NDArray[np.float64]
+
     def __init__(self) -> None:
         # (2, h, w): the smoothed picture, and the same less the surroundings of each pixel. Both are learnt block by
         # block: the relief of a picture of old and new blocks would be that of neither.

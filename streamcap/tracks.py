@@ -195,7 +195,11 @@ class Track:
         if len(self.trail) < 2:
             return 0.0
         end, last = self.trail[-1]
-        t, first = next(((t, b) for t, b in self.trail if end - t <= span), self.trail[-2])
+        t, first = end, last
+        for earlier, box in reversed(self.trail):
+            if end - earlier > span:
+                break
+            t, first = earlier, box
         if end - t <= 0:
             return 0.0
         size = max(last[3] - last[1], last[2] - last[0], 1e-3)
