@@ -5,13 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from string import Formatter
 
-__all__ = ["ARRIVALS", "DEPARTURES", "MUTUAL", "SCENE", "SUMMARY", "SUMMARY_SCENE", "SYNONYMS", "VERBS", "phrase"]
+__all__ = [
+    "ARRIVALS",
+    "DEPARTURES",
+    "DOUBTED",
+    "HEDGED",
+    "MUTUAL",
+    "SCENE",
+    "SUMMARY",
+    "SUMMARY_SCENE",
+    "SYNONYMS",
+    "VERBS",
+    "phrase",
+]
 
 ARRIVALS = ("enter", "appear")
 DEPARTURES = ("leave", "disappear")
 
 # Who does it together is told by how many they are: "two people meet".
 MUTUAL = ("meet", "part", "group_forms", "group_parts", "grapple")
+
+# Below this confidence a fact is said with a hedge: "seems to pick something up".
+HEDGED = 0.5
+# What is never sure, and told in a summary all the same, with its hedge.
+DOUBTED = ("grapple",)
 
 # From the most telling on; the first of which all fields are known is said. Fields: {where} a place or side, {at} and
 # {out} the same with its preposition, {way} a side as a direction, {object}, {vehicle} and {along} a thing with its
