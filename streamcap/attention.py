@@ -17,10 +17,6 @@ BUDGET = 2
 # Seconds between two steps of that walk, while something moves and while nothing does.
 WALK_BUSY_S = 0.6
 WALK_QUIET_S = 2.0
-# Where nothing has changed for so long (seconds) the walk has seen all, and its pauses are so many times longer. Who is
-# followed is looked at as before: of whom every look counts it must not depend on one.
-SETTLED_S = 30.0
-SETTLED = 3.0
 # A quiet track is looked at again after this many seconds.
 REVISIT_S = 3.0
 # The first frames of a scene see every tile.
@@ -39,7 +35,6 @@ class Attention:
     def __init__(self) -> None:
         self._walk = TileWalk()
         self._walked = 0.0
-        self._stirred = 0.0
         self._places: dict[Box, float] = {}
 
     def restart(self) -> None:
@@ -71,20 +66,15 @@ class Attention:
             blobs: where something moves.
             tracks: all that are followed.
         """
-        if gate.open or number == 1:
-            self._stirred = pts
         if number <= START_FRAMES:
             every = tiles(size)
             half = (len(every) + 1) // 2
             return every if number == 1 else every[:half] if number % 2 else every[half - 1 :]
         crops = plan([look for look in self._wishes(pts, gate, blobs, tracks) if area(look.box) > 0], size, BUDGET)
-        if pts - self._walked >= (WALK_BUSY_S if gate.open else WALK_QUIET_S * self._patience(pts)):
+        if pts - self._walked >= (WALK_BUSY_S if gate.open else WALK_QUIET_S):
             self._walked = pts
             crops.append(self._walk.next(size))
         return crops
-
-    def _patience(self, pts: float) -> float:
-        return SETTLED if pts - self._stirred >= SETTLED_S else 1.0
 
     def _wishes(self, pts: float, gate: GateReading, blobs: Sequence[Box], tracks: Sequence[Track]) -> list[Look]:
         known = [t.box for t in tracks if t.id]

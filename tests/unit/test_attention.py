@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from streamcap.attention import CURIOUS_S, REVISIT_S, SETTLED, START_FRAMES, WALK_QUIET_S, Attention
+from streamcap.attention import CURIOUS_S, REVISIT_S, START_FRAMES, WALK_QUIET_S, Attention
 from streamcap.gating import GateReading
 from streamcap.geometry import contained
 from streamcap.regions import tiles
@@ -77,15 +76,3 @@ def test_a_place_that_became_other_is_looked_at_for_a_while() -> None:
     attention.restart()
     attention.looks(SIZE, 20.0, LATER, STILL, [], [])
     assert attention.looks(SIZE, 20.2, LATER, STILL, [], []) == []
-
-
-def test_where_nothing_changes_for_long_pauses_grow_until_something_does() -> None:
-    attention = rested()
-    steps = [attention.looks(SIZE, 10.0 + n / 5, LATER, STILL, [], []) for n in range(1, 1000)]
-    walked = [10.0 + n / 5 for n, crops in enumerate(steps, 1) if crops]
-    early, late = walked[1] - walked[0], walked[-1] - walked[-2]
-    assert early == pytest.approx(WALK_QUIET_S)
-    assert late == pytest.approx(WALK_QUIET_S * SETTLED)
-    attention.looks(SIZE, 220.0, LATER, stirred(THERE), [THERE], [])
-    again = [attention.looks(SIZE, 220.0 + n / 5, LATER, STILL, [], []) for n in range(1, 40)]
-    assert sum(map(bool, again)) >= 3
