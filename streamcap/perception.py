@@ -6,6 +6,7 @@ on key frames.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.camera import CameraReading, CameraWatch
+from streamcap.camera import CameraReading, CameraWatch, moves_all_over
 from streamcap.closeups import Found, agreed, fills, from_afar, step_back
 from streamcap.colours import balance, shares
 from streamcap.egomotion import ForwardMotion
@@ -122,6 +123,7 @@ class Perception:
         self._last: tuple[int, float] | None = None  # connection and pts of the frame before
         self._frames = 0
         self._walked = 0.0
+        self._steady_since = -math.inf
         self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
         self._kept_at = -KEEP_QUIET_S
 
@@ -141,6 +143,10 @@ class Perception:
             driving = self._forward.update(grey, frame.pts, gate.changed)
             if self._forward.suspected:  # no one transform describes that, but pixels say nothing of instances either
                 camera = replace(camera, moving=True)
+            if camera.cut:
+                self._steady_since = -math.inf
+            elif camera.moving or moves_all_over(gate.changed):
+                self._steady_since = frame.pts
         with self._stages("health"):
             health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
         scene_start = self._frames == 0 or camera.cut
@@ -178,6 +184,7 @@ class Perception:
             places=places,
             stir=stir,
             close=self._close(frame, grey, camera),
+            steady_since=self._steady_since,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -253,7 +260,8 @@ class Perception:
         if camera.moving:
             self._foreground.reset()
             return []
-        return self._foreground.update(grey) if gate.open else []
+        # A quiet scene is learnt too: else the first thing that moves in it would pass for the background.
+        return self._foreground.update(grey) if gate.open or not self._foreground.warm else []
 
     def _places(
         self, grey: NDArray[np.uint8], gate: GateReading, camera: CameraReading, pts: float

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from streamcap.appearance import Appearance
 from streamcap.body import Body
 from streamcap.camera import Transform
-from streamcap.geometry import centre, nearest_side, outward, touches
+from streamcap.geometry import centre, depth, nearest_side, outward, touches
 from streamcap.labels import Vote, group
 from streamcap.types import Box, Instance, Side
 
@@ -37,6 +37,10 @@ OUTWARD_SPEED = 0.01
 OUTWARD_COURSE = 0.03
 # It left the way that it went over its last seconds.
 HEADING_S = 1.5
+# At its speed it may be out by now, within this much (share of the frame). The middle of what a border cuts off goes
+# half as fast as the thing itself.
+OUT_MARGIN = 0.12
+CUT_SPEED = 2.0
 # Near: it takes up this much of the frame's height, or of the frame. Far: of a kind whose size is known, only so much
 # of the height.
 NEAR_HEIGHT = 0.7
@@ -269,6 +273,20 @@ class Track:
         if self.outside:
             sides = touches(last, EDGE) or touches(self.box, EDGE)
         return nearest_side(last, self.heading(HEADING_S), sides) if sides else None
+
+    def may_be_out(self, pts: float) -> bool:
+        """Since it was last seen there was time to go out of the frame, the way and as fast as it went then.
+
+        Who comes close stands at the lower border and is missed by the detector now and then: no reason to be gone.
+        """
+        if self.outside:
+            return True
+        last, gone = self.trail[-1][1], pts - self.trail[-1][0]
+        away = [outward(v) for v in (self.velocity, self.course, self.heading(HEADING_S))]
+        return any(
+            depth(last, side) <= CUT_SPEED * max(way[side] for way in away) * gone + OUT_MARGIN
+            for side in self._sides_towards()
+        )
 
     def _sides_towards(self) -> set[Side]:
         away, went = outward(self.velocity), outward(self.course)

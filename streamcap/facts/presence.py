@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
-from streamcap.geometry import contained, nearest_side, place, touches
+from streamcap.facts.scene import SALIENCY, Scene, about, is_named, moves_by_itself
+from streamcap.geometry import area, contained, nearest_side, place, touches
 from streamcap.instances import Stage, Track
 from streamcap.labels import ANIMALS, MOVERS, group
 from streamcap.types import Fact, Skill
@@ -24,6 +24,13 @@ NAME_WAIT_S = 1.6
 # From this confidence on it is spoken of at once; a poorer name waits a little for a better one.
 NAME_AT_ONCE = 0.8
 NAME_POOR_S = 0.6
+# What never gets a name is spoken of where it is plainly there: it went about by itself, was seen in so many frames and
+# is this large (share of the frame). No longer than this (seconds) after it came.
+UNNAMED_HITS = 8
+UNNAMED_AREA = 0.01
+UNNAMED_WAIT_S = 3.0
+# So shortly after the whole picture moved (seconds), what comes to a side or goes from it is the camera's doing.
+CAMERA_S = 0.6
 # People in a group hide each other: this close (own widths) to another of its kind, nothing appears or disappears.
 CROWDED = 0.8
 # So many that were said to be gone are remembered, to say that they come back.
@@ -53,7 +60,7 @@ class Presence:
                 self._waiting[track.id] = track
         yield from self._arrivals(scene)
         for track in scene.tracks.ended:
-            yield from self._departure(track)
+            yield from self._departure(track, scene)
         yield from self._emptiness(scene)
 
     def _arrivals(self, scene: Scene) -> Iterator[Fact]:
@@ -69,21 +76,30 @@ class Presence:
                 patience = NAME_WAIT_S
             if scene.pts - track.confirmed < patience:
                 continue
+            plain = is_named(track) or _is_plain(track)
+            if not plain and scene.pts - track.confirmed < UNNAMED_WAIT_S:
+                continue
             del self._waiting[key]
+            if not plain:
+                continue
             crowded = any(_beside(track, other) for other in self._here.values())
             self._here[key] = track
             if scene.close is not None and name.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:
                 continue  # a hand before the lens is easily taken for an animal; that something is there has been told
             if track.again and key not in self._gone:
                 continue  # it was not said to have gone
+            if _is_cameras(track, track.born, scene):
+                continue
             for fact in _arrival(track, scene.pts, crowded=crowded):
                 if track.again:
                     fact.detail["again"] = "1"
                 yield fact
 
-    def _departure(self, track: Track) -> Iterator[Fact]:
+    def _departure(self, track: Track, scene: Scene) -> Iterator[Fact]:
         known = self._here.pop(track.id, None)
-        if known is None or track.twin_since is not None:
+        if known is None or track.twin_since is not None or _is_cameras(track, track.seen, scene):
+            return
+        if not is_named(track) and not _is_plain(track):
             return
         if moves_by_itself(track) and track.went_out:
             self._gone.append(track.id)
@@ -129,6 +145,16 @@ def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
         yield about(track, "enter", track.born, pts, side, 0.85)
     elif moving and not crowded:
         yield about(track, "appear", track.born, pts, place(track.box), 0.6)
+
+
+def _is_plain(track: Track) -> bool:
+    """Large, lasting and about by itself: worth a word without a name."""
+    return track.roams and track.hits >= UNNAMED_HITS and area(track.trail[-1][1]) >= UNNAMED_AREA
+
+
+def _is_cameras(track: Track, at: float, scene: Scene) -> bool:
+    """The picture moved about then (media seconds), and of the track it is not known that it goes about by itself."""
+    return not (track.roams and is_named(track)) and scene.steady_since > at - CAMERA_S
 
 
 def _is_moving(track: Track) -> bool:
