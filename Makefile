@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup weights demo test js lint format quality bench clean
+.PHONY: help setup weights demo test js browser lint format quality bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ js: $(INSTALLED)  ## Check and test the JavaScript client (Node 20.10 or newer)
 		echo "the JavaScript client needs Node 20.10 or newer, with npm"; exit 1; }
 	cd clients/js && npm ci --no-audit --no-fund && npm run check && npm test
 
+browser: weights  ## Test with a real browser: WebRTC, previews, sessions (Node as above, and Chromium)
+	cd tests/browser && npm ci --no-audit --no-fund && npm run check && npm test
+
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,4 +68,4 @@ bench: weights  ## Measure speed, memory and latency
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:  ## Remove what was built here; the weights in the user's cache stay
-	rm -rf $(VENV) clients/js/node_modules clients/js/types build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) tests/browser/node_modules clients/js/node_modules clients/js/types build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -27,11 +27,14 @@ BENCHMARKS = {
     "speed": "a file as fast as possible, beside a naive program (3 min)",
     "static": "30 minutes of an empty room: captions and memory (1 min)",
     "latency": "1, 2 and 4 live streams through the server (8 min)",
+    "glass": "from the glass to the caption, by a clock in the pixels: RTSP and a file (10 min)",
+    "streams": "how many 720p30 cameras at a time, and the naive program beside it (10 min)",
     "fanout": "a thousand subscribers on one processor, and a bare loop beside them (4 min)",
     "journal": "the journal on disk: commits, appends, reading back (2 min)",
     "quality": "real clips against events noted by hand (3 min)",
     "trackers": "our tracker and libraries on simulated detections (12 min)",
     "micro": "one call of each part (1 min)",
+    "soak": "cameras that fail and subscribers that come and go; memory, files, threads, tasks (30 min)",
 }
 
 

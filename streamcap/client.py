@@ -380,7 +380,7 @@ async def subscribe(
         url: ``ws://host:port`` for all streams of a server, or the address of a feed.
         after, epoch: go on after this number (for several streams: by stream), from an earlier subscription.
         interim: False for durable messages only.
-        kinds: of ``caption``, ``event``, ``status``, ``gap``, ``unchanged``; None for all.
+        kinds: of ``caption``, ``event``, ``status``, ``gap``, ``unchanged``, which None stands for, and ``instances``.
         reconnect: come back after a loss, with growing pauses, and resume; no durable message is missed that the
             server still holds, and none comes twice. Otherwise a loss raises ``FeedError``.
         token: for a server that asks for one, sent as a header.

@@ -27,7 +27,9 @@ NAME_LEAD = 1.8
 # Grey is what roads and walls are that shine through a loose box: it needs more.
 GREY_SHARE = 0.7
 # Where the background is known, only pixels that differ from it count, if they are this share of the part.
-OWN_SHARE = 0.5
+OWN_SHARE = 0.4
+# Narrower than this (pixels of the mask) the outline is too coarse.
+OWN_WIDTH = 28
 # Grey-world gains are trusted this far only: a lawn is green and no colour cast.
 GAIN_LIMIT = 1.25
 
@@ -93,32 +95,44 @@ def shares(
     Returns:
         (22,) float32, sums to 1: the eleven names of the upper part, then of the lower.
     """
-    h, w = image.shape[:2]
-    inset = INSET * (box[2] - box[0])
-    x0, x1 = int(max(0.0, box[0] + inset) * w), int(np.ceil(min(1.0, box[2] - inset) * w))
     counts = []
     for top, bottom in PARTS:
-        y0 = int(max(0.0, box[1] + top * (box[3] - box[1])) * h)
-        y1 = int(np.ceil(min(1.0, box[1] + bottom * (box[3] - box[1])) * h))
-        part = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-        if part.size == 0:
-            counts.append(np.full(len(NAMES), 1.0))
-            continue
-        small = cv2.resize(part, _GRID, interpolation=cv2.INTER_AREA).reshape(-1, 3)
-        if own is not None:
-            small = small[_own(own, (x0 / w, y0 / h, x1 / w, max(y1, y0 + 1) / h))]
-        r, g, b = np.clip(small * gains, 0, 255).astype(np.uint8).T >> _BITS
-        counts.append(np.bincount(_TABLE[r, g, b], minlength=len(NAMES)).astype(np.float64))
+        height, width = box[3] - box[1], box[2] - box[0]
+        part = (box[0], box[1] + top * height, box[2], box[1] + bottom * height)
+        pixels = _own_pixels(image, part, own) if own is not None else None
+        if pixels is None:
+            inset = INSET * width
+            pixels = _grid(image, (part[0] + inset, part[1], part[2] - inset, part[3]))
+        r, g, b = np.clip(pixels * gains, 0, 255).astype(np.uint8).T >> _BITS
+        counted = np.bincount(_TABLE[r, g, b], minlength=len(NAMES)).astype(np.float64)
+        counts.append(counted if len(pixels) else np.full(len(NAMES), 1.0))
     return np.concatenate([0.5 * c / c.sum() for c in counts]).astype(np.float32)
 
 
-def _own(mask: NDArray[np.uint8], box: Box) -> NDArray[np.bool_]:
-    """Which pixels of the grid over a box are the instance's own; all, where too few are known to be."""
-    rows, columns = mask.shape
+def _grid(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """(216, 3) colours that stand for a box; none where it lies outside of the frame."""
+    h, w = image.shape[:2]
+    x0, x1 = int(max(0.0, box[0]) * w), int(np.ceil(min(1.0, box[2]) * w))
+    y0, y1 = int(max(0.0, box[1]) * h), int(np.ceil(min(1.0, box[3]) * h))
+    part = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    if part.size == 0:
+        return np.zeros((0, 3), np.uint8)
+    return np.asarray(cv2.resize(part, _GRID, interpolation=cv2.INTER_AREA).reshape(-1, 3), np.uint8)
+
+
+def _own_pixels(image: NDArray[np.uint8], box: Box, own: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """The colours of a box that differ from the background; None where too few do, or the mask is too coarse.
+
+    Over the whole width of the box: long hair falls down the middle of a back.
+    """
+    rows, columns = own.shape
+    if (box[2] - box[0]) * columns < OWN_WIDTH or min(box[0], box[1]) < 0 or max(box[2], box[3]) > 1:
+        return None
+    pixels = _grid(image, box)
     x = np.clip((np.linspace(box[0], box[2], _GRID[0] + 2)[1:-1] * columns).astype(int), 0, columns - 1)
     y = np.clip((np.linspace(box[1], box[3], _GRID[1] + 2)[1:-1] * rows).astype(int), 0, rows - 1)
-    own: NDArray[np.bool_] = (mask[np.ix_(y, x)] > 0).reshape(-1)
-    return own if own.mean() >= OWN_SHARE else np.ones_like(own)
+    mine = (own[np.ix_(y, x)] > 0).reshape(-1)
+    return pixels[mine] if len(pixels) == len(mine) and mine.mean() >= OWN_SHARE else None
 
 
 def colour_share(word: str, look: NDArray[np.float32]) -> float:

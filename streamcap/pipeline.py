@@ -88,6 +88,10 @@ class Feed(Protocol):
         """What a late joiner should know of the scene."""
         ...
 
+    def show_instances(self, stream: str, /, *, t: float, instances: tuple[Instance, ...]) -> None:
+        """Where everything is at media time ``t``, for who draws it over the picture."""
+        ...
+
 
 class Watcher(Protocol):
     """What a pipeline asks of its perception: :class:`Perception`, or a recording of one.
@@ -320,6 +324,7 @@ class Pipeline:
             self._looked.append(began)
             if self._shown is not None:
                 self._shown.view.show(frame)
+            self._feed.show_instances(self._id, t=seen.pts, instances=seen.instances)
             seen = calibrated(seen)
             seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
             self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
@@ -341,10 +346,11 @@ class Pipeline:
             times = [fact.end for fact in seen.facts]
             if seen.key_frame is not None or seen.scene_start:
                 times.append(seen.pts)
-            if seen.changed or times:
-                self._shown.keeper.take(frame, times)
-            else:  # it shows what the one before it shows
-                self._shown.keeper.flush()
+            with self.stages("keep"):
+                if seen.changed or times:
+                    self._shown.keeper.take(frame, times)
+                else:
+                    self._shown.keeper.unchanged(frame)
         return seen
 
     async def _tell(self, seen: Observation) -> None:

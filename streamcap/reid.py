@@ -32,8 +32,8 @@ HIDDEN_LONGEST_S = 8.0
 # As large as it was, within this factor.
 SIZE = 1.6
 # Sightings of the whole of it that are waited for before it is compared, and how long (seconds) at most.
-LOOKS = 3
-WAIT_S = 1.4
+LOOKS = 2
+WAIT_S = 1.2
 # Largest distance of two looks in black, white and grey, and how much it grows with what they share in true colour:
 # a third of those who come back, at one of forty wrong before place and time are asked.
 LIMIT = 0.12

@@ -96,6 +96,10 @@ class StreamFeed:
         """See ``Hub.set_scene``."""
         self._hub.set_scene(stream, summary, instances, camera)
 
+    def show_instances(self, stream: str, /, *, t: float, instances: tuple[Instance, ...]) -> None:
+        """See ``Hub.show_instances``."""
+        self._hub.show_instances(stream, t, instances)
+
     async def _commit(self, message: PublishableMessage) -> PublishableMessage:
         self._note(message)  # before: then the mark is in the same commit
         committed = await self._try(message)

@@ -52,8 +52,8 @@ WHOLE_MARGIN = 0.01
 UPRIGHT = 1.3
 # From this confidence on a posture is part of what is told of a person.
 POSTURE_SURE = 0.6
-# Who fills the frame from top to bottom is seen whole.
-WHOLE_HEIGHT = 0.85
+# Whose hair the frame cuts off, and who is this high, is seen whole all the same.
+WHOLE_HEIGHT = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,8 @@ class Track:
         width, height = box[2] - box[0], box[3] - box[1]
         if self.label == "person" and height <= UPRIGHT * width:
             return False
-        return height >= WHOLE_HEIGHT or not touches(box, WHOLE_MARGIN)
+        cut = touches(box, WHOLE_MARGIN)
+        return not cut or (cut == {Side.TOP} and height >= WHOLE_HEIGHT)
 
     def speed(self, span: float) -> float:
         """Mean speed over the last ``span`` seconds of its trail, in its own heights a second."""

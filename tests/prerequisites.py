@@ -92,12 +92,19 @@ def _webrtc() -> str:
     return "" if get_host_addresses(use_ipv4=True, use_ipv6=False) else "no network interface beside loopback"
 
 
+def _browser() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    return "" if found else "no Chromium"
+
+
 PREREQUISITES: dict[str, Callable[[], str]] = {
     "rtsp": _rtsp,
     "ffmpeg": _ffmpeg,
     "srt": _srt,
     "node": _node,
     "webrtc": _webrtc,
+    "browser": _browser,  # tests/browser, which reads the names by itself
     "weights": _weights,
     "clips": _folder("clips", "truth.json"),
     "stress": _folder("stress", "manifest.json"),

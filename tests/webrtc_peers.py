@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fractions
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 
-__all__ = ["SDP", "Camera", "Published", "offer_of", "publishing", "watching"]
+__all__ = ["SDP", "Camera", "LossyRelay", "Published", "offer_of", "publishing", "watching"]
 
 SDP = {"content-type": "application/sdp"}
 CLOCK = 90_000
@@ -72,15 +73,20 @@ async def offer_of(track: MediaStreamTrack | None, codec: str = "VP8", kind: str
 
 @contextlib.asynccontextmanager
 async def publishing(
-    http: httpx.AsyncClient, stream: str, camera: MediaStreamTrack, codec: str = "VP8", **headers: str
+    http: httpx.AsyncClient,
+    stream: str,
+    camera: MediaStreamTrack,
+    codec: str = "VP8",
+    relay: LossyRelay | None = None,
 ) -> AsyncIterator[Published]:
     """Publish for the length of the block; the session is left as it is at its end, unless it was ended."""
     peer = await offer_of(camera, codec)
     try:
         path = f"/v1/streams/{stream}/whip"
-        answer = await http.post(path, content=peer.localDescription.sdp, headers=SDP | headers)
+        answer = await http.post(path, content=peer.localDescription.sdp, headers=SDP)
         assert answer.status_code == 201, answer.text
-        await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+        told = answer.text if relay is None else await relay.between(answer.text)
+        await peer.setRemoteDescription(RTCSessionDescription(told, "answer"))
         yield Published(peer, answer)
     finally:
         await peer.close()
@@ -98,3 +104,45 @@ async def watching(http: httpx.AsyncClient, stream: str, codec: str = "VP8") -> 
         await http.delete(answer.headers["location"])
     finally:
         await peer.close()
+
+
+class LossyRelay(asyncio.DatagramProtocol):
+    """Stands between a client and the server's only candidate, and loses media packets in both directions.
+
+    Args:
+        loss: share of the packets, 0..1. What sets the connection up (STUN, DTLS) is passed on.
+    """
+
+    def __init__(self, loss: float, seed: int = 1) -> None:
+        self._loss, self._random = loss, random.Random(seed)
+        self._transport: asyncio.DatagramTransport | None = None
+        self._server: tuple[str, int] = ("", 0)
+        self._client: tuple[str, int] | None = None
+        self.passed = self.lost = 0
+
+    async def between(self, answer: str) -> str:
+        """The answer, with the relay's address in place of the server's."""
+        lines = answer.split("\r\n")
+        first = next(line for line in lines if line.startswith("a=candidate:") and "typ host" in line)
+        words = first.split(" ")
+        self._server = (words[4], int(words[5]))
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(words[4], 0))
+        words[5] = str(self._transport.get_extra_info("sockname")[1])
+        kept = [" ".join(words) if line == first else line for line in lines]
+        return "\r\n".join(line for line in kept if not line.startswith("a=candidate:") or line == " ".join(words))
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        sender = (str(addr[0]), addr[1])
+        if sender != self._server:
+            self._client = sender
+        to = self._client if sender == self._server else self._server
+        if 128 <= data[0] <= 191 and self._random.random() < self._loss:
+            self.lost += 1
+        elif to is not None and self._transport is not None:
+            self.passed += 1
+            self._transport.sendto(data, to)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

@@ -33,7 +33,8 @@ def caption(
     source: Annotated[
         str,
         typer.Argument(
-            help="File, FILE?loop=1 (played live for ever), http(s)://, rtsp://, device:/dev/video0 or test:"
+            help="File, folder, FILE?loop=1 (played live for ever), rtsp(s)://, http(s)://, rtmp://, srt://, udp://, "
+            "device:/dev/video0 or test:"
         ),
     ],
     form: Annotated[Format, typer.Option("--format", "-f", help="How captions are written.")] = Format.TEXT,

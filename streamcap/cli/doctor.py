@@ -95,6 +95,7 @@ def examine(port: int = DEFAULT_PORT) -> Iterator[Check]:
         yield _package(module, distribution)
     yield from _onnxruntime()
     yield from _video()
+    yield _webrtc()
     yield _cpus()
     yield _memory()
     yield from _weights()
@@ -187,6 +188,13 @@ def _srt() -> Check:
     if path is None:  # only srt: sources need it
         return Check("srt input", Level.WARN, "libsrt is not installed: srt:// sources cannot be opened", INSTALL)
     return Check("srt input", Level.OK, path)
+
+
+def _webrtc() -> Check:
+    missing = _package("aiortc", "aiortc")
+    if missing.level is Level.OK:
+        return Check("webrtc", Level.OK, f"aiortc {missing.detail}")
+    return Check("webrtc", Level.WARN, f"aiortc {missing.detail}: no WHIP, no WHEP", "pip install 'streamcap[webrtc]'")
 
 
 def _speaks(scheme: str) -> bool:

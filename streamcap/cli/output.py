@@ -219,3 +219,6 @@ class FileFeed:
 
     def set_scene(self, stream: str, /, *, summary: str, instances: tuple[Instance, ...], camera: str) -> None:
         """Nobody joins a file late."""
+
+    def show_instances(self, stream: str, /, *, t: float, instances: tuple[Instance, ...]) -> None:
+        """Nobody draws over a file that is read."""

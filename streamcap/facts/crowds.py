@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
-from statistics import fmean, pstdev
+from statistics import fmean, median, pstdev
 
 from streamcap.facts.groups import clusters, of_group
 from streamcap.facts.paths import within
@@ -21,6 +22,8 @@ GROUP = 5
 ACROSS = 1.0
 DEEP = 0.5
 HOLD_S = 2.0
+# Who only passes by does not belong to it: velocities differ from the group's by at most this (own heights a second).
+SAME_WAY = 0.3
 # It has broken up when of its members at most this many, and half of them, are still together for as long.
 REST = 3
 # A crowd: so many people in view at once for this long (seconds); it is over, and news again, below FEW.
@@ -62,8 +65,8 @@ class Crowds:
         yield from self._crowd(people, scene)
         if scene.camera.moving or scene.driving:
             return
-        found = [m for m in clusters(people, scene.aspect, ACROSS, DEEP) if len(m) >= GROUP]
-        largest = max(found, key=len, default=[])
+        found = [_of_one_way(m, scene.aspect) for m in clusters(people, scene.aspect, ACROSS, DEEP) if len(m) >= GROUP]
+        largest = max((m for m in found if len(m) >= GROUP), key=len, default=[])
         yield from self._form(largest, scene)
         yield from self._break_up(people, scene)
 
@@ -152,6 +155,16 @@ class Struggles:
             and contained(union(*bout.start), union(a.box, b.box)) >= STAYS
             and all(_outline(track, pts) >= OUTLINE for track in (a, b))
         )
+
+
+def _of_one_way(members: list[Track], aspect: float) -> list[Track]:
+    """Those who stand, or go as most of the others do."""
+    vx, vy = (median(t.velocity[axis] for t in members) for axis in (0, 1))
+    return [
+        t
+        for t in members
+        if math.hypot((t.velocity[0] - vx) * aspect, t.velocity[1] - vy) <= SAME_WAY * (t.box[3] - t.box[1])
+    ]
 
 
 def _entwined(a: Track, b: Track) -> bool:

@@ -31,6 +31,12 @@ UNNAMED_LEAST = 0.001
 UNNAMED_MOST = 0.05
 UNNAMED_SHARE = 0.25
 UNNAMED_SURE = 0.4
+# Of who is smaller than this (share of the frame's height) neither hands nor what they hold can be made out.
+LEGIBLE = 0.25
+# A place that somebody covered for this share of the time (seconds) before it was disturbed was hidden, not changed:
+# the seat of who gets up.
+COVERED = 0.8
+COVERED_S = 3.0
 # Confidence, as share of such statements that are true: the thing named and somebody seen at it; named, and something
 # reached in; not named. The last is below the hedge: "seems to put something down".
 NAMED = 0.8
@@ -46,6 +52,10 @@ REACH_MOST_S = 6.0
 # Upright again: the torso within so many degrees, the hand so far up.
 UP_DEG = 25.0
 UP_HAND = 0.3
+# and the top of the box higher than it was by this share of the height: who fell, or is hidden, did not come up.
+RISEN = 0.08
+# From this share of a person's box in another's on, joints are mixed up.
+MIXED = 0.15
 # After that the place has so long (seconds) to tell better what happened. Bending again within AGAIN_S is exercise or
 # work and told once.
 PATIENCE_S = 0.6
@@ -65,13 +75,14 @@ class _Reach:
 
     Attributes:
         since, low: since when the body is bent and a hand is low, and the last time that it was.
+        top: where the box began then, the lowest that it was (0..1 of the frame).
         up: since when the body is upright again.
         carrying: something was picked up, as far as could be seen.
     """
 
     since: float | None = None
     low: float = 0.0
-    deep: bool = False
+    top: float = 0.0
     up: float | None = None
     carrying: bool = False
     told: float = -AGAIN_S
@@ -90,9 +101,12 @@ class Reaching:
         """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.ended:
             self._reaches.pop(track.id, None)
-        for track in scene.tracks.active:
+        people = [t for t in scene.tracks.active if t.label == "person"]
+        for track in people:
             pose = track.body.pose
-            if track.label == "person" and pose is not None and pose.t == scene.pts:
+            if any(other is not track and contained(track.box, other.box) > MIXED for other in people):
+                self._reaches.pop(track.id, None)
+            elif pose is not None and pose.t == scene.pts:
                 yield from self._follow(track, pose, self._reaches.setdefault(track.id, _Reach()), scene.pts)
 
     def note(self, who: int, what: str, end: float) -> bool:
@@ -101,7 +115,7 @@ class Reaching:
         fresh = abs(end - reach.told) > TOLD_S
         reach.carrying, reach.told = what == "pick_up", end
         if reach.since is not None and abs(end - reach.low) <= TOLD_S:
-            reach.since = None
+            reach.since, reach.top = None, 0.0
         return fresh
 
     def _follow(self, track: Track, pose: Pose, reach: _Reach, pts: float) -> Iterator[Fact]:
@@ -110,7 +124,8 @@ class Reaching:
         # Who carries something puts it on a bed as well as on the floor: bending over is enough.
         if low or (reach.carrying and word is Posture.BENT and (pose.reaching or pose.wrists)):
             reach.since = reach.since if reach.since is not None else pts
-            reach.low, reach.up, reach.deep = pts, None, reach.deep or low
+            reach.top = max(reach.top, track.trail[-1][1][1])
+            reach.low, reach.up = pts, None
             return
         if reach.since is None:
             return
@@ -119,8 +134,10 @@ class Reaching:
         if reach.up is None or pts - reach.up < PATIENCE_S:
             return
         span, lasted = (reach.since, reach.low), reach.low - reach.since
-        reach.since, reach.up, reach.deep = None, None, False
-        if REACH_LEAST_S <= lasted <= REACH_MOST_S and span[0] - reach.told >= AGAIN_S:
+        _, top, _, bottom = track.trail[-1][1]
+        risen = reach.top - top >= RISEN * (bottom - top)
+        reach.since, reach.up, reach.top = None, None, 0.0
+        if risen and REACH_LEAST_S <= lasted <= REACH_MOST_S and span[0] - reach.told >= AGAIN_S:
             what = "put_down" if reach.carrying else "pick_up"
             reach.carrying, reach.told = not reach.carrying, span[1]
             yield _deed(what, track, track.box, span, UNNAMED)
@@ -158,8 +175,10 @@ class Handling:
         near = [seen.track for seen in self._people.values() if _was_at(seen.track, event, scene.aspect)]
         named = bool(event.label)
         if not named:
-            near = [t for t in near if _is_small_beside(event.box, t) and _hand_may_be_at(t, event)]
-            if not near or event.sureness < UNNAMED_SURE or scene.pts - event.end > STALE_S:
+            # Where several stand together, a change is as likely one of them, seen in part.
+            if len(near) != 1 or not _is_small_beside(event.box, near[0]) or not _had_hand_at(near[0], event):
+                return None
+            if _was_hidden_by(near[0], event) or event.sureness < UNNAMED_SURE or scene.pts - event.end > STALE_S:
                 return None
             if not UNNAMED_LEAST <= area(event.box) <= UNNAMED_MOST:
                 return None
@@ -209,17 +228,23 @@ def _was_at(person: Track, event: ThingEvent, aspect: float) -> bool:
 
 
 def _is_small_beside(box: Box, person: Track) -> bool:
-    """Small by the person, and none of the person."""
-    return area(box) <= UNNAMED_SHARE * max(area(b) for _, b in person.trail)
+    """Small by the person, who is large enough for that to be seen, and none of the person."""
+    tall = max(b[3] - b[1] for _, b in person.trail)
+    return tall >= LEGIBLE and area(box) <= UNNAMED_SHARE * max(area(b) for _, b in person.trail)
 
 
-def _hand_may_be_at(person: Track, event: ThingEvent) -> bool:
-    """A hand was seen near the place, or the hands were not seen at all."""
+def _was_hidden_by(person: Track, event: ThingEvent) -> bool:
+    before = [box for t, box in person.trail if event.start - COVERED_S <= t < event.start]
+    return bool(before) and sum(contained(event.box, box) > 0.6 for box in before) >= COVERED * len(before)
+
+
+def _had_hand_at(person: Track, event: ThingEvent) -> bool:
+    """A hand was seen near the place while it was disturbed."""
     poses = [p for p in person.body.poses if event.start - AROUND_S <= p.t <= event.end + AROUND_S]
     hands = [hand for pose in poses for hand in pose.hand_boxes]
     margin = (event.box[2] - event.box[0] + event.box[3] - event.box[1]) / 4
     wide = event.box[0] - margin, event.box[1] - margin, event.box[2] + margin, event.box[3] + margin
-    return not hands or any(contained(hand, wide) > 0.1 or contained(event.box, hand) > 0.1 for hand in hands)
+    return any(contained(hand, wide) > 0.1 or contained(event.box, hand) > 0.1 for hand in hands)
 
 
 @dataclass(slots=True)

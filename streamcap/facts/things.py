@@ -19,8 +19,10 @@ __all__ = ["ThingEvent", "Things"]
 THING_MOTION = 0.3
 THING_HITS = 5
 THING_SURE = 0.75
-# The detector has this long (seconds) to name what came; a named thing is remembered for so long after it was seen.
+# The detector has this long (seconds) to name what came: a track that is new, and a place at which it has been looking
+# since it came to rest. A named thing is remembered for so long after it was seen.
 NAME_WAIT_S = 1.6
+PLACE_WAIT_S = 1.0
 REMEMBER_S = 30.0
 # A name for a place: so much of the thing lies in the place, or of the place in the thing.
 ON_PLACE = 0.4
@@ -101,7 +103,7 @@ class Things:
         for item in list(self._waiting):
             since, change = item
             track, label = self._name(change, scene.pts)
-            if not label and scene.pts - since < NAME_WAIT_S:
+            if not label and scene.pts - since < PLACE_WAIT_S:
                 continue
             self._waiting.remove(item)
             yield ThingEvent(

@@ -29,11 +29,18 @@ WANTED_MAX: Final = 64  # times that wait for the next frame
 EVIDENCE_S: Final = 0.5  # media seconds: a frame this near shows the same, so two a second are kept at most
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Recent:
+    """A picture, and how long nothing in it changed."""
+
     t: float
+    until: float
     captured_at: float
     image: NDArray[np.uint8]
+
+    def nearest(self, t: float) -> float:
+        """The moment nearest to ``t`` that it shows."""
+        return min(max(t, self.t), self.until)
 
 
 class FrameKeeper:
@@ -59,8 +66,15 @@ class FrameKeeper:
     def take(self, frame: Frame, times: Iterable[float]) -> None:
         """See the next frame, and keep those at ``times``, its own or earlier. On one worker thread."""
         if not self._recent or frame.pts - self._recent[-1].t >= STEP_S:
-            self._recent.append(_Recent(frame.pts, frame.captured_at, narrowed(frame.image, WIDTH).copy()))
+            small = narrowed(frame.image, WIDTH).copy()
+            self._recent.append(_Recent(frame.pts, frame.pts, frame.captured_at, small))
         self.want(times)
+        self.flush()
+
+    def unchanged(self, frame: Frame) -> None:
+        """See a frame that shows what the one before it showed: nothing is copied. On the worker thread."""
+        if self._recent:
+            self._recent[-1].until = frame.pts
         self.flush()
 
     def flush(self) -> None:
@@ -72,9 +86,11 @@ class FrameKeeper:
                 return
             if any(abs(kept - t) < EVIDENCE_S for kept in self._kept):
                 continue
-            best = min(self._recent, key=lambda each: abs(each.t - t))
-            self._kept.append(best.t)
-            self._store.put(self._stream, StoredFrame(best.t, best.captured_at, to_jpeg(best.image)))
+            best = min(self._recent, key=lambda each: abs(each.nearest(t) - t))
+            moment = best.nearest(t)
+            self._kept.append(moment)
+            captured_at = best.captured_at + moment - best.t
+            self._store.put(self._stream, StoredFrame(moment, captured_at, to_jpeg(best.image)))
 
 
 @dataclass(frozen=True, slots=True)

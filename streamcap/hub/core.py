@@ -24,12 +24,14 @@ from streamcap.journal import Journal, Mark
 from streamcap.metrics import Stages, StageTime
 from streamcap.types import CaptionStatus, Instance
 from streamcap.wire import (
+    ASKED_KINDS,
     KINDS,
     STREAM_ID,
     CaptionMessage,
     CloseCode,
     DurableMessage,
     Encoded,
+    InstancesMessage,
     PublishableMessage,
     Scene,
     StatusMessage,
@@ -39,6 +41,7 @@ from streamcap.wire import (
     instance_view,
     is_durable,
     seal,
+    wall_time,
 )
 from streamcap.wire.fold import FeedState
 
@@ -49,6 +52,7 @@ logger = logging.getLogger(__name__)
 ALL: Final = "*"
 HEARTBEAT_S: Final = 15.0  # well under the 60 s after which common proxies drop a quiet connection
 REBUILD_MESSAGES: Final = 2_000  # read back from a journal that was filled before: enough for the finals of a snapshot
+INSTANCES_MAX: Final = 150  # of one message, which stays well below 64 KiB
 SUBSCRIBERS_MAX: Final = 2_000  # each may hold an outbox of 1 MiB and a socket buffer of as much
 CLOSE_S: Final = 5.0  # for commits under way when the hub is closed
 
@@ -233,6 +237,23 @@ class Hub:
         views = tuple(instance_view(each) for each in instances)
         self._channel(stream).scene = Scene(summary=summary, instances=views, camera=camera)
 
+    def show_instances(self, stream: str, t: float, instances: Iterable[Instance]) -> None:
+        """Tell those who ask for it where everything is at media time ``t``; made only where somebody does.
+
+        Raises:
+            UsageError: no such stream is open.
+        """
+        channel = self._channel(stream)
+        wanting = [each for each in channel.subscribers if each.wants("instances")]
+        if not wanting:
+            return
+        views = tuple(instance_view(each) for each, _ in zip(instances, range(INSTANCES_MAX), strict=False))
+        message = InstancesMessage(stream=stream, at=wall_time(self.clock.wall()), t=t, instances=views)
+        item = seal(message)
+        self.counters.ephemeral += 1
+        for subscription in wanting:
+            subscription.offer(message, item)
+
     def mark(self, stream: str, mark: Mark) -> None:
         """Note in the journal how far a stream was watched; see ``Journal.mark``."""
         self._exchange.journal.mark(stream, mark)
@@ -326,7 +347,8 @@ class Hub:
         Args:
             streams: one id, several, or ``"*"`` for all, also those that are opened later.
             interim: False for durable messages only.
-            kinds: which of ``KINDS`` to get; None for all. Hello, snapshot and the like come always.
+            kinds: which of ``KINDS`` and ``ASKED_KINDS`` to get; None for all of the first.
+                Hello, snapshot and the like come always.
             after: resume after this number, by stream where there are several; others begin with a snapshot.
             epoch: the epoch that the numbers belong to; under another one, or none, a snapshot follows an ``error``.
             visible: which streams ``"*"`` stands for, now and later; None for all.
@@ -338,8 +360,9 @@ class Hub:
         names = None if streams == ALL else list(dict.fromkeys([streams] if isinstance(streams, str) else streams))
         places = self._places(names, after)
         wanted = KINDS if kinds is None else frozenset(kinds)
-        if not wanted <= KINDS:
-            raise UsageError(f"no such kind: {', '.join(sorted(wanted - KINDS))}", hint=f"kinds: {', '.join(KINDS)}")
+        if unknown := wanted - KINDS - ASKED_KINDS:
+            known = ", ".join(sorted(KINDS | ASKED_KINDS))
+            raise UsageError(f"no such kind: {', '.join(sorted(unknown))}", hint=f"kinds: {known}")
         self._admit(names)
         subscription = Subscription(
             self._exchange, names, interim=interim, kinds=wanted, after=places, epoch=epoch, visible=visible

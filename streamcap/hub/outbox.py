@@ -2,8 +2,9 @@
 
 The policy of the edge from hub to subscriber:
 
-* an ephemeral message has a slot (one per draft caption, one per stream for ``unchanged``); a newer one takes the place
-  of the older in the queue, so an old draft never delays anything and a busy draft never loses its turn;
+* an ephemeral message has a slot (one per draft caption; per stream one for ``unchanged`` and one for ``instances``);
+  a newer one takes the place of the older in the queue, so an old draft never delays anything and a busy draft never
+  loses its turn;
 * a durable message is never dropped. When too many wait, in number or in bytes, or the oldest has waited too long, the
   outbox is cut: what waits is let go at once and the subscriber is told ``4408``; it comes back and resumes.
 """
@@ -25,7 +26,7 @@ __all__ = ["Closing", "Outbox", "OutboxClosed", "OutboxLimits", "Slot"]
 # allows, so that a publisher which never finishes its drafts costs no more.
 SLOTS_MAX: Final = 256
 
-Slot = tuple[str, str]  # stream and caption id; an empty id is the slot of ``unchanged``
+Slot = tuple[str, str, str]  # stream, type of message, and id where it is a caption
 
 
 @dataclass(frozen=True, slots=True)

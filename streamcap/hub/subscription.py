@@ -25,6 +25,7 @@ from streamcap.wire import (
     ErrorMessage,
     HeartbeatMessage,
     HelloMessage,
+    InstancesMessage,
     Message,
     PublishableMessage,
     Scene,
@@ -158,12 +159,16 @@ class Subscription:
         """End the subscription once what waits has been taken."""
         self._outbox.close(Closing(code, reason))
 
-    def offer(self, message: PublishableMessage, item: Encoded) -> None:
+    def wants(self, kind: str) -> bool:
+        """True where ephemeral messages of a kind are to be had."""
+        return self._interim and kind in self._kinds
+
+    def offer(self, message: PublishableMessage | InstancesMessage, item: Encoded) -> None:
         """Hand a published message over; never waits. For the hub."""
         stream = message.stream
         if isinstance(message, StatusMessage) and message.state in DRAFT_ENDS:
             self._outbox.drop_stream(stream)
-        slot = (stream, message.id if isinstance(message, CaptionMessage) else "")
+        slot = (stream, message.type, message.id if isinstance(message, CaptionMessage) else "")
         if is_durable(message):
             if isinstance(message, CaptionMessage):
                 self._outbox.drop(slot)  # the draft that it supersedes
@@ -261,7 +266,7 @@ class Subscription:
         if replayed:
             self._control(CaughtUpMessage(stream=stream, at=at, seq=channel.state.seq))
             for draft in drafts:
-                self._outbox.put_newest(seal(draft), (stream, draft.id))
+                self._outbox.put_newest(seal(draft), (stream, draft.type, draft.id))
         else:
             if resync:
                 why = "that place cannot be replayed; a snapshot follows"

@@ -2,7 +2,8 @@
 
 from streamcap.language.change import describe_change
 from streamcap.language.description import Description
+from streamcap.language.recap import Recap
 from streamcap.language.scene import describe_scene
 from streamcap.language.summary import Tally, summarise
 
-__all__ = ["Description", "Tally", "describe_change", "describe_scene", "summarise"]
+__all__ = ["Description", "Recap", "Tally", "describe_change", "describe_scene", "summarise"]

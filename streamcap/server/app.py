@@ -1,8 +1,7 @@
-"""The ASGI application: feed, HTTP API, health, metrics, and a page that says where things are."""
+"""The ASGI application: feed, HTTP API, health, metrics, and the pages for people."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable
 
 from fastapi import FastAPI
@@ -17,37 +16,28 @@ from streamcap.journal import Journal, MemoryJournal, Searchable
 from streamcap.scan import Scan
 from streamcap.server.api.health import Health
 from streamcap.server.api.history import History
-from streamcap.server.api.models import StreamView
 from streamcap.server.api.pictures import Pictures
 from streamcap.server.api.session import SessionRoutes
 from streamcap.server.api.sse import EventStreams
 from streamcap.server.api.streams import StreamInfo, Streams
 from streamcap.server.api.subtitles import LiveSubtitles
+from streamcap.server.api.summary import Summaries
 from streamcap.server.api.webrtc import WebRtc
 from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
 from streamcap.server.metrics import Metrics, StageTimes
+from streamcap.server.pages import Pages
 from streamcap.server.problems import BodyLimit, install
-from streamcap.server.rules import access_of
 from streamcap.server.schema import asyncapi, docs_page, install_openapi
 from streamcap.server.sessions import Sessions
 from streamcap.webrtc import Peers
 
 __all__ = ["StreamInfo", "create_app"]
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>streamcap</title>
-<h1>streamcap {version}</h1>
-<p>This server watches live video and says what happens, as messages over websockets.</p>
-<ul>
-<li>all streams: <code>{ws}/v1/captions?streams=*</code></li>
-{streams}
-</ul>
-<p><a href="/v1/streams">Streams</a> as JSON; <a href="/docs">the HTTP API</a>; <a href="/healthz">health</a>. In a
-terminal: <code>streamcap watch {ws}</code></p>
-</html>
-"""
-PAGE_HEADERS = {"content-security-policy": "default-src 'none'", "x-content-type-options": "nosniff"}
+_DOCS_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "x-content-type-options": "nosniff",
+}
 
 
 def create_app(
@@ -97,12 +87,14 @@ def create_app(
     streams.mount(app)
     EventStreams(hub, send_timeout_s=settings.send_timeout_s).mount(app)
     LiveSubtitles(hub).mount(app)
-    History(hub, _search(hub.journal, hub), send_timeout_s=settings.send_timeout_s).mount(app)
+    search = _search(hub.journal, hub)
+    History(hub, search, send_timeout_s=settings.send_timeout_s).mount(app)
+    Summaries(hub, search).mount(app)
     Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
     Pictures(hub, view, frames, send_timeout_s=settings.send_timeout_s).mount(app)
     WebRtc(hub, peers, closed_to_publishers).mount(app)
     SessionRoutes(sessions).mount(app)
-    app.router.routes += [_index(streams), *_descriptions(app), *_sockets(FeedSockets(hub, settings))]
+    app.router.routes += [*Pages().routes(), *_descriptions(app), *_sockets(FeedSockets(hub, settings))]
     return app
 
 
@@ -113,20 +105,9 @@ def _search(journal: Journal, hub: Hub) -> Searchable | None:
     return Scan(journal, lambda: hub.streams) if isinstance(journal, MemoryJournal) else None
 
 
-def _index(streams: Streams) -> Route:
-    async def index(request: Request) -> Response:
-        scheme = "wss" if request.url.scheme == "https" else "ws"
-        return HTMLResponse(
-            _page(f"{scheme}://{request.url.netloc}", streams.views(access_of(request.scope))), headers=PAGE_HEADERS
-        )
-
-    return Route("/", index, include_in_schema=False)
-
-
 def _descriptions(app: FastAPI) -> list[Route]:
     async def docs(request: Request) -> Response:
-        policy = PAGE_HEADERS | {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
-        return HTMLResponse(docs_page(app.openapi()), headers=policy)
+        return HTMLResponse(docs_page(app.openapi()), headers=_DOCS_HEADERS)
 
     async def feed(request: Request) -> Response:
         return JSONResponse(asyncapi(request.url.netloc, secure=request.url.scheme == "https"))
@@ -143,12 +124,3 @@ def _sockets(sockets: FeedSockets) -> list[WebSocketRoute]:
         WebSocketRoute("/v1/captions", sockets.many),
         WebSocketRoute("/{path:path}", sockets.nowhere),
     ]
-
-
-def _page(ws: str, streams: list[StreamView]) -> str:
-    ws = html.escape(ws)
-    lines = []
-    for each in streams:
-        name = f"{html.escape(each.id)} ({html.escape(each.state or 'not started')})"
-        lines.append(f"<li>{name}: <code>{ws}{each.feed}</code></li>")
-    return _PAGE.format(version=__version__, ws=ws, streams="\n".join(lines))

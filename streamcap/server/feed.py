@@ -25,7 +25,7 @@ from streamcap.hub.subscription import Subscription
 from streamcap.server.race import first
 from streamcap.server.rules import access_of
 from streamcap.server.transport import FORCE_CLOSE
-from streamcap.wire import KINDS, STREAM_ID, SUBPROTOCOL, CloseCode, ErrorMessage, encode, wall_time
+from streamcap.wire import ASKED_KINDS, KINDS, STREAM_ID, SUBPROTOCOL, CloseCode, ErrorMessage, encode, wall_time
 
 __all__ = ["FeedQuery", "FeedSettings", "FeedSockets", "parse_query"]
 
@@ -86,8 +86,8 @@ def parse_query(params: QueryParams, stream: str | None) -> FeedQuery:
         if not re.fullmatch(STREAM_ID, name):
             raise UsageError("streams: ids separated by commas, or *")
     kinds = frozenset(params["kinds"].split(",")) if "kinds" in params else KINDS
-    if not kinds <= KINDS:
-        raise UsageError(f"kinds: of {', '.join(sorted(KINDS))}")
+    if not kinds <= KINDS | ASKED_KINDS:
+        raise UsageError(f"kinds: of {', '.join(sorted(KINDS | ASKED_KINDS))}")
     interim = _FLAGS.get(params.get("interim", "true"))
     if interim is None:
         raise UsageError("interim: true or false")

@@ -32,9 +32,10 @@ __all__ = [
 ]
 
 ACCESS: Final = "streamcap.access"  # key of the ASGI scope
-OPEN: Final = frozenset({"/healthz", "/readyz"})
+OPEN: Final = frozenset({"/", "/healthz", "/readyz"})
+OPEN_BELOW: Final = ("/app/",)  # files of the pages, which show nothing before they bring a token
 # The last three show nothing of any stream.
-SIFTED: Final = frozenset({"/", "/v1/streams", "/v1/captions", "/docs", "/openapi.json", "/asyncapi.json"})
+SIFTED: Final = frozenset({"/v1/streams", "/v1/captions", "/docs", "/openapi.json", "/asyncapi.json"})
 NAMING: Final = frozenset({"/v1/captions", "/v1/search"})  # their query says which streams they are about; else all
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
@@ -59,7 +60,7 @@ def need_of(scope: Mapping[str, Any]) -> Need | None:
     """What the request of an ASGI scope needs; None where it is open to everybody."""
     path: str = scope["path"]
     method: str = scope.get("method", "GET")  # a websocket reads
-    if method in READING and path in OPEN:
+    if method in READING and (path in OPEN or path.startswith(OPEN_BELOW)):
         return None
     match path.split("/"):
         case ["", "v1", "session"]:

@@ -34,7 +34,10 @@ _OPTIONS: Final[dict[str, Any]] = {
     "after": {"type": "string", "description": "SEQ, or STREAM:SEQ,STREAM:SEQ for several streams; resume after it"},
     "epoch": {"type": "string", "maxLength": 64, "description": "what the numbers belong to, from a hello"},
     "interim": {"type": "boolean", "default": True, "description": "false for durable messages only"},
-    "kinds": {"type": "string", "description": f"comma separated, of {', '.join(sorted(KINDS))}"},
+    "kinds": {
+        "type": "string",
+        "description": f"comma separated: {', '.join(sorted(KINDS))}; instances if named",
+    },
 }
 _STREAMS: Final[dict[str, Any]] = {
     "streams": {"type": "string", "default": "*", "description": "ids, comma separated, or *"}

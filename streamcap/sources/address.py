@@ -30,6 +30,7 @@ _NETWORK_OPTIONS: dict[str, frozenset[str]] = {
     "rtmp": frozenset({"listen"}),
     "srt": frozenset({"mode", "latency", "passphrase", "pbkeylen", "streamid", "transtype"}),
 }
+_SRT_LATENCY_MAX = 30_000  # milliseconds; ffmpeg's option of that name is in microseconds
 TRANSPORTS = ("auto", "tcp", "udp")
 _POSSIBLE = (
     "a file or folder, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, "
@@ -154,6 +155,8 @@ def _check_network_options(options: dict[str, str]) -> None:
             raise UsageError(
                 f"{name}={options[name]} is no whole number", hint="latency=120 (milliseconds), pbkeylen=16"
             )
+    if int(options.get("latency", "0")) > _SRT_LATENCY_MAX:
+        raise UsageError(f"latency={options['latency']} is more than any network needs", hint="it is in milliseconds")
     for name in ("tls_verify", "listen"):
         flag(options.get(name, "0"), name)
 

@@ -80,14 +80,15 @@ def explain(exc: Exception, address: Address, *, waited: float, timeout: float) 
     return _unreadable(address)
 
 
-def explain_read(exc: Exception, address: Address, *, waited: float) -> SourceError:
+def explain_read(exc: Exception, address: Address, *, waited: float, timeout: float) -> SourceError:
     """The error to raise for one of libav's in reading on.
 
     Args:
         waited: seconds that the failed call took.
+        timeout: seconds that it was allowed; what was still held back may have been handed over after them.
     """
     if isinstance(exc, av.error.ExitError | TimeoutError):
-        return _timeout(address.shown, waited)
+        return _timeout(address.shown, max(waited, timeout))
     if address.kind is Kind.DEVICE:
         return SourceNotFound(f"{address.shown} was lost ({_words(exc)})", hint="is it still plugged in?")
     return SourceUnreadable(f"the connection to {address.shown} was lost ({_words(exc)})", hint=_CAMERA_HINT)

@@ -275,7 +275,7 @@ class AvSession(Session):
         """A file ends where it cannot be read on, and says so; anything else has failed."""
         last = self._timeline.last if self._address.kind is Kind.FILE else None
         if last is None:
-            raise explain_read(exc, self._address, waited=waited) from None
+            raise explain_read(exc, self._address, waited=waited, timeout=self._options.read_timeout) from None
         self._reporter.damage(last, packets=1)
 
     def _count_damage(self) -> None:

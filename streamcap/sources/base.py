@@ -77,7 +77,7 @@ class Source(ABC):
         self._decoded = 0
         self._connection = 0
         self._offset = options.origin  # media time of the stream minus that of the session
-        self._last: tuple[float, float] | None = None  # newest picture: media time, clock time of arrival
+        self._last: tuple[float, float] | None = None  # newest picture: media time, clock time that belongs to it
         self._fresh: After | None = After.END  # the next picture is a session's first; what led to the session
         self._size: tuple[int, int] | None = None
         self._anchor: float | None = None  # clock time of media time 0 in paced playback
@@ -324,7 +324,9 @@ class Source(ABC):
             self._begin(self._fresh, picture.time, arrived, session)
             self._fresh = None
         time = picture.time + self._offset
-        self._last = (time, arrived)
+        # Not the arrival itself: a demuxer hands the last picture over when it gives up waiting for more.
+        moment = arrived if picture.arrived is None else self._arrivals.captured(time, arrived)
+        self._last = (time, moment)
         return time
 
     def _begin(self, after: After, session_time: float, arrived: float, session: Session) -> None:
@@ -334,14 +336,14 @@ class Source(ABC):
             if session.after is After.RECONNECT:
                 self._emit(NoticeKind.CONNECTED, session_time + self._offset, f"{self.shown} delivers pictures")
             return
-        last, last_arrived = self._last
+        last, last_moment = self._last
         step = 1.0 / session.info.fps if session.info.fps else 0.04
         if after in (After.LOOP, After.NEXT):
             # The first pass has told everything there is to tell of a file.
             self._reporter.muted = self._reporter.muted or after is After.LOOP
             time = last + step
         else:
-            time = last + max(step, arrived - last_arrived)
+            time = last + max(step, arrived - last_moment)
             self._arrivals = ArrivalFilter()
         self._offset = self._reporter.offset = time - session_time
         if after is After.RECONNECT:
@@ -365,7 +367,8 @@ class Source(ABC):
             if moment > now:
                 self._sleep(moment - now)
         elif picture.arrived is not None:
-            moment = self._arrivals.captured(time, picture.arrived) - session.delay
+            assert self._last is not None
+            moment = self._last[1] - session.delay
             if picture.sent is not None:
                 arrived = self._clock.wall() - (self._clock.monotonic() - picture.arrived)
                 told = self._sender.captured(picture.sent, arrived)

@@ -30,6 +30,7 @@ from streamcap.wire.fold import (
     Hole,
 )
 from streamcap.wire.messages import (
+    ASKED_KINDS,
     DURABLE_STATUSES,
     FRAME_MAX_BYTES,
     KINDS,
@@ -47,6 +48,7 @@ from streamcap.wire.messages import (
     GapMessage,
     HeartbeatMessage,
     HelloMessage,
+    InstancesMessage,
     InstanceView,
     Message,
     NumberedMessage,
@@ -60,6 +62,7 @@ from streamcap.wire.messages import (
 )
 
 __all__ = [
+    "ASKED_KINDS",
     "DRAFT_ENDS",
     "DURABLE_STATUSES",
     "FRAME_MAX_BYTES",
@@ -85,6 +88,7 @@ __all__ = [
     "HelloMessage",
     "Hole",
     "InstanceView",
+    "InstancesMessage",
     "Message",
     "NumberedMessage",
     "PublishableMessage",

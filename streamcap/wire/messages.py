@@ -31,6 +31,7 @@ from pydantic import (
 from streamcap.types import CaptionKind, CaptionStatus
 
 __all__ = [
+    "ASKED_KINDS",
     "DURABLE_STATUSES",
     "FRAME_MAX_BYTES",
     "KINDS",
@@ -49,6 +50,7 @@ __all__ = [
     "HeartbeatMessage",
     "HelloMessage",
     "InstanceView",
+    "InstancesMessage",
     "Message",
     "NumberedMessage",
     "PublishableMessage",
@@ -71,6 +73,7 @@ FRAME_MAX_BYTES: Final = 4 * 1024 * 1024
 
 STREAM_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 KINDS: Final = frozenset({"caption", "event", "status", "gap", "unchanged"})
+ASKED_KINDS: Final = frozenset({"instances"})  # come only to those who name them
 DURABLE_STATUSES: Final = frozenset({CaptionStatus.FINAL, CaptionStatus.RETRACTED})
 
 _SAFE_INT: Final = 2**53 - 1  # the largest integer that every JSON reader keeps exact
@@ -251,6 +254,17 @@ class UnchangedMessage(_StreamMessage):
     t: Seconds
 
 
+class InstancesMessage(_StreamMessage):
+    """Everything that is followed at media time ``t``, for each frame that is looked at; only the newest counts.
+
+    Sent to those only who ask for it among the ``kinds``.
+    """
+
+    type: Literal["instances"] = "instances"
+    t: Seconds
+    instances: tuple[InstanceView, ...] = ()
+
+
 class HelloMessage(_StreamMessage):
     """First message of each stream on each connection.
 
@@ -305,5 +319,11 @@ class ErrorMessage(_Envelope):
 DurableMessage: TypeAlias = CaptionMessage | EventMessage | StatusMessage | GapMessage
 PublishableMessage: TypeAlias = DurableMessage | UnchangedMessage
 Message: TypeAlias = (
-    PublishableMessage | HelloMessage | SnapshotMessage | HeartbeatMessage | CaughtUpMessage | ErrorMessage
+    PublishableMessage
+    | InstancesMessage
+    | HelloMessage
+    | SnapshotMessage
+    | HeartbeatMessage
+    | CaughtUpMessage
+    | ErrorMessage
 )

@@ -1,7 +1,7 @@
 """A real RTSP server for the tests. Run it with the system's Python, which carries GStreamer's bindings.
 
     /usr/bin/python3 rtsp_server.py --port 8554 --mount /cam [--clip FILE] [--width 320 --height 240 --fps 15]
-        [--codec h264|h265|mjpeg] [--pattern ball] [--only tcp|udp] [--user NAME --password WORD]
+        [--codec h264|h265|mjpeg] [--loss 0.1] [--pattern ball] [--only tcp|udp] [--user NAME --password WORD]
         [--tls CERTIFICATE_AND_KEY.pem]
 
 It prints ``ready PORT`` on stdout once it listens. Without a clip it serves a moving test picture that never ends;
@@ -22,7 +22,7 @@ from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 -
 
 QUICK = "tune=zerolatency speed-preset=ultrafast key-int-max="
 ENCODERS = {
-    "h264": "x264enc threads=1 {quick} ! rtph264pay config-interval=1",
+    "h264": "x264enc threads=1 {quick} ! identity drop-probability={loss} ! rtph264pay config-interval=1",
     "h265": "x265enc {quick} ! rtph265pay config-interval=1",
     "mjpeg": "videoconvert ! video/x-raw,format=I420 ! jpegenc ! rtpjpegpay pt=26",
 }
@@ -35,7 +35,9 @@ def pipeline(options: argparse.Namespace) -> str:
         picture = f'filesrc location="{options.clip}" ! decodebin ! videoconvert ! videoscale ! videorate ! {caps}'
     else:
         picture = f"videotestsrc is-live=true pattern={options.pattern} ! {caps}"
-    return f"( {picture} ! {ENCODERS[options.codec].format(quick=QUICK + str(options.fps))} name=pay0 )"
+    return (
+        f"( {picture} ! {ENCODERS[options.codec].format(quick=QUICK + str(options.fps), loss=options.loss)} name=pay0 )"
+    )
 
 
 def protect(
@@ -69,6 +71,7 @@ def main() -> None:
     parser.add_argument("--fps", type=int, default=15)
     parser.add_argument("--codec", choices=ENCODERS, default="h264")
     parser.add_argument("--pattern", default="ball")
+    parser.add_argument("--loss", type=float, default=0.0, help="Share of the H.264 pictures that get lost, 0..1.")
     parser.add_argument("--only", choices=("tcp", "udp"), default="")
     parser.add_argument("--tls", default="")
     parser.add_argument("--user", default="")

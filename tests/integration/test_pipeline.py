@@ -65,6 +65,7 @@ class Run:
     messages: list[PublishableMessage] = field(default_factory=list)
     out: io.StringIO = field(default_factory=io.StringIO)
     scenes: list[str] = field(default_factory=list)
+    shown: list[float] = field(default_factory=list)
     pipeline: Pipeline | None = None
     error: StreamcapError | None = None
 
@@ -77,6 +78,9 @@ class Run:
 
     def set_scene(self, stream: str, /, *, summary: str, instances: tuple[Instance, ...], camera: str) -> None:
         self.scenes.append(summary)
+
+    def show_instances(self, stream: str, /, *, t: float, instances: tuple[Instance, ...]) -> None:
+        self.shown.append(t)
 
     @property
     def durable(self) -> list[Message]:

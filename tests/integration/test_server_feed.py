@@ -419,8 +419,7 @@ async def test_pages() -> None:
         assert (listed[1]["id"], listed[1]["state"], listed[1]["seq"]) == ("yard", None, 0)
         page = await http.get("/")
         assert page.headers["content-type"].startswith("text/html")
-        assert f"{where.url}{CAM}" in page.text and "secret" not in page.text
-        assert (await http.get("/", headers={"host": '"><script>'})).text.count("<script>") == 0
+        assert "secret" not in page.text
         assert (await http.get("/healthz")).text == "ok\n"
         assert (await http.get("/readyz")).status_code == 200
         missing = await http.get("/nowhere")

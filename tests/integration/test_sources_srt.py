@@ -121,6 +121,7 @@ async def test_nobody_answers_or_calls_and_closing_does_not_wait(port: int) -> N
     [
         ("srt://127.0.0.1:9?mode=rendezvous", "mode=rendezvous"),
         ("srt://127.0.0.1:9?latency=0.2", "latency"),
+        ("srt://127.0.0.1:9?latency=200000", "latency"),
         ("srt://127.0.0.1?mode=caller", "names no port"),
         ("srt://127.0.0.1:9?passphrase=short", "passphrase"),
         ("srt://nowhere.invalid:9", "no host named nowhere"),

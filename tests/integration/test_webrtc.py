@@ -18,7 +18,7 @@ from streamcap.config import Settings
 from streamcap.models.pool import Models
 from streamcap.server.service import Service, running
 from streamcap.wire import GapMessage, StatusMessage, decode
-from tests.webrtc_peers import SDP, Camera, offer_of, publishing, watching
+from tests.webrtc_peers import SDP, Camera, LossyRelay, offer_of, publishing, watching
 
 pytestmark = [pytest.mark.weights, pytest.mark.webrtc]
 
@@ -49,7 +49,7 @@ async def until(http: httpx.AsyncClient, path: str, patience: float = 15.0, **wa
 
 async def first_frame(http: httpx.AsyncClient) -> None:
     async with asyncio.timeout(10):
-        while (await http.get("/v1/streams/yard/preview.jpg")).status_code == 503:  # noqa: ASYNC110
+        while (await http.get("/v1/streams/yard/preview.jpg")).status_code == 404:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 
@@ -101,6 +101,25 @@ async def test_a_publisher_that_vanishes_is_noticed_and_the_next_one_goes_on(mod
         said = [each.state.value for each in messages if isinstance(each, StatusMessage)]
         states = [state for state, _ in itertools.groupby(said)]
         assert states == ["connecting", "live", "reconnecting", "live"]
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+async def test_lost_packets_are_made_good(models: Models, codec: str) -> None:
+    relay = LossyRelay(0.08)
+    async with service(models) as (_, http):
+        try:
+            async with publishing(http, "cam", Camera(), codec, relay) as session:
+                await until(http, "/v1/streams/cam", state="live")
+                before = (await http.get("/v1/streams/cam")).json()
+                await asyncio.sleep(4.0)
+                after = (await http.get("/v1/streams/cam")).json()
+                assert relay.lost > 5, "something was lost"
+                assert after["frames"] - before["frames"] >= 12, "of 20 that are wanted"
+                assert after["state"] in ("live", "degraded")
+                await http.delete(session.location)
+        finally:
+            relay.close()
+        assert not any(isinstance(each, GapMessage) for each in await told(http))
 
 
 async def test_any_source_can_be_watched_and_is_encoded_once_while_it_is(models: Models) -> None:

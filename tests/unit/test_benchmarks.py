@@ -8,16 +8,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import common, process
 from benchmarks.common import Aim, CannotRun, Result, Table, percentile, replace_between
+from benchmarks.glass import read_clock, stamp
 from benchmarks.machine import describe_machine
 from benchmarks.run import BENCHMARKS
 from benchmarks.speed import read_timings
 from benchmarks.static import slope
+from benchmarks.streams import largest
 from benchmarks.trackers import scenes
 from benchmarks.tracking.scenes import crowd, street
 from benchmarks.tracking.scores import score
@@ -169,3 +172,29 @@ def test_each_program_explains_itself(script: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "--quick" in done.stdout
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4, 7, 12, 13, 40, 99])
+def test_the_largest_number_that_holds_is_found(limit: int) -> None:
+    tried: list[int] = []
+
+    def hold(number: int) -> bool:
+        tried.append(number)
+        return number <= limit
+
+    assert largest(hold) == min(limit, 40)
+    assert len(tried) == len(set(tried)) and len(tried) <= 13
+
+
+@given(st.floats(1.6e9, 2.1e9), st.integers(0, 2**32 - 1), st.integers(-15, 15))
+def test_a_clock_in_pixels_is_read_back_through_noise_and_scaling(wall: float, seed: int, level: int) -> None:
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(0, 255, (72, 640, 3), np.uint8)
+    stamp(picture, wall)
+    noisy = np.clip(picture + rng.normal(level, 12, picture.shape), 0, 255).astype(np.uint8)
+    found = read_clock(noisy, wall + 3.0)
+    assert found is not None and abs(found - wall) < 0.001
+
+
+def test_blocks_that_are_not_clear_are_no_clock() -> None:
+    assert read_clock(np.full((72, 640, 3), 128, np.uint8), 1.7e9) is None

@@ -73,3 +73,20 @@ def test_any_box_gives_shares_that_sum_to_one(corners: tuple[float, float, float
     look = shares(image, corners, NO_CAST)
     assert look.shape == (2 * len(NAMES),)
     assert abs(float(look.sum()) - 1) < 1e-4
+
+
+def test_hair_down_the_back_is_no_top() -> None:
+    """Where the outline is known, shoulders and arms count too."""
+    image = person((20, 20, 22), (20, 20, 22))
+    image[:100, 41:59] = (110, 65, 25)
+    mask = np.zeros((200, 100), np.uint8)
+    mask[:, 20:80] = 1
+    box = (0.2, 0.0, 0.8, 1.0)
+    assert attributes("person", shares(image, box, NO_CAST, mask))[0] == "black top"
+    assert attributes("person", shares(image, box, NO_CAST))[0] != "black top"
+
+
+def test_a_mask_of_a_few_pixels_is_not_trusted() -> None:
+    image = person((200, 20, 25), (20, 20, 22))
+    coarse = np.zeros((20, 10), np.uint8)
+    assert np.array_equal(shares(image, (0.2, 0, 0.8, 1), NO_CAST, coarse), shares(image, (0.2, 0, 0.8, 1), NO_CAST))

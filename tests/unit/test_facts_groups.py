@@ -129,6 +129,14 @@ def test_a_place_that_fills_becomes_crowded_once() -> None:
     assert crowd.who == ()
 
 
+def test_who_only_passes_a_few_forms_no_group_with_them() -> None:
+    standing = [person((0, 0.4 + 0.06 * n, 0.5), (30, 0.4 + 0.06 * n, 0.5), look=n) for n in range(3)]
+    passing = [person((4, -0.1 - 0.06 * n, 0.5), (14, 1.1 - 0.06 * n, 0.5), look=7 + n) for n in range(2)]
+    stage = Stagehand([*standing, *passing])
+    stage.play(0, 16)
+    assert stage.said("group_forms") == []
+
+
 # ---- struggle
 
 

@@ -59,14 +59,18 @@ def came(box: Box, at: float, **values: object) -> PlaceChange:
     return PlaceChange(box, Kind.CAME, 0.8, at - 2, at - 1, False) if not values else replace(came(box, at), **values)  # type: ignore[arg-type]
 
 
-def played(place: PlaceChange, at: float, seen: Sequence[tuple[str, Box]], *, person_until: float = 99) -> Play:
+def played(
+    place: PlaceChange, at: float, seen: Sequence[tuple[str, Box]], *, hands: bool = True, person: Box = PERSON
+) -> Play:
     """A person stands from the start; at a moment a place is found other, and things are seen from then on."""
     play = Play(Handling())
     for step in range(60):
         pts = step / 5
-        there = [("person", PERSON)] if pts < person_until else []
+        there = [("person", person)]
         things = [*seen] if pts >= at - 1 else []
-        play.frame(pts, [*there, *things], [place] if abs(pts - at) < 0.01 else [])
+        joints = body(0.8, bent=False)
+        joints[[Joint.LEFT_WRIST, Joint.RIGHT_WRIST], :2] = 0.53, 0.7
+        play.frame(pts, [*there, *things], [place] if abs(pts - at) < 0.01 else [], joints if hands else None)
     return play
 
 
@@ -92,6 +96,7 @@ def test_what_has_no_name_is_told_with_a_hedge() -> None:
         ("came or went is not clear", came(BESIDE, 6.0, kind=Kind.OTHER)),
         ("hardly clear", came(BESIDE, 6.0, sureness=0.2)),
         ("long ago", came(BESIDE, 6.0, start=1.0, end=1.6)),
+        ("behind the person all the time", came((0.42, 0.6, 0.46, 0.68), 6.0)),
         ("a speck", came((0.52, 0.7, 0.53, 0.71), 6.0)),
     ],
 )
@@ -99,12 +104,22 @@ def test_what_is_no_deed(name: str, place: PlaceChange) -> None:
     assert played(place, 8.0, []).facts == [], name
 
 
+def test_where_no_hand_was_seen_nothing_unnamed_is_told() -> None:
+    assert played(came(BESIDE, 6.0), 6.0, [], hands=False).facts == []
+
+
+def test_of_who_is_far_away_nothing_unnamed_is_told() -> None:
+    assert played(came(BESIDE, 6.0), 6.0, [], person=(0.45, 0.6, 0.5, 0.8)).facts == []
+
+
 def test_what_is_shifted_is_neither_taken_nor_put_down() -> None:
     play = Play(Handling())
     for step in range(60):
         places = [came(BESIDE, 6.0)] if step == 30 else []
         places += [came((0.57, 0.7, 0.61, 0.78), 6.2, kind=Kind.WENT)] if step == 31 else []
-        play.frame(step / 5, [("person", PERSON)], places)
+        joints = body(0.8, bent=False)
+        joints[[Joint.LEFT_WRIST, Joint.RIGHT_WRIST], :2] = 0.55, 0.7
+        play.frame(step / 5, [("person", PERSON)], places, joints)
     assert len(play.facts) == 1
 
 
@@ -170,13 +185,17 @@ def body(hand: float, *, bent: bool) -> NDArray[np.float32]:
     return joints
 
 
-def bends(*spans: tuple[float, float], hand: float = 0.9, seconds: float = 16) -> Play:
-    """Somebody stands, bent in these spans of time."""
+BENT: Box = (0.4, 0.45, 0.55, 0.8)
+
+
+def bends(*spans: tuple[float, float], hand: float = 0.9, seconds: float = 16, falls: bool = False) -> Play:
+    """Somebody stands, bent in these spans of time; who falls stays low whatever the joints seem to say."""
     play = Play(Handling())
     for step in range(round(seconds * 5)):
         pts = step / 5
         over = any(a <= pts < b for a, b in spans)
-        play.frame(pts, [("person", PERSON)], joints=body(hand if over else 0.0, bent=over))
+        low = over or (falls and pts >= spans[0][0])
+        play.frame(pts, [("person", BENT if low else PERSON)], joints=body(hand if over else 0.0, bent=over))
     return play
 
 
@@ -201,6 +220,19 @@ def test_what_the_body_does_not_tell(name: str, spans: tuple[tuple[float, float]
     assert bends(*spans, hand=hand).told() == [], name
 
 
+def test_who_falls_picks_nothing_up() -> None:
+    assert bends((4, 5.6), falls=True).told() == []
+
+
+def test_joints_of_people_before_each_other_tell_nothing() -> None:
+    play = Play(Handling())
+    for step in range(60):
+        over = 4 <= step / 5 < 5.6
+        people = [("person", BENT if over else PERSON), ("person", (0.46, 0.3, 0.58, 0.8))]
+        play.frame(step / 5, people, joints=body(0.9 if over else 0.0, bent=over))
+    assert play.told() == []
+
+
 def test_a_deed_that_the_body_told_is_not_told_again_by_the_place() -> None:
     play = Play(Handling())
     place = PlaceChange(BESIDE, Kind.WENT, 0.8, 4.4, 5.0, False)
@@ -208,7 +240,7 @@ def test_a_deed_that_the_body_told_is_not_told_again_by_the_place() -> None:
         pts = step / 5
         over = 4 <= pts < 5.6
         joints = body(0.9 if over else 0.0, bent=over)
-        play.frame(pts, [("person", PERSON)], [place] if step == 40 else [], joints)
+        play.frame(pts, [("person", BENT if over else PERSON)], [place] if step == 40 else [], joints)
     assert play.told() == [("pick_up", "")]
 
 

@@ -76,6 +76,20 @@ async def test_frames_are_kept_where_something_points_at_them() -> None:
     assert shade is not None and abs(float(shade.mean()) - 70) < 3, "the picture of that moment, not of the present"
 
 
+async def test_a_picture_in_which_nothing_changes_stands_for_each_moment_until_it_does() -> None:
+    store = MemoryFrames()
+    keeper = FrameKeeper("cam", store)
+    keeper.take(frame(0.0), [0.0])
+    for n in range(1, 50):
+        keeper.unchanged(frame(n * 0.2))
+    keeper.want([5.0])
+    keeper.take(frame(10.0, grey=200), [])
+    found = await store.nearest("cam", 5.0)
+    assert found is not None and (found.t, found.captured_at) == (5.0, 1005.0)
+    shade = cv2.imdecode(np.frombuffer(found.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert shade is not None and abs(float(shade.mean()) - 100) < 3
+
+
 async def test_a_busy_scene_keeps_some_two_frames_a_second() -> None:
     store = MemoryFrames()
     keeper = FrameKeeper("cam", store)

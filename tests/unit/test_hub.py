@@ -20,6 +20,7 @@ from streamcap.wire import (
     Encoded,
     HeartbeatMessage,
     HelloMessage,
+    InstancesMessage,
     Message,
     NumberedMessage,
     SnapshotMessage,
@@ -558,3 +559,23 @@ async def test_how_subscriptions_end_is_counted() -> None:
         pass
     assert hub.counters.closings == {"too_slow": 1, "left": 1} and hub.counters.too_slow == 1
     assert hub.commits.count == 3
+
+
+async def test_instances_come_to_those_who_ask_and_only_the_newest_waits() -> None:
+    hub = await opened("cam")
+    seen = Instance(3, "person", 0.9, (0.1, 0.2, 0.3, 1.4), (0.0, 0.0), 0.0, 1.0)
+    hub.show_instances("cam", 1.0, [seen])  # nobody asks: nothing is made
+    assert hub.counters.ephemeral == 0
+    async with hub.subscribe("cam", kinds=["instances"]) as asks, hub.subscribe("cam") as plain:
+        for subscription in (asks, plain):
+            assert [(await anext(aiter(subscription))).type for _ in range(2)] == ["hello", "snapshot"]
+        for t in (2.0, 3.0, 4.0):
+            hub.show_instances("cam", t, [seen])
+        assert plain.waiting == 0 and asks.waiting == 1
+        message = decode((await anext(aiter(asks))).text)
+        assert isinstance(message, InstancesMessage) and message.t == 4.0
+        assert message.instances[0].box == (0.1, 0.2, 0.3, 1.0)
+    async with hub.subscribe("cam", kinds=["instances"], interim=False) as quiet:
+        assert [(await anext(aiter(quiet))).type for _ in range(2)] == ["hello", "snapshot"]
+        hub.show_instances("cam", 5.0, [seen])
+        assert quiet.waiting == 0

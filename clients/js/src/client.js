@@ -15,7 +15,7 @@ import { SUBPROTOCOL, WireError, decode } from "./messages.js";
  *   message, never in the address. A function is asked at each connection.
  * @property {Place} [place] go on from here, as `client.place()` gave it
  * @property {boolean} [interim] false for durable messages only
- * @property {string[]} [kinds] of caption, event, status, gap, unchanged; all where it is absent
+ * @property {string[]} [kinds] of caption, event, status, gap, unchanged, which come where it is absent, and instances
  * @property {boolean} [reconnect] come back after a loss; true unless it is said
  * @property {number} [backoffFirstMs] longest first pause; it doubles with each failure
  * @property {number} [backoffMaxMs]

@@ -10,6 +10,7 @@ export { FRAME_MAX_CHARS, PROTOCOL, SUBPROTOCOL, WireError, decode, isDurable } 
  * @typedef {import("./messages.js").StatusMessage} StatusMessage
  * @typedef {import("./messages.js").GapMessage} GapMessage
  * @typedef {import("./messages.js").SnapshotMessage} SnapshotMessage
+ * @typedef {import("./messages.js").InstancesMessage} InstancesMessage
  * @typedef {import("./client.js").ClientOptions} ClientOptions
  * @typedef {import("./client.js").Place} Place
  */

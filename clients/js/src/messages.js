@@ -67,6 +67,8 @@
  * @typedef {Envelope & Numbered & GapBody} GapMessage media time that was not watched
  *
  * @typedef {Envelope & {type: "unchanged", since: number, t: number}} UnchangedMessage
+ * @typedef {Envelope & {type: "instances", t: number, instances: InstanceView[]}} InstancesMessage everything that is
+ *   followed at one moment; comes only where it is named among the kinds
  * @typedef {Envelope & {type: "hello", protocol: number, epoch: string, seq: number, earliest: number,
  *   heartbeat_s: number, server?: string}} HelloMessage
  * @typedef {Envelope & {type: "snapshot", seq: number, status?: StatusMessage, scene?: Scene,
@@ -76,7 +78,7 @@
  * @typedef {{type: "error", stream?: string, at: string, code: string, message: string}} ErrorMessage
  *
  * @typedef {CaptionMessage | EventMessage | StatusMessage | GapMessage} NumberedMessage
- * @typedef {NumberedMessage | UnchangedMessage | HelloMessage | SnapshotMessage | HeartbeatMessage | CaughtUpMessage
+ * @typedef {NumberedMessage | UnchangedMessage | InstancesMessage | HelloMessage | SnapshotMessage | HeartbeatMessage | CaughtUpMessage
  *   | ErrorMessage} Message
  */
 
@@ -185,6 +187,7 @@ const SHAPES = {
   status: STATUS,
   gap: { ...numbered, start: seconds, end: seconds, reason: maybe(text) },
   unchanged: { ...envelope, since: seconds, t: seconds },
+  instances: { ...envelope, t: seconds, instances: list(instance) },
   hello: {
     ...envelope,
     protocol: whole(0),

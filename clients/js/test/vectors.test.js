@@ -17,7 +17,7 @@ describe("messages", () => {
   }
   test("there is one of every type", () => {
     const types = new Set(vectors("messages").map((vector) => vector.message.type));
-    assert.equal(types.size, 10);
+    assert.equal(types.size, 11);
   });
 });
 

@@ -29,7 +29,7 @@ from streamcap.subtitles import RunTimeline, SubtitleTrack
 from streamcap.types import CaptionKind, CaptionStatus
 from streamcap.wire import CaptionMessage, Encoded, decode
 
-__all__ = ["History"]
+__all__ = ["CHUNK", "LOOKED_AT_MAX", "History", "Instant", "Seconds", "span"]
 
 PAGE_BYTES: Final = 4 * 1024 * 1024  # of one JSON page, which is made in memory; the page ends early
 PAGE_MESSAGES: Final = 10_000
@@ -181,7 +181,7 @@ class History:
         bounds = await self._hub.journal.bounds(stream)
         if bounds.newest == 0 and stream not in self._hub.streams:
             raise missing(stream)
-        walk = _Walk(stream, frozenset(kinds.split(",")), limit, after, _times(from_, to))
+        walk = _Walk(stream, frozenset(kinds.split(",")), limit, after, span(from_, to))
         if format is Format.JSON:
             return await self._page(request, walk, bounds)
         if format is Format.JSONL:
@@ -275,7 +275,7 @@ class History:
         return found
 
 
-def _times(start: float | datetime | None, end: float | datetime | None) -> dict[str, Any]:
+def span(start: float | datetime | None, end: float | datetime | None) -> dict[str, Any]:
     """``from`` and ``to`` as a journal takes them."""
     bounds: dict[str, Any] = {}
     for value, media, wall in ((start, "start", "since"), (end, "end", "until")):

@@ -10,7 +10,16 @@ from streamcap.config import Profile, StreamSettings
 from streamcap.tokens import Scope
 from streamcap.wire import STREAM_ID, CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
 
-__all__ = ["HistoryPage", "NewStream", "SearchPage", "SessionView", "StreamChange", "StreamList", "StreamView"]
+__all__ = [
+    "HistoryPage",
+    "NewStream",
+    "SearchPage",
+    "SessionView",
+    "StreamChange",
+    "StreamList",
+    "StreamView",
+    "Summary",
+]
 
 Durable = Annotated[CaptionMessage | EventMessage | StatusMessage | GapMessage, Field(discriminator="type")]
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"  # an address on one line
@@ -92,6 +101,24 @@ class HistoryPage(BaseModel):
     newest: int
     next: int | None = None
     messages: list[Durable]
+
+
+class Summary(BaseModel):
+    """What happened in a span.
+
+    ``text`` is empty where nothing stands out; ``seconds`` is the length of the span, ``unwatched_s`` how much of it
+    nobody watched, as far as that is known; ``events`` counts them by label; ``highlights`` are the events of the
+    highest saliency, oldest first. ``whole`` is false where the span is so busy that its end was not looked at.
+    """
+
+    stream: str
+    text: str
+    seconds: float
+    unwatched_s: float
+    captions: int
+    events: dict[str, int]
+    highlights: list[EventMessage]
+    whole: bool
 
 
 class SearchPage(BaseModel):

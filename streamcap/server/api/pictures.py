@@ -103,7 +103,7 @@ class Pictures:
     async def preview(
         self: Here, stream: StreamId, width: Width = 640, if_none_match: Annotated[str | None, Header()] = None
     ) -> Response:
-        """Its media time is in `Streamcap-Time`. A paused or lost stream shows the last one; 503 before the first."""
+        """Its media time is in `Streamcap-Time`. A paused or lost stream shows the last one; 404 before the first."""
         picture = await self._seen(stream).picture(width)
         if picture is None:
             raise _none_yet(stream)
@@ -186,7 +186,8 @@ def _moment(t: float, captured_at: float) -> dict[str, str]:
 
 
 def _none_yet(stream: str) -> HTTPException:
-    return _busy(f"no frame of {stream} has been analysed yet")
+    detail = f"no frame of {stream} has been analysed yet"
+    return HTTPException(HTTPStatus.NOT_FOUND, detail, headers={"retry-after": str(BUSY_S)})
 
 
 def _busy(detail: str) -> HTTPException:

@@ -1,0 +1,147 @@
+// A real server (streamcap serve) and a real browser (Chromium), for tests of what people see.
+
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+import { chromium } from "playwright-core";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const VENV = join(ROOT, ".venv/bin/python");
+export const PYTHON = process.env.PYTHON ?? (existsSync(VENV) ? VENV : "python3");
+const START_MS = 60_000; // loading the models, on a busy machine
+
+const BROWSER =
+  process.env.CHROMIUM ??
+  ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => existsSync(path));
+
+// Fake camera, no questions, and WebRTC over loopback. The first are for machines without a display or a sandbox.
+const FLAGS = [
+  "--headless=new",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--use-fake-ui-for-media-stream",
+  "--use-fake-device-for-media-stream",
+  "--allow-loopback-in-peer-connection",
+  "--autoplay-policy=no-user-gesture-required",
+];
+
+/**
+ * Why these tests cannot run here; false where they can. Where STREAMCAP_REQUIRE names `browser` they are not skipped,
+ * and fail instead.
+ *
+ * @returns {string | false}
+ */
+export function skipped() {
+  const required = (process.env.STREAMCAP_REQUIRE ?? "").split(",").includes("browser");
+  if (required) return false;
+  if (!BROWSER) return "no Chromium here (CHROMIUM names it)";
+  const weights = spawnSync(PYTHON, ["-m", "streamcap", "models", "pull", "default"], { cwd: ROOT });
+  return weights.status === 0 ? false : "no weights";
+}
+
+/** A running server, with a data folder of its own. */
+export class Server {
+  /** @type {import("node:child_process").ChildProcess} */ #process;
+  /** @type {string} */ #folder;
+  /** @type {string} */ url = "";
+
+  /**
+   * @param {{streams?: Record<string, string>, token?: string, options?: string[]}} settings `token`: the words of
+   *   `streamcap token create`, where one is to be asked for.
+   */
+  static async start({ streams = {}, token, options = [] }) {
+    const folder = mkdtempSync(join(tmpdir(), "streamcap-browser-"));
+    let secret = "";
+    if (token !== undefined) {
+      const words = ["-m", "streamcap", "token", "create", ...token.split(" "), "--data", folder];
+      secret = spawnSync(PYTHON, words, { cwd: ROOT, encoding: "utf8" }).stdout.trim();
+    }
+    const named = Object.entries(streams).flatMap(([id, source]) => ["--stream", `${id}=${source}`]);
+    const words = ["-m", "streamcap", "serve", "--port", "0", "--data", folder, ...named, ...options];
+    const child = spawn(PYTHON, words, { cwd: ROOT, stdio: ["ignore", "ignore", "pipe"] });
+    const server = new Server(child, folder);
+    server.token = secret;
+    server.url = await server.#announced();
+    return server;
+  }
+
+  token = "";
+
+  /**
+   * @param {import("node:child_process").ChildProcess} child
+   * @param {string} folder
+   */
+  constructor(child, folder) {
+    this.#process = child;
+    this.#folder = folder;
+  }
+
+  async #announced() {
+    const stderr = this.#process.stderr;
+    if (stderr === null) throw new Error("no stderr");
+    const timer = setTimeout(() => this.#process.kill("SIGKILL"), START_MS);
+    /** @type {string[]} */
+    const said = [];
+    for await (const line of createInterface({ input: stderr })) {
+      said.push(line);
+      const match = /serves .* on ws:\/\/(\S+)/.exec(line);
+      if (match) {
+        clearTimeout(timer);
+        stderr.resume(); // else it would stand still once the pipe is full
+        return `http://${match[1]}`;
+      }
+    }
+    throw new Error(`the server did not start:\n${said.join("\n")}`);
+  }
+
+  async stop() {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+      const gone = new Promise((resolve) => this.#process.once("exit", resolve));
+      this.#process.kill("SIGINT");
+      const late = setTimeout(() => this.#process.kill("SIGKILL"), 20_000);
+      await gone;
+      clearTimeout(late);
+    }
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** A browser with a fake camera; further flags may be given. @param {string[]} flags */
+export async function launch(flags = []) {
+  return chromium.launch({ executablePath: BROWSER ?? "chromium", args: [...FLAGS, ...flags], headless: true });
+}
+
+/** A browser that can be killed without a word. */
+export async function launchToKill() {
+  const server = await chromium.launchServer({ executablePath: BROWSER ?? "chromium", args: FLAGS, headless: true });
+  const browser = await chromium.connect(server.wsEndpoint());
+  return { browser, kill: () => server.kill() }; // the whole process group, by SIGKILL
+}
+
+/**
+ * Wait until something holds, looking again every 100 ms.
+ *
+ * @template T
+ * @param {() => Promise<T | false | null | undefined>} look
+ * @param {string} what
+ * @param {number} patience milliseconds
+ * @returns {Promise<T>}
+ */
+export async function until(look, what, patience = 30_000) {
+  const end = Date.now() + patience;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`not within ${patience} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
