@@ -39,6 +39,8 @@ CELL_AGREE = 0.65
 FLOW_RIM = 0.3
 # This share of the outer blocks on each of three sides changes when the whole picture moves, be it understood or not.
 SIDE_CHANGED = 0.5
+# A shift of the picture (frame sizes from one frame to the next) that takes a second or so to carry things out of view.
+QUICK = 0.01
 # Cut: nearly everything changed at once and the thumbnails do not correlate. Two views of one place rarely
 # correlate less than 0.6.
 CUT_RIM = 0.6
@@ -102,6 +104,11 @@ class Transform:
     def still(self) -> bool:
         """Less than a third of a percent of the frame: what a mast in the wind does."""
         return math.hypot(self.dx, self.dy) < 0.003 and abs(math.log(self.scale)) < 0.003
+
+    @property
+    def quick(self) -> bool:
+        """The picture moves so fast that things come and go by it, and not only by themselves."""
+        return math.hypot(self.dx, self.dy) >= QUICK or abs(math.log(self.scale)) >= QUICK
 
     def apply(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the earlier frame lies in the later one; coordinates in 0..1."""

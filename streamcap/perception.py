@@ -23,7 +23,7 @@ from streamcap.egomotion import ForwardMotion
 from streamcap.facts import FactEngine, Scene
 from streamcap.foreground import Foreground
 from streamcap.gating import BlockGate, GateReading, luma
-from streamcap.geometry import area, contained, touches
+from streamcap.geometry import area, clip, contained
 from streamcap.health import HealthWatch
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
 from streamcap.labels import MOVERS
@@ -34,6 +34,7 @@ from streamcap.nearness import CloseUp, NearnessWatch
 from streamcap.posing import PoseStage
 from streamcap.regions import Look, TileWalk, plan, tiles
 from streamcap.setting import SettingWatch
+from streamcap.sightings import distinct, in_frame, is_vehicle, turned, upright
 from streamcap.stationary import PlaceChange, StationaryWatch
 from streamcap.types import Box, Detections, Frame, KeyFrame, Observation
 
@@ -74,10 +75,6 @@ JPEG_QUALITY = 80
 BALANCE_STEP = 0.05
 # Third gate: a frame this like the last key frame is no new key frame (ShareGPT4Video's limit on CLIP features).
 KEY_SIMILARITY = 0.93
-# A detection cut by its crop's border shows a part of the object.
-CROP_MARGIN = 0.015
-# Two detections of which one covers this much of the other are one object.
-SAME = 0.75
 
 
 class Perception:
@@ -123,6 +120,7 @@ class Perception:
         self._last: tuple[int, float] | None = None  # connection and pts of the frame before
         self._frames = 0
         self._walked = 0.0
+        self._now = 0.0
         self._steady_since = -math.inf
         self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
         self._kept_at = -KEEP_QUIET_S
@@ -145,7 +143,7 @@ class Perception:
                 camera = replace(camera, moving=True)
             if camera.cut:
                 self._steady_since = -math.inf
-            elif camera.moving or moves_all_over(gate.changed):
+            elif self._forward.suspected or camera.transform.quick or moves_all_over(gate.changed):
                 self._steady_since = frame.pts
         with self._stages("health"):
             health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
@@ -162,6 +160,7 @@ class Perception:
             self._walk.restart()
             self._forward.reset()
         self._frames += 1
+        self._now = frame.pts
         update = self._follow(frame, grey, gate, camera)
 
         def stir(box: Box) -> float:
@@ -293,7 +292,7 @@ class Perception:
             waited = frame.pts - track.looked
             moving = gate.open and (_share(gate.changed, track.box) > 0.1 or track.speed(1.0) > 0.1)
             if moving or track.stage is Stage.TENTATIVE:
-                wishes.append(Look(track.box, 1.0 + 3.0 * waited, closer=track.misses % 2 == 1))
+                wishes.append(Look(clip(track.expected(frame.pts)), 1.0 + 3.0 * waited, closer=track.misses % 2 == 1))
             elif waited > REVISIT_S:
                 wishes.append(Look(track.box, waited / REVISIT_S, closer=track.misses % 2 == 1))
         wishes += [Look(box, 4.0) for box in self._curious]
@@ -308,19 +307,21 @@ class Perception:
     def _detect(self, image: NDArray[np.uint8], looks: Sequence[Box]) -> list[Observed]:
         h, w = image.shape[:2]
         parts = [image[int(y0 * h) : int(y1 * h), int(x0 * w) : int(x1 * w)] for x0, y0, x1, y1 in looks]
+        turns = turned(looks, self._tracker.tracks, self._now, w / h)
+        parts = [np.ascontiguousarray(np.rot90(p)) if turn else p for p, turn in zip(parts, turns, strict=True)]
         found, cpu = self._detect_all(parts)
         self._stages.work("detect", cpu)
         labels = self._detector.labels
         raw: list[Found] = []
-        for (x0, y0, x1, y1), detections in zip(looks, found, strict=True):
+        for crop, across, detections in zip(looks, turns, found, strict=True):
             for box, label, score in zip(
                 detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True
             ):
-                if _cut_off(box, (x0, y0, x1, y1)):
+                if across and not is_vehicle(labels[label], score):
                     continue
-                a, b, c, d = box
-                sx, sy = x1 - x0, y1 - y0
-                raw.append((score, labels[label], (x0 + a * sx, y0 + b * sy, x0 + c * sx, y0 + d * sy)))
+                place = in_frame(upright(box) if across else box, crop)
+                if place is not None:
+                    raw.append((score, labels[label], place))
         if any(fills(box) for _, _, box in raw) or any(fills(t.box) for t in self._tracker.tracks):
             raw = agreed(raw, self._from_afar(image))
         kept = distinct([f for f in raw if f[0] >= THRESHOLD])
@@ -382,30 +383,6 @@ class Perception:
         feature = future.result()
         alike = self.memory.similarity(feature) >= KEY_SIMILARITY
         self.memory.add(feature, key.t, KeyFrame(key.t) if alike else key)
-
-
-def distinct(found: Sequence[tuple[float, str, Box]]) -> list[tuple[float, str, Box]]:
-    """Leave out what a better detection, from whichever crop, already covers; best first."""
-    kept: list[tuple[float, str, Box]] = []
-    for item in sorted(found, key=lambda x: -x[0]):
-        box = item[2]
-        if not any(_same(box, other, item[1] == label) for _, label, other in kept):
-            kept.append(item)
-    return kept
-
-
-def _same(a: Box, b: Box, same_label: bool) -> bool:
-    inside = max(contained(a, b), contained(b, a))
-    ratio = min(area(a), area(b)) / max(area(a), area(b), 1e-9)
-    # A bag on a person is inside the person and much smaller; a second box on the person is not.
-    return inside > SAME and (ratio > 0.4 or same_label)
-
-
-def _cut_off(box: Sequence[float], crop: Box) -> bool:
-    """A detection (in 0..1 of its crop) ends at a border of the crop that is not a border of the frame."""
-    sides = touches((box[0], box[1], box[2], box[3]), CROP_MARGIN)
-    frame_sides = touches(crop, 1e-6)
-    return bool(sides - frame_sides)
 
 
 def _share(changed: NDArray[np.bool_], box: Box) -> float:

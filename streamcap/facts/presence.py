@@ -26,7 +26,7 @@ NAME_AT_ONCE = 0.8
 NAME_POOR_S = 0.6
 # What never gets a name is spoken of where it is plainly there: it went about by itself, was seen in so many frames and
 # is this large (share of the frame). No longer than this (seconds) after it came.
-UNNAMED_HITS = 8
+UNNAMED_HITS = 6
 UNNAMED_AREA = 0.01
 UNNAMED_WAIT_S = 3.0
 # So shortly after the whole picture moved (seconds), what comes to a side or goes from it is the camera's doing.
@@ -37,7 +37,7 @@ CROWDED = 0.8
 REMEMBERED = 64
 # Share of a box that lies in something close to the camera.
 CLOSE_UP = 0.6
-# Nobody in view for this long: the scene is empty again.
+# Nobody in view for this long: the scene is empty again. That is said where somebody was there, not only an arm.
 EMPTY_S = 0.6
 
 
@@ -67,6 +67,9 @@ class Presence:
         for key, track in list(self._waiting.items()):
             if track.stage is Stage.ENDED:
                 del self._waiting[key]
+                if track.roams and (is_named(track) or _is_plain(track)):  # quick: it comes and goes in one breath
+                    self._here[key] = track
+                    yield from self._came(track, scene)
                 continue
             name = track.instance()
             patience = 0.0 if name.confidence >= NAME_AT_ONCE else NAME_POOR_S
@@ -82,18 +85,21 @@ class Presence:
             del self._waiting[key]
             if not plain:
                 continue
-            crowded = any(_beside(track, other) for other in self._here.values())
             self._here[key] = track
-            if scene.close is not None and name.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:
-                continue  # a hand before the lens is easily taken for an animal; that something is there has been told
-            if track.again and key not in self._gone:
-                continue  # it was not said to have gone
-            if _is_cameras(track, track.born, scene):
-                continue
-            for fact in _arrival(track, scene.pts, crowded=crowded):
-                if track.again:
-                    fact.detail["again"] = "1"
-                yield fact
+            yield from self._came(track, scene)
+
+    def _came(self, track: Track, scene: Scene) -> Iterator[Fact]:
+        if scene.close is not None and track.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:
+            return  # a hand before the lens is easily taken for an animal; that something is there has been told
+        if track.again and track.id not in self._gone:
+            return  # it was not said to have gone
+        if _is_cameras(track, track.born, scene):
+            return
+        crowded = any(_beside(track, other) for other in self._here.values() if other is not track)
+        for fact in _arrival(track, scene.pts, crowded=crowded):
+            if track.again:
+                fact.detail["again"] = "1"
+            yield fact
 
     def _departure(self, track: Track, scene: Scene) -> Iterator[Fact]:
         known = self._here.pop(track.id, None)
@@ -114,7 +120,8 @@ class Presence:
         here = [t for key, t in self._here.items() if moves_by_itself(t)]
         waiting = any(moves_by_itself(t) for t in self._waiting.values())
         if here or waiting:
-            self._occupied, self._empty_since = bool(here) or self._occupied, None
+            self._occupied = self._occupied or any(t.appearance.whole or group(t.label) != "person" for t in here)
+            self._empty_since = None
         elif self._occupied:
             self._empty_since = self._empty_since if self._empty_since is not None else scene.pts
             if scene.pts - self._empty_since >= EMPTY_S:
@@ -143,7 +150,7 @@ def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
     if moving and (sides := touches(first, EDGE)):
         side = nearest_side(first, _negated(track.heading(5.0)), sides)
         yield about(track, "enter", track.born, pts, side, 0.85)
-    elif moving and not crowded:
+    elif moving and not crowded and is_named(track):  # without a name it is noise, unless it comes in from a side
         yield about(track, "appear", track.born, pts, place(track.box), 0.6)
 
 
