@@ -14,6 +14,7 @@ __all__ = ["Foreground"]
 HISTORY = 150
 VARIANCE_THRESHOLD = 25.0
 WARM_UP = 3
+LEARNT = 12
 # Smallest blob, as a share of the frame: at 768×576 about 12×18 pixels.
 MIN_AREA = 0.0005
 # More foreground than this is not objects: the light or the camera changed and the model is behind.
@@ -59,6 +60,11 @@ class Foreground:
     def warm(self) -> bool:
         """The background is known well enough to tell what lies before it."""
         return self._seen > WARM_UP
+
+    @property
+    def learns(self) -> bool:
+        """Quiet frames are worth learning: what is new stands out only from a background of some frames."""
+        return self._seen < LEARNT
 
     @property
     def mask(self) -> NDArray[np.uint8] | None:

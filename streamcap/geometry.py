@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from streamcap.types import Box, Side
 
 __all__ = [
-    "area", "centre", "clip", "contained", "depth", "iou_matrix", "nearest_side", "outward", "place", "touches", "union",
+    "area", "centre", "clip", "contained", "depth", "iou_matrix", "nearest_side", "outward", "place", "touches",
+    "union",
 ]  # fmt: skip
 
 

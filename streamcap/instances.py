@@ -271,7 +271,8 @@ class Tracker:
                 ended.append(track)
             elif track.misses >= LOST_MISSES and track.looked - track.seen > LOST_AFTER_S and not track.is_fixture():
                 track.stage = Stage.LOST
-                if track.went_out and track.may_be_out(pts):  # nothing of it is in the frame: whoever comes in there is judged by the gallery
+                # Nothing of it is in the frame then: whoever comes in there is judged by the gallery.
+                if track.went_out and track.may_be_out(pts):
                     track.stage = Stage.ENDED
                     ended.append(track)
         for track in ended:

@@ -260,7 +260,7 @@ class Perception:
             self._foreground.reset()
             return []
         # A quiet scene is learnt too: else the first thing that moves in it would pass for the background.
-        return self._foreground.update(grey) if gate.open or not self._foreground.warm else []
+        return self._foreground.update(grey) if gate.open or self._foreground.learns else []
 
     def _places(
         self, grey: NDArray[np.uint8], gate: GateReading, camera: CameraReading, pts: float

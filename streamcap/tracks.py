@@ -255,7 +255,8 @@ class Track:
             return
         (px, py), (mx, my) = centre(self.box), centre(box)
         size = max(box[2] - box[0], box[3] - box[1])
-        strides = self.hits <= YOUNG and not self.vote.includes("person") and math.hypot(mx - px, my - py) > STRIDE * size
+        young = self.hits <= YOUNG and not self.vote.includes("person")
+        strides = young and math.hypot(mx - px, my - py) > STRIDE * size
         place, speed = (1.0, 1.0) if strides else (GAIN_PLACE, GAIN_VELOCITY)
         x, y = px + place * (mx - px), py + place * (my - py)
         vx, vy = self.velocity

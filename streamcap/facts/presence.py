@@ -47,6 +47,7 @@ class Presence:
 
     _here: dict[int, Track] = field(default_factory=dict)
     _waiting: dict[int, Track] = field(default_factory=dict)
+    _unnamed: dict[int, float] = field(default_factory=dict)  # who was last found to have no name, and when
     _gone: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _empty_since: float | None = None
     _occupied: bool = False
@@ -59,6 +60,7 @@ class Presence:
             else:
                 self._waiting[track.id] = track
         yield from self._arrivals(scene)
+        self._unnamed = {key: at for key, at in self._unnamed.items() if key in self._waiting}
         for track in scene.tracks.ended:
             yield from self._departure(track, scene)
         yield from self._emptiness(scene)
@@ -71,7 +73,7 @@ class Presence:
                     self._here[key] = track
                     yield from self._came(track, scene)
                 continue
-            name = track.instance()
+            name, holds = track.instance(), self._holds_name(track, scene.pts)
             patience = 0.0 if name.confidence >= NAME_AT_ONCE else NAME_POOR_S
             # What moves and is called a chair, or a bird, needs another look; who is half in view may yet be coming.
             doubtful = name.label not in MOVERS or name.label == "object" or name.label in ANIMALS
@@ -79,7 +81,7 @@ class Presence:
                 patience = NAME_WAIT_S
             if scene.pts - track.confirmed < patience:
                 continue
-            plain = is_named(track) or _is_plain(track)
+            plain = holds or (_is_plain(track) and not is_named(track))
             if not plain and scene.pts - track.confirmed < UNNAMED_WAIT_S:
                 continue
             del self._waiting[key]
@@ -87,6 +89,13 @@ class Presence:
                 continue
             self._here[key] = track
             yield from self._came(track, scene)
+
+    def _holds_name(self, track: Track, pts: float) -> bool:
+        """Named since its confirmation, or for a while: who waits for any name gets a wrong one by luck."""
+        if not is_named(track):
+            self._unnamed[track.id] = pts
+        since = self._unnamed.get(track.id)
+        return since is None or pts - since >= NAME_POOR_S
 
     def _came(self, track: Track, scene: Scene) -> Iterator[Fact]:
         if scene.close is not None and track.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:

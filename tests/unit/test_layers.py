@@ -34,6 +34,8 @@ LAYERS: dict[int, set[str]] = {
             "facts",
             "health",
             "nearness",
+            "sightings",
+            "swing",
             "setting",
             "language",
             "prompts",
