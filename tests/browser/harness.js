@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const VENV = join(ROOT, ".venv/bin/python");
 export const PYTHON = process.env.PYTHON ?? (existsSync(VENV) ? VENV : "python3");
 const START_MS = 60_000; // loading the models, on a busy machine
