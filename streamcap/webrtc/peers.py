@@ -150,6 +150,7 @@ class Peers:
         """
         from streamcap.webrtc.viewer import Viewer
 
+        _checked(offer, sends=False)
         view, sends = self._view(stream), self.sends(stream)
         if view is None or sends is None:
             raise Refused(f"there is nothing to see of {stream} yet")
@@ -236,10 +237,7 @@ class Peers:
     async def _begin(
         self, stream: str, sort: str, offer: str, made: Callable[[], Publisher | Viewer], most: int
     ) -> Begun:
-        try:
-            text, ufrag = checked_offer(offer, sends=sort == PUBLISH)
-        except ValueError as error:
-            raise BadOffer(str(error), unmet=isinstance(error, Unmet)) from None
+        text, ufrag = _checked(offer, sends=sort == PUBLISH)
         if not self._open() or self.count(sort) + self._beginning[sort] >= most:
             raise Refused(f"there are {most} already" if most else "this server takes none")
         self._beginning[sort] += 1
@@ -310,3 +308,10 @@ class Peers:
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
                 del self._broadcasts[key]
+
+
+def _checked(offer: str, *, sends: bool) -> tuple[str, str]:
+    try:
+        return checked_offer(offer, sends=sends)
+    except ValueError as error:
+        raise BadOffer(str(error), unmet=isinstance(error, Unmet)) from None

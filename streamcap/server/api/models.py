@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamcap.config import Profile, StreamSettings
+from streamcap.config import Fps, Profile, StreamSettings
 from streamcap.tokens import Scope
 from streamcap.wire import STREAM_ID, CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
 
@@ -37,7 +37,7 @@ class StreamChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    fps: Annotated[float, Field(gt=0, le=60)] | None = None
+    fps: Fps | None = None
     profile: Profile | None = None
     paused: bool | None = None
 
