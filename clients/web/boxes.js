@@ -74,13 +74,14 @@ function drawn(instance, width, height, letter) {
   const [x0, y0, x1, y1] = instance.box;
   const [x, y, w, h] = [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height];
   const words = [...(instance.attributes ?? []).slice(0, 1), instance.label, String(instance.id)].join(" ");
-  const wide = words.length * letter * 0.58 + letter * 0.7;
+  const wide = words.length * letter * 0.62 + letter * 0.7;
   const tall = letter * 1.45;
   const above = y >= tall ? y - tall : Math.min(y + h, height - tall);
   const left = Math.max(0, Math.min(x, width - wide));
   return svg(
     "g",
     { class: "box", "data-tone": instance.id % TONES, "data-hidden": instance.state === "hidden" },
+    svg("rect", { class: "box-shade", x, y, width: w, height: h, rx: letter * 0.2 }),
     svg("rect", { class: "box-frame", x, y, width: w, height: h, rx: letter * 0.2 }),
     svg("rect", { class: "box-plate", x: left, y: above, width: wide, height: tall, rx: letter * 0.2 }),
     svg("text", { x: left + letter * 0.35, y: above + letter * 1.08, "font-size": letter }, words),

@@ -12,6 +12,8 @@ import { kindWord, weight } from "./rows.js";
  * @typedef {import("../js/src/index.js").EventMessage} EventMessage
  */
 
+const BOXES_S = 0.5;
+
 /** A dialog; one for the page. */
 export class Evidence {
   #canvas = h("canvas", { class: "picture", role: "img", "aria-label": "Evidence frame" });
@@ -75,12 +77,13 @@ export class Evidence {
     this.#boxes.clear();
     try {
       const message = await this.#message(row);
-      const t = (message?.type === "caption" ? message.evidence?.[0]?.t : undefined) ?? row.end;
+      const t = (message?.type === "caption" ? message.evidence?.at(-1)?.t : undefined) ?? row.end;
       const frame = await this.#api.frame(this.#stream, t);
       if (asked !== this.#asked) return;
       await draw(this.#canvas, frame.blob);
       this.#boxes.fit(this.#canvas.width, this.#canvas.height);
-      this.#boxes.set(message?.instances ?? []);
+      // The boxes are of the last moment that it speaks of; over a frame of another they would be wrong.
+      this.#boxes.set(message !== undefined && Math.abs(frame.t - message.end) < BOXES_S ? (message.instances ?? []) : []);
       this.element.dataset.shown = String(row.seq);
       say(this.#note, "");
     } catch (error) {

@@ -50,7 +50,7 @@ export class App {
         this.#publishing,
         h("nav", { "aria-label": "Pages" }, h("a", { href: "#/" }, "Wall"), h("a", { href: "#/search" }, "Search"), h("a", { href: "/docs" }, "API")),
         this.#theme,
-        button("Help", () => this.dialogs.help(), { class: "quiet", title: "Keys and settings (?)" }),
+        button("?", () => this.dialogs.help(), { class: "quiet", title: "Keys and settings (?)", "aria-label": "Help: keys and settings" }),
         this.#signOut),
       this.#main,
       this.announcer.element,
@@ -154,7 +154,8 @@ export class App {
 
   /** @param {string} theme */
   #showTheme(theme) {
-    say(this.#theme, `Theme: ${theme}`);
+    say(this.#theme, { auto: "◐ Auto", dark: "● Dark", light: "○ Light" }[theme] ?? theme);
+    this.#theme.setAttribute("aria-label", `Theme: ${theme}`);
   }
 
   #showConnection() {

@@ -1,7 +1,7 @@
 // One stream: its picture, what is being said, and everything that was.
 
 import { one } from "./api.js";
-import { beforePaint, button, h, say, why } from "./dom.js";
+import { beforePaint, button, clock, h, say, why } from "./dom.js";
 import { Filter, rowElement } from "./rows.js";
 import { setting, choose } from "./settings.js";
 import { Stage } from "./stage.js";
@@ -16,7 +16,6 @@ import { VirtualList } from "./virtual.js";
  */
 
 const ROW_PX = 62;
-const SETTLE_MS = 1_600;
 const DRAFTS_MAX = 4;
 const LIVE_SPANS = [["300", "5 min"], ["1800", "30 min"], ["7200", "2 h"], ["Infinity", "All loaded"]];
 
@@ -83,8 +82,7 @@ export class StreamView {
     feed.addEventListener("news", (event) => {
       const { message } = /** @type {import("./feed.js").NewsEvent} */ (event);
       if (message.stream !== this.#id) return;
-      if (message.type === "caption" && message.status === "final") this.#settle(message);
-      else if (message.type === "snapshot" && !this.#loaded) void this.#load();
+      if (message.type === "snapshot" && !this.#loaded) void this.#load();
       this.#draftsPaint();
       this.#showState();
     }, { signal });
@@ -123,12 +121,13 @@ export class StreamView {
       this.#chip.element,
       this.#rates,
       h("span", { class: "grow" }),
-      h("label", { class: "check" }, boxes, "Boxes"),
-      kind,
-      button("Summary", () => this.#app.dialogs.summary(this.#id)),
-      this.#exports(),
-      admin && this.#pause,
-      admin && button("Remove", () => this.#app.dialogs.remove(this.#id)));
+      h("div", { class: "tools" },
+        h("label", { class: "check" }, boxes, "Boxes"),
+        kind,
+        button("Summary", () => this.#app.dialogs.summary(this.#id)),
+        this.#exports(),
+        admin && this.#pause,
+        admin && button("Remove", () => this.#app.dialogs.remove(this.#id))));
   }
 
   #exports() {
@@ -229,20 +228,18 @@ export class StreamView {
 
   // Drafts
 
+  /** The drafts, and where there are none the newest final: so a draft settles where it stands. */
   #drawDrafts() {
-    const drafts = [...(this.#app.feed.state(this.#id)?.open.values() ?? [])].slice(-DRAFTS_MAX);
-    const ids = new Set(drafts.map((draft) => draft.id));
-    for (const draft of drafts) this.#card(draft, "draft", "Being seen…");
-    for (const [id, { element }] of this.#open) {
-      if (!ids.has(id) && element.dataset.state === "draft") this.#drop(id);
+    const state = this.#app.feed.state(this.#id);
+    const drafts = [...(state?.open.values() ?? [])].slice(-DRAFTS_MAX);
+    const newest = state?.recent.at(-1);
+    const shown = drafts.length > 0 || newest === undefined ? drafts : [newest];
+    const ids = new Set(shown.map((each) => each.id));
+    for (const id of this.#open.keys()) if (!ids.has(id)) this.#drop(id);
+    for (const each of shown) {
+      const final = each.status === "final";
+      this.#card(each, final ? "final" : "draft", final ? `Final · ${clock(Date.parse(each.captured_at))}` : "Draft");
     }
-  }
-
-  /** A draft becomes final where it stands, and goes a moment later: the list holds it. @param {CaptionMessage} message */
-  #settle(message) {
-    if (!this.#open.has(message.id)) return;
-    this.#card(message, "final", "Settled");
-    setTimeout(() => this.#drop(message.id), SETTLE_MS);
   }
 
   /** @param {CaptionMessage} message @param {string} state @param {string} word */

@@ -31,7 +31,7 @@ class Tile {
       h(
         "a",
         { class: "tile-link", href: `#/streams/${encodeURIComponent(id)}` },
-        h("span", { class: "tile-picture" }, this.#picture, this.#chip.element),
+        h("span", { class: "tile-picture" }, h("span", { class: "tile-none", "aria-hidden": "true" }, "No picture"), this.#picture, this.#chip.element),
         h("span", { class: "tile-head" }, h("span", { class: "tile-name" }, id), this.#age),
       ),
       this.#caption,
