@@ -262,7 +262,7 @@ def measure(*, quick: bool = False, minutes: float | None = None) -> Result:
     except* StreamcapError as group:
         raise CannotRun(str(group.exceptions[0])) from group
     found, samples = slopes(soaked.samples), soaked.samples
-    image = "" if quick else _plot(samples)
+    image = "" if minutes < 10 else _plot(samples)
     names = {"rss_mb": "resident memory, MB", "files": "open files", "threads": "threads", "tasks": "tasks"}
     rows = tuple(
         (label, f"{getattr(samples[int(len(samples) * WARM_UP)], name):.0f}", f"{getattr(samples[-1], name):.0f}",

@@ -9,10 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["STAGE_BOUNDS", "Histogram", "StageTime", "Stages"]
+__all__ = ["CPU_EVERY", "STAGE_BOUNDS", "Histogram", "StageTime", "Stages"]
 
 # Seconds. From a quiet frame's gate to a large model's answer, three steps a decade.
 STAGE_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+# Processor time is taken of one run in so many and stands for all: asking for it is a system call, after which a busy
+# machine may let others go first (half a millisecond a call, measured with six busy threads).
+CPU_EVERY: Final = 8
 
 
 class Histogram:
@@ -54,7 +59,7 @@ class StageTime:
     Attributes:
         count: runs.
         seconds: total wall time.
-        cpu: processor seconds of it: of the thread that was timed, and of those that worked for it where they are told.
+        cpu: processor seconds of it, from a sample: of the thread that was timed, and of those that worked for it.
         worst: longest run, seconds.
         spread: how the runs are spread over ``STAGE_BOUNDS``.
     """
@@ -80,11 +85,12 @@ class Stages:
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Time the body as one run of stage ``name``, also when it raises."""
-        start, cpu = time.perf_counter(), time.thread_time()
+        start, cpu = time.perf_counter(), time.thread_time() if self.sampled(name) else None
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - start, time.thread_time() - cpu)
+            spent = 0.0 if cpu is None else time.thread_time() - cpu
+            self.add(name, time.perf_counter() - start, spent * CPU_EVERY)
 
     def add(self, name: str, seconds: float, cpu: float = 0.0) -> None:
         """Count one run that was timed elsewhere."""
@@ -95,6 +101,11 @@ class Stages:
         entry.worst = max(entry.worst, seconds)
         entry.spread.add(seconds)
 
+    def sampled(self, name: str) -> bool:
+        """True where the stage's next (or present) run is one whose processor time is taken."""
+        entry = self.times.get(name)
+        return entry is not None and entry.count % CPU_EVERY == CPU_EVERY - 1
+
     def work(self, name: str, cpu: float) -> None:
-        """Add processor seconds that another thread spent on a stage that is timed here."""
-        self.times.setdefault(name, StageTime()).cpu += cpu
+        """Add processor seconds that other threads spent on the present run of a stage, where that is sampled."""
+        self.times.setdefault(name, StageTime()).cpu += cpu * CPU_EVERY

@@ -300,9 +300,8 @@ class Perception:
     def _detect(self, image: NDArray[np.uint8], looks: Sequence[Box]) -> list[Observed]:
         h, w = image.shape[:2]
         parts = [image[int(y0 * h) : int(y1 * h), int(x0 * w) : int(x1 * w)] for x0, y0, x1, y1 in looks]
-        results = list(self._workers.map(self._detect_one, parts))
-        self._stages.work("detect", sum(cpu for _, cpu in results))
-        found = [detections for detections, _ in results]
+        found, cpu = self._detect_all(parts)
+        self._stages.work("detect", cpu)
         labels = self._detector.labels
         raw: list[Found] = []
         for (x0, y0, x1, y1), detections in zip(looks, found, strict=True):
@@ -320,10 +319,19 @@ class Perception:
         gains, own = self._balance(image), self._foreground.mask
         return [Observed(b, s, lab, shares(image, b, gains, own), self._foreground.cover(b)) for s, lab, b in kept]
 
-    def _detect_one(self, part: NDArray[np.uint8]) -> tuple[Detections, float]:
-        """What is in a crop, and the processor seconds that it took; runs in a worker thread."""
-        began = time.thread_time()
-        return self._detector.detect(part, threshold=THRESHOLD), time.thread_time() - began
+    def _detect_all(self, parts: Sequence[NDArray[np.uint8]]) -> tuple[list[Detections], float]:
+        """What is in each crop, side by side; and the worker threads' processor seconds, 0 where they are not taken."""
+        spent: list[float] = []
+
+        def look(part: NDArray[np.uint8]) -> Detections:
+            began = time.thread_time() if timed else 0.0
+            found = self._detector.detect(part, threshold=THRESHOLD)
+            if timed:
+                spent.append(time.thread_time() - began)
+            return found
+
+        timed = self._stages.sampled("detect")
+        return list(self._workers.map(look, parts)), sum(spent)
 
     def _from_afar(self, image: NDArray[np.uint8]) -> list[Found]:
         """A second opinion on what fills the frame."""

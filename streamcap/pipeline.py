@@ -346,10 +346,11 @@ class Pipeline:
             times = [fact.end for fact in seen.facts]
             if seen.key_frame is not None or seen.scene_start:
                 times.append(seen.pts)
-            if seen.changed or times:
-                self._shown.keeper.take(frame, times)
-            else:
-                self._shown.keeper.unchanged(frame)
+            with self.stages("keep"):
+                if seen.changed or times:
+                    self._shown.keeper.take(frame, times)
+                else:
+                    self._shown.keeper.unchanged(frame)
         return seen
 
     async def _tell(self, seen: Observation) -> None:

@@ -31,6 +31,8 @@ UNNAMED_LEAST = 0.001
 UNNAMED_MOST = 0.05
 UNNAMED_SHARE = 0.25
 UNNAMED_SURE = 0.4
+# Of who is smaller than this (share of the frame's height) neither hands nor what they hold can be made out.
+LEGIBLE = 0.25
 # A place that somebody covered for this share of the time (seconds) before it was disturbed was hidden, not changed:
 # the seat of who gets up.
 COVERED = 0.8
@@ -226,8 +228,9 @@ def _was_at(person: Track, event: ThingEvent, aspect: float) -> bool:
 
 
 def _is_small_beside(box: Box, person: Track) -> bool:
-    """Small by the person, and none of the person."""
-    return area(box) <= UNNAMED_SHARE * max(area(b) for _, b in person.trail)
+    """Small by the person, who is large enough for that to be seen, and none of the person."""
+    tall = max(b[3] - b[1] for _, b in person.trail)
+    return tall >= LEGIBLE and area(box) <= UNNAMED_SHARE * max(area(b) for _, b in person.trail)
 
 
 def _was_hidden_by(person: Track, event: ThingEvent) -> bool:

@@ -59,12 +59,14 @@ def came(box: Box, at: float, **values: object) -> PlaceChange:
     return PlaceChange(box, Kind.CAME, 0.8, at - 2, at - 1, False) if not values else replace(came(box, at), **values)  # type: ignore[arg-type]
 
 
-def played(place: PlaceChange, at: float, seen: Sequence[tuple[str, Box]], *, hands: bool = True) -> Play:
+def played(
+    place: PlaceChange, at: float, seen: Sequence[tuple[str, Box]], *, hands: bool = True, person: Box = PERSON
+) -> Play:
     """A person stands from the start; at a moment a place is found other, and things are seen from then on."""
     play = Play(Handling())
     for step in range(60):
         pts = step / 5
-        there = [("person", PERSON)]
+        there = [("person", person)]
         things = [*seen] if pts >= at - 1 else []
         joints = body(0.8, bent=False)
         joints[[Joint.LEFT_WRIST, Joint.RIGHT_WRIST], :2] = 0.53, 0.7
@@ -104,6 +106,10 @@ def test_what_is_no_deed(name: str, place: PlaceChange) -> None:
 
 def test_where_no_hand_was_seen_nothing_unnamed_is_told() -> None:
     assert played(came(BESIDE, 6.0), 6.0, [], hands=False).facts == []
+
+
+def test_of_who_is_far_away_nothing_unnamed_is_told() -> None:
+    assert played(came(BESIDE, 6.0), 6.0, [], person=(0.45, 0.6, 0.5, 0.8)).facts == []
 
 
 def test_what_is_shifted_is_neither_taken_nor_put_down() -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from streamcap.metrics import Stages, StageTime
+from streamcap.metrics import CPU_EVERY, Stages, StageTime
 
 
 def test_a_stage_that_never_ran_took_no_time() -> None:
@@ -43,3 +43,17 @@ def test_stages_may_be_nested() -> None:
     with stages("outer"), stages("inner"):
         time.sleep(0.001)
     assert stages.times["outer"].seconds >= stages.times["inner"].seconds
+
+
+def test_processor_time_is_sampled_and_stands_for_all_runs() -> None:
+    stages = Stages()
+    for _ in range(4 * CPU_EVERY):
+        with stages("busy"):
+            sum(range(60_000))
+        with stages("asleep"):
+            time.sleep(0.0005)
+    busy, asleep = stages.times["busy"], stages.times["asleep"]
+    assert busy.count == asleep.count == 4 * CPU_EVERY
+    assert 0.2 * busy.seconds < busy.cpu, "a busy machine lends the processor to others in between"
+    assert asleep.cpu < 0.5 * asleep.seconds
+    assert [stages.sampled("busy"), stages.sampled("never")] == [False, False]
