@@ -69,10 +69,12 @@ async def _obey(speaker: Speaker, streams: list[str], line: str) -> object:
             return await speaker.say(rest[0], rest[1], CaptionStatus.OPEN)
         case "flood":
             count, rate = rest[1].split()
-            return await speaker.flood([rest[0]], int(count), float(rate))
+            await speaker.flood([rest[0]], int(count), float(rate))
         case "spread":
-            return await speaker.flood(streams, int(rest[0]), float(rest[1]))
-    raise ValueError(line)
+            await speaker.flood(streams, int(rest[0]), float(rest[1]))
+        case _:
+            raise ValueError(line)
+    return None
 
 
 async def _main() -> None:
