@@ -1,59 +1,45 @@
-"""From crops to the frame, and which crops are looked at turned."""
+"""Detections in crops as sightings in the frame."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from streamcap.sightings import distinct, in_frame, is_vehicle, turned, upright
-from streamcap.tracks import Observed, Track, birth
-from streamcap.types import Box
+from streamcap.sightings import distinct, placed
+from streamcap.types import Box, Detections
+
+LABELS = ("person", "dog")
+RIGHT_HALF: Box = (0.5, 0.0, 1.0, 1.0)
 
 
-def crossing(step: float, label: str = "", frames: int = 4) -> Track:
-    """Something wide that goes to the right by ``step`` of the frame every fifth of a second."""
-    box: Box = (0.1, 0.4, 0.3, 0.55)
-    track = birth(Observed(box, 0.6 if label else 0.0, label), 0.0)
-    for n in range(1, frames):
-        x = n * step
-        track.observe(Observed((box[0] + x, box[1], box[2] + x, box[3]), 0.6 if label else 0.0, label), n / 5)
-    return track
+def detected(*boxes: Box) -> Detections:
+    count = len(boxes)
+    return Detections(
+        np.asarray(boxes, np.float32), np.zeros(count, np.int32), np.linspace(0.9, 0.5, count, dtype=np.float32)
+    )
 
 
-def test_a_turned_box_is_turned_back() -> None:
-    picture = np.zeros((40, 80), np.uint8)
-    picture[10:20, 20:60] = 1  # x 0.25..0.75, y 0.25..0.5
-    rows, columns = np.nonzero(np.rot90(picture))
-    box = (columns.min() / 40, rows.min() / 80, (columns.max() + 1) / 40, (rows.max() + 1) / 80)
-    assert upright(box) == pytest.approx((0.25, 0.25, 0.75, 0.5))
+def test_a_box_in_a_crop_is_told_in_the_frame() -> None:
+    ((score, label, box),) = placed(detected((0.2, 0.4, 0.6, 0.8)), LABELS, RIGHT_HALF)
+    assert (round(score, 3), label) == (0.9, "person")
+    assert box == pytest.approx((0.6, 0.4, 0.8, 0.8))
 
 
-def test_what_a_crop_cuts_off_is_not_taken() -> None:
-    assert in_frame((0.0, 0.2, 0.5, 0.8), (0.5, 0.0, 1.0, 1.0)) is None
-    assert in_frame((0.5, 0.2, 1.0, 0.8), (0.5, 0.0, 1.0, 1.0)) == pytest.approx((0.75, 0.2, 1.0, 0.8))
+def test_what_the_crop_cuts_off_is_left_out_and_what_the_frame_does_is_not() -> None:
+    cut, at_the_side = (0.0, 0.4, 0.3, 0.8), (0.7, 0.4, 1.0, 0.8)
+    (found,) = placed(detected(cut, at_the_side), LABELS, RIGHT_HALF)
+    assert found[2] == pytest.approx((0.85, 0.4, 1.0, 0.8))
 
 
-def test_one_object_seen_from_two_crops_is_one() -> None:
-    near, same = (0.9, "car", (0.1, 0.1, 0.3, 0.3)), (0.5, "truck", (0.11, 0.1, 0.3, 0.3))
-    assert distinct([same, near]) == [near]
+def test_of_two_that_cover_each_other_the_better_stays() -> None:
+    one = (0.6, "person", (0.1, 0.1, 0.3, 0.6))
+    better = (0.8, "dog", (0.1, 0.12, 0.3, 0.62))
+    assert distinct([one, better]) == [better]
 
 
-@pytest.mark.parametrize(
-    ("track", "expected"),
-    [
-        pytest.param(crossing(0.1), True, id="quick, without a name"),
-        pytest.param(crossing(0.1, "cell phone"), True, id="quick, by the name of what does not move"),
-        pytest.param(crossing(0.1, "car"), False, id="quick and known"),
-        pytest.param(crossing(0.02), False, id="slow"),
-        pytest.param(crossing(0.1, frames=3), False, id="not its turn"),
-    ],
-)
-def test_what_is_quick_and_nameless_is_looked_at_turned(track: Track, expected: bool) -> None:
-    pts = track.trail[-1][0] + 0.2
-    assert turned([(0.0, 0.0, 1.0, 1.0)], [track], pts, 16 / 9) == [expected]
-
-
-def test_a_turned_look_is_believed_of_vehicles_only() -> None:
-    assert is_vehicle("car", 0.5)
-    assert not is_vehicle("person", 0.9)
-    assert not is_vehicle("car", 0.25)
+def test_a_bag_on_a_person_stays_and_a_second_small_person_does_not() -> None:
+    person = (0.9, "person", (0.1, 0.1, 0.3, 0.6))
+    bag = (0.5, "backpack", (0.15, 0.2, 0.22, 0.35))
+    half = (0.4, "person", (0.15, 0.2, 0.22, 0.35))
+    assert distinct([half, bag, person]) == [person, bag]
+    assert distinct([half, person]) == [person]
