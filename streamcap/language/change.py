@@ -8,7 +8,7 @@ from itertools import groupby
 from streamcap.language.description import Description
 from streamcap.language.groups import Group, grouped
 from streamcap.language.naming import is_named
-from streamcap.language.phrases import DEPARTURES, SCENE, phrase
+from streamcap.language.phrases import DEPARTURES, HEDGED, SCENE, phrase
 from streamcap.language.subjects import subject, was_there
 from streamcap.language.variety import MANNERS, likeness
 from streamcap.language.words import at, conjugated, joined, listing, number, sentence, with_article
@@ -16,8 +16,6 @@ from streamcap.types import Fact, Instance, Skill
 
 __all__ = ["describe_change"]
 
-# Below this confidence a fact is said with a hedge: "seems to pick something up".
-HEDGED = 0.5
 # A stay that is told when somebody goes (seconds).
 STAY_LEAST_S = 2.0
 STAY_MOST_S = 3600.0

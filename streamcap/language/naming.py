@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamcap.geometry import area
 from streamcap.labels import MOVERS
-from streamcap.language.words import listing, with_article
+from streamcap.language.words import listing, with_article, written
 from streamcap.types import Instance
 
 __all__ = ["NAME_SURE", "dressed", "is_named"]
@@ -29,7 +29,7 @@ def dressed(instance: Instance, *, definite: bool) -> str:
     """An instance with what it looks like: ``a person in a red top``, ``the person in black``, ``the white car``."""
     words = instance.attributes
     if instance.label != "person":
-        described = " ".join([*words[:1], instance.label])
+        described = " ".join([*words[:1], written(instance.label)])
         return f"the {described}" if definite else with_article(described)
     head = "the person" if definite else "a person"
     colours = [word.split(" ")[0] for word in words]

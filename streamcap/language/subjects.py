@@ -8,7 +8,7 @@ from itertools import pairwise
 from streamcap.language.groups import Group
 from streamcap.language.naming import dressed
 from streamcap.language.phrases import ARRIVALS, DEPARTURES, MUTUAL
-from streamcap.language.words import noun, number, ordinal, plural
+from streamcap.language.words import noun, number, ordinal, plural, written
 from streamcap.types import Fact, Instance
 
 __all__ = ["subject", "was_there"]
@@ -50,9 +50,11 @@ def subject(item: Group, present: dict[int, Instance], facts: Sequence[Fact], *,
             w for f in facts if f.what in DEPARTURES and f.label == item.label and f.start < item.start for w in f.who
         }
         which = "other " if len(gone - set(item.who)) == 1 else "last " if gone - set(item.who) else ""
-        return f"the {which}{item.label}" if item.count == 1 else f"the {number(item.count)} {plural(item.label)}"
+        return (
+            f"the {which}{written(item.label)}" if item.count == 1 else f"the {number(item.count)} {plural(item.label)}"
+        )
     if one is not None and (which := _which(one, others)):
-        return f"the {which} {item.label}"
+        return f"the {which} {written(item.label)}"
     return f"{number(item.count)} of the {plural(item.label)}"
 
 
@@ -65,7 +67,7 @@ def _who_comes(
     if all(i.id in fresh for i in others):
         return noun(item.label, item.count)
     if item.count == 1:
-        return f"one more {item.label}" if manner else f"another {item.label}"
+        return f"one more {written(item.label)}" if manner else f"another {written(item.label)}"
     return f"{number(item.count)} more {plural(item.label)}"
 
 

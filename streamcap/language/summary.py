@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from streamcap.labels import MOVERS
 from streamcap.language.naming import NAME_SURE, is_named
-from streamcap.language.phrases import SUMMARY, SUMMARY_SCENE
+from streamcap.language.phrases import DOUBTED, HEDGED, SUMMARY, SUMMARY_SCENE
 from streamcap.language.words import conjugated, listing, noun, plural, times
 from streamcap.types import Fact, Instance
 
@@ -30,6 +30,8 @@ class Tally:
     def add(self, facts: Iterable[Fact], instances: Iterable[Instance]) -> None:
         """Take in one window."""
         for fact in facts:
+            if fact.confidence < HEDGED and fact.what not in DOUBTED:
+                continue  # what was only said to seem so is not counted as done
             self._done[fact.what, fact.label] += max(1, len(fact.who))
         in_view = Counter(i.label for i in instances if i.visible and i.confidence >= NAME_SURE and i.label in MOVERS)
         there = Counter(
@@ -58,7 +60,7 @@ class Tally:
         told = {label for _, label in self._done}  # what was carried about is no part of the place
         things = [noun(k) if n == 1 else plural(k) for k, n in sorted(self._things.items()) if k not in told]
         if lines and things:
-            lines.append(f"the place has {listing(things[:MAX_THINGS])}")
+            lines.append(f"also in view: {listing(things[:MAX_THINGS])}")
         return lines
 
 

@@ -19,13 +19,21 @@ __all__ = [
     "sentence",
     "times",
     "with_article",
+    "written",
 ]
 
 _words = inflect.engine()
 
 
+# Labels that are not written as they are.
+_WRITTEN = {"tv": "TV"}
 # From this many on nobody counts at a glance, and the detector misses some.
 ROUGHLY = 7
+
+
+def written(label: str) -> str:
+    """A label as it stands in a sentence."""
+    return _WRITTEN.get(label, label)
 
 
 def noun(label: str, count: int = 1) -> str:
@@ -33,7 +41,7 @@ def noun(label: str, count: int = 1) -> str:
     if label == "object":
         return "something" if count == 1 else f"{number(count)} things"
     if count == 1:
-        return with_article(label)
+        return with_article(written(label))
     return f"{number(count)} {plural(label)}"
 
 
@@ -52,7 +60,8 @@ def with_article(phrase: str) -> str:
 
 def plural(label: str) -> str:
     """Plural of a label; ``person`` is ``people``."""
-    return "people" if label == "person" else str(_words.plural_noun(label) or label)
+    word = written(label)
+    return "people" if label == "person" else str(_words.plural_noun(word) or word)
 
 
 def number(count: int) -> str:

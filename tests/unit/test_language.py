@@ -261,6 +261,13 @@ def test_what_one_does_after_the_other_is_one_sentence() -> None:
     assert change(facts, [instance(1)]) == "A person enters from the left and stops in the centre."
 
 
+def test_a_summary_counts_only_what_was_held_to_be_so() -> None:
+    tally = Tally(0.0)
+    tally.add([fact("enter", 1, where="left"), replace(fact("fall", 1), confidence=0.3)], [])
+    tally.add([replace(fact("grapple", 1, 2), confidence=0.4)], [])
+    assert summarise(tally, 10.0) == "In 10 seconds: two people seem to struggle; a person enters."
+
+
 def test_three_deeds_are_listed() -> None:
     facts = [fact("enter", 1, where="left", at=1), fact("stop", 1, where="centre", at=3), fact("fall", 1, at=4)]
     assert change(facts, [instance(1)]) == "A person enters from the left, stops in the centre and falls to the floor."
@@ -493,9 +500,9 @@ def test_a_summary_says_what_sort_of_place_it_is() -> None:
     glimpse = replace(instance(8, label="clock"), first_seen=8.9, last_seen=9.0)
     tally = Tally(0.0)
     tally.add([fact("enter", 1, where="left")], [instance(1), chair, second, bottle, glimpse])
-    assert summarise(tally, 10.0) == "In 10 seconds: a person enters; the place has a bottle and chairs."
+    assert summarise(tally, 10.0) == "In 10 seconds: a person enters; also in view: a bottle and chairs."
     tally.add([fact("disappear", 7, label="bottle", where="left")], [instance(1), chair])
-    assert "the place has chairs" in summarise(tally, 10.0)
+    assert "also in view: chairs" in summarise(tally, 10.0)
 
 
 def test_a_summary_of_nothing_is_nothing() -> None:
