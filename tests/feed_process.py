@@ -40,11 +40,9 @@ class Remembered(MemoryJournal):
         return self._name
 
 
-def _said(
-    id: str, saliency: float, text: str, status: CaptionStatus = CaptionStatus.FINAL, kind: CaptionKind = CaptionKind.DIFF
-) -> CaptionMessage:
+def _said(id: str, saliency: float, text: str, status: CaptionStatus = CaptionStatus.FINAL) -> CaptionMessage:
     now = time.time()
-    made = Caption(id, 9, status, kind, 1.0, 2.0, text, now, saliency=saliency)
+    made = Caption(id, 9, status, CaptionKind.DIFF, 1.0, 2.0, text, now, saliency=saliency)
     return caption_message("cam", made, emitted_at=now)
 
 

@@ -1,8 +1,7 @@
-// What tests of captions on a page need: what was shown and when, faults of accessibility, and another server's pages.
+// What tests of captions on a page need: what was shown and when, and another server's pages.
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -10,7 +9,6 @@ import { fileURLToPath } from "node:url";
 /** @typedef {{at: number, lines: string[]}} Shown `at` in seconds of the page; no lines: nothing */
 
 const CLIENTS = fileURLToPath(new URL("../../clients", import.meta.url));
-const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const TYPES = /** @type {Record<string, string>} */ ({ ".html": "text/html", ".js": "text/javascript", ".css": "text/css" });
 
 /**
@@ -40,19 +38,6 @@ export async function record(page) {
  */
 export function shown(page) {
   return page.evaluate(() => /** @type {any} */ (window).seen);
-}
-
-/**
- * Serious faults that axe finds.
- *
- * @param {Page} page opened with `bypassCSP`, which keeps scripts of others out
- * @returns {Promise<string[]>}
- */
-export async function faults(page) {
-  await page.evaluate(readFileSync(AXE, "utf8"));
-  const found = await page.evaluate(() => /** @type {any} */ (window).axe.run());
-  const grave = found.violations.filter((/** @type {any} */ each) => ["serious", "critical"].includes(each.impact));
-  return grave.map((/** @type {any} */ each) => `${each.id}: ${each.nodes.map((/** @type {any} */ node) => node.html).join(" ")}`);
 }
 
 /** Another origin: a plain server of the folder `clients/js`, and of pages that a test writes. */
