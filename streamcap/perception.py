@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.camera import CameraReading, CameraWatch
+from streamcap.carrying import SOUGHT, Carrying
 from streamcap.closeups import Found, agreed, fills, from_afar, step_back
 from streamcap.colours import balance, shares
 from streamcap.egomotion import ForwardMotion
@@ -114,6 +115,7 @@ class Perception:
         self._stationary = StationaryWatch()
         self._curious: dict[Box, float] = {}
         self._tracker = Tracker()
+        self._carrying = Carrying()
         self._poses = PoseStage(pose, workers) if pose is not None else None
         self._facts = FactEngine()
         self._walk = TileWalk()
@@ -224,13 +226,15 @@ class Perception:
         with self._stages("foreground"):
             blobs = self._blobs(grey, gate, camera)
         looks = self._looks(frame, gate, blobs)
+        h, w = frame.image.shape[:2]
+        near = self._carrying.next(self._tracker.tracks, (w, h), frame.pts, len(looks))
         seen: list[Observed] = []
-        if looks:
+        if looks or near is not None:
             with self._stages("detect"):
-                seen = self._detect(frame.image, looks)
+                seen = self._carrying.sort(self._detect(frame.image, looks, near), self._tracker.tracks)
         seen += [Observed(b, 0.0, "", None, self._foreground.cover(b)) for b in blobs]
         with self._stages("track"):
-            return self._tracker.update(
+            update = self._tracker.update(
                 seen,
                 looks,
                 camera.transform,
@@ -238,6 +242,8 @@ class Perception:
                 changed=lambda box: _share(gate.changed, box) if gate.open else 0.0,
                 cover=self._foreground.cover,
             )
+            self._carrying.settle(update.active, w / h, frame.pts)
+            return update
 
     def _close(self, frame: Frame, grey: NDArray[np.uint8], camera: CameraReading) -> CloseUp | None:
         """What comes before the lens and is nothing that the detector knows well."""
@@ -297,18 +303,20 @@ class Perception:
             crops.append(self._walk.next(size))
         return crops
 
-    def _detect(self, image: NDArray[np.uint8], looks: Sequence[Box]) -> list[Observed]:
+    def _detect(self, image: NDArray[np.uint8], usual: Sequence[Box], near: Box | None = None) -> list[Observed]:
+        """What is in the usual crops, and which small things in one from close by."""
         h, w = image.shape[:2]
+        looks = usual if near is None else [*usual, near]
         parts = [image[int(y0 * h) : int(y1 * h), int(x0 * w) : int(x1 * w)] for x0, y0, x1, y1 in looks]
         found, cpu = self._detect_all(parts)
         self._stages.work("detect", cpu)
         labels = self._detector.labels
         raw: list[Found] = []
-        for (x0, y0, x1, y1), detections in zip(looks, found, strict=True):
+        for i, ((x0, y0, x1, y1), detections) in enumerate(zip(looks, found, strict=True)):
             for box, label, score in zip(
                 detections.boxes.tolist(), detections.labels.tolist(), detections.scores.tolist(), strict=True
             ):
-                if _cut_off(box, (x0, y0, x1, y1)):
+                if _cut_off(box, (x0, y0, x1, y1)) or (i == len(usual) and labels[label] not in SOUGHT):
                     continue
                 a, b, c, d = box
                 sx, sy = x1 - x0, y1 - y0

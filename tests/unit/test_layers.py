@@ -28,6 +28,8 @@ LAYERS: dict[int, set[str]] = {
             "labels",
             "pose",
             "body",
+            "load",
+            "carrying",
             "tracks",
             "assignment",
             "instances",
