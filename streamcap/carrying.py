@@ -40,6 +40,8 @@ FOUND = 0.5
 # So much of a thing lies on its bearer, and no more than that on anybody else.
 OWN = 0.7
 OTHERS = 0.3
+# Who was there this long (seconds) before or after a bag was first seen by itself may have brought it.
+NEAR_S = 2.0
 # A thing that is followed on its own is the same as what is seen now.
 SAME = 0.5
 
@@ -97,6 +99,8 @@ class Carrying:
                 bearer.load.add(one.label, one.score, one.box, box, aspect, pts)
         for track in tracks:
             if track.label == "person" and track.stage is Stage.ACTIVE:
+                if track.load.carries and any(_has_left(thing, track) for thing in tracks):
+                    track.load.drop()
                 if self._look is not None and _shows(self._look, track.box):
                     track.load.look(pts)
                 if track.load.open or track.load.carries:
@@ -155,6 +159,15 @@ def _is_part(one: Observed, bearer: Track, tracks: Sequence[Track]) -> bool:
 def _known(one: Observed, tracks: Sequence[Track]) -> bool:
     """It is followed on its own, by this name."""
     return any(t.id and t.label == one.label and contained(t.box, one.box) > SAME for t in tracks)
+
+
+def _has_left(thing: Track, person: Track) -> bool:
+    """A bag that began to be seen by itself where the person with the bag was, and is not on the person."""
+    if thing.label not in BAGS or not set(person.load.carries) & (BAGS | {"bag"}) or thing.born < person.born:
+        return False
+    at, box = thing.trail[0]
+    then = [b for t, b in person.trail if abs(t - at) <= NEAR_S]
+    return any(contained(box, b) > 0 for b in then) and owner_share(thing.box, person.box) < OTHERS
 
 
 def _shows(look: Box, person: Box) -> bool:

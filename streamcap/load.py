@@ -19,6 +19,8 @@ CARRIED = BAGS | {"bottle", "umbrella"}
 # the person: a suitcase or handbag is no larger than a coat's front, wide and high.
 LARGEST = 0.22
 LEAST = 0.004
+# Its middle is so near the person's (heights of the person).
+ASIDE = 0.55
 # A backpack hangs from the shoulders, a suitcase stands by the legs: share of the person's height, from the top.
 BACKPACK_ABOVE = 0.6
 SUITCASE_BELOW = 0.5
@@ -41,7 +43,7 @@ SORT = 0.75
 SUITCASE_MEAN = 0.5
 # Not found in so many looks from close by, or not seen for so long (seconds): put down, or hidden.
 MISSES = 5
-STALE_S = 20.0
+STALE_S = 12.0
 KEPT = 24
 
 
@@ -76,6 +78,11 @@ class Load:
         """Something was seen that is not sure yet: another look soon is worth it."""
         return any(kind not in map(_kind, self.carries) for kind in self._seen)
 
+    def drop(self) -> None:
+        """It was seen apart from the person: nothing is carried any more, as far as is known."""
+        self._seen.clear()
+        self.carries = ()
+
     def look(self, pts: float) -> None:
         """Count a look from close by, whatever it finds."""
         self.looks += 1
@@ -93,7 +100,8 @@ class Load:
         """
         x, y = _on(thing, person, aspect)
         down = y + 0.5
-        fits = LEAST <= area(thing) / max(area(person), 1e-9) <= LARGEST
+        # As the box has followed the person, the thing may lie beside it.
+        fits = abs(x) <= ASIDE and abs(y) <= ASIDE and LEAST <= area(thing) / max(area(person), 1e-9) <= LARGEST
         fits &= not (label == "backpack" and down > BACKPACK_ABOVE) and not (
             label == "suitcase" and down < SUITCASE_BELOW
         )

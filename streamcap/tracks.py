@@ -83,7 +83,7 @@ class Stage(Enum):
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """One instance over time. Only the tracker (the pose stage its ``body``, Carrying its ``load``) writes it; others read.
+    """One instance over time. Only the tracker writes it (the pose stage its ``body``, Carrying its ``load``).
 
     Attributes:
         id: 0 while tentative.
