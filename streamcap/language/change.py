@@ -54,7 +54,7 @@ def _untold(facts: Sequence[Fact], instances: Sequence[Instance]) -> list[Fact]:
     came = [item for item in grouped(facts) if item.what in ARRIVALS and not item.again and item.count == 1]
     carry = {i.id: i.carries[:1] for i in instances}
     said = {(who, thing) for item in came for who in item.who for thing in carry.get(who, ())}
-    return [f for f in facts if f.what != "carry" or (f.who[0], f.detail["object"]) not in said]
+    return [f for f in facts if f.what != "carry" or (f.who[0], f.detail.get("object")) not in said]
 
 
 def _described(
