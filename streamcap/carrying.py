@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from streamcap.geometry import area, contained
 from streamcap.instances import Observed, Stage, Track
 from streamcap.labels import BAGS, DISHES
-from streamcap.load import CARRIED, owner_share
+from streamcap.load import CARRIED, LARGEST, owner_share
 from streamcap.types import Box
 
 __all__ = ["SOUGHT", "Carrying"]
@@ -164,6 +164,8 @@ def _known(one: Observed, tracks: Sequence[Track]) -> bool:
 def _has_left(thing: Track, person: Track) -> bool:
     """A bag that began to be seen by itself where the person with the bag was, and is not on the person."""
     if thing.label not in BAGS or not set(person.load.carries) & (BAGS | {"bag"}) or thing.born < person.born:
+        return False
+    if area(thing.box) > LARGEST * area(person.box):
         return False
     at, box = thing.trail[0]
     then = [b for t, b in person.trail if abs(t - at) <= NEAR_S]

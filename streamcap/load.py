@@ -10,7 +10,7 @@ from streamcap.geometry import area, contained
 from streamcap.labels import BAGS
 from streamcap.types import Box
 
-__all__ = ["CARRIED", "Load"]
+__all__ = ["CARRIED", "LARGEST", "Load", "owner_share"]
 
 # What is held to be carried where it lies on a person. Other things that the detector names on people are as often a
 # part of them: shoes are skateboards, a knee is a ball.

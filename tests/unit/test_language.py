@@ -590,7 +590,7 @@ def test_what_is_found_out_later_is_told_by_itself() -> None:
     assert change([carry], [instance(1, carries=("bag",))]) == "The person carries a bag."
     two = [instance(1, carries=("bag",)), instance(2)]
     both = [fact("enter", 1, where="left"), fact("enter", 2, where="left"), carry]
-    assert change(both, two) == "Two people enter from the left. One of the two people carries a bag."
+    assert change(both, two) == "Two people enter from the left. One of the people carries a bag."
 
 
 def test_somebody_is_known_by_what_only_he_carries() -> None:
