@@ -25,7 +25,7 @@ SALIENCY = {
     "enter": 0.7, "leave": 0.65, "appear": 0.55, "disappear": 0.45, "empty": 0.4, "stop": 0.35, "start": 0.35,
     "cut": 0.9, "pan": 0.45, "tilt": 0.45, "zoom": 0.45, "shake": 0.35, "light": 0.75,
     "fall": 1.0, "lie": 0.8, "meet": 0.7,
-    "sit": 0.6, "stand_up": 0.5, "bend": 0.45, "raise_arms": 0.6, "wave": 0.65, "eat_drink": 0.55,
+    "sit": 0.6, "stand_up": 0.5, "bend": 0.45, "raise_arms": 0.6, "wave": 0.65, "eat": 0.55, "drink": 0.55,
     "drive_through": 0.55, "park": 0.5, "ride": 0.6, "get_in": 0.65, "get_out": 0.65,
     "carry": 0.5, "pick_up": 0.7, "put_down": 0.7, "left_behind": 0.95,
     "turn": 0.3, "run": 0.75, "loiter": 0.6, "approach": 0.45, "retreat": 0.35, "close_up": 0.8,
