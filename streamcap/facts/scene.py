@@ -28,7 +28,7 @@ SALIENCY = {
     "fall": 1.0, "lie": 0.8, "meet": 0.7,
     "sit": 0.6, "stand_up": 0.5, "bend": 0.45, "raise_arms": 0.6, "wave": 0.65, "eat": 0.55, "drink": 0.55,
     "drive_through": 0.55, "park": 0.5, "ride": 0.6, "get_in": 0.65, "get_out": 0.65,
-    "pick_up": 0.7, "put_down": 0.7, "left_behind": 0.95,
+    "carry": 0.5, "pick_up": 0.7, "put_down": 0.7, "left_behind": 0.95,
     "turn": 0.3, "run": 0.75, "loiter": 0.6, "approach": 0.45, "retreat": 0.35, "close_up": 0.8,
     "part": 0.45, "group_forms": 0.6, "group_parts": 0.45, "crowd": 0.7, "grapple": 0.9,
     "freeze": 0.85, "unfreeze": 0.5, "black": 0.9, "blur": 0.8, "blocked": 0.9, "moved": 0.9, "exposure": 0.5,

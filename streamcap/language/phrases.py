@@ -71,6 +71,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "park": ("park {at}", "park"),
     "pick_up": ("pick up {object} {at}", "pick up {object}", "pick something up"),
     "put_down": ("put {object} down {at}", "put {object} down", "put something down"),
+    "carry": ("carry {object}", "carry something"),
     "left_behind": ("be left behind {at}", "be left behind"),
     "ride": ("ride {vehicle}", "ride past"),
     "get_in": ("get into {in}", "get into a vehicle"),
