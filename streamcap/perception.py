@@ -11,6 +11,7 @@ Detector and pose estimator work in the threads of a :class:`Crew`; what stands 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.attention import Attention
-from streamcap.camera import CameraReading, CameraWatch
+from streamcap.camera import CameraReading, CameraWatch, moves_all_over
+from streamcap.carrying import Carrying
 from streamcap.crew import Crew
 from streamcap.detecting import DetectStage
 from streamcap.egomotion import ForwardMotion
@@ -83,6 +85,7 @@ class Perception:
         self._attention = Attention()
         self._detector = DetectStage(detector, crew)
         self._tracker = Tracker()
+        self._carrying = Carrying()
         self._poses = PoseStage(pose, crew) if pose is not None else None
         self._stationary = StationaryWatch()
         self._nearness = NearnessWatch()
@@ -90,6 +93,7 @@ class Perception:
         self._key_frames = KeyFrames(encoder, workers, stages)
         self._setting = SettingWatch()
         self._scene_start = 0.0
+        self._steady_since = -math.inf
         self._last: tuple[int, float] | None = None  # connection and pts of the frame before
         self._frames = 0  # of this scene
 
@@ -138,6 +142,7 @@ class Perception:
             places=places,
             stir=gate.share,
             close=close,
+            steady_since=self._steady_since,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -194,6 +199,10 @@ class Perception:
             driving = self._forward.update(grey, pts, gate.changed)
             if self._forward.suspected:  # no one transform describes that, but pixels say nothing of instances either
                 camera = replace(camera, moving=True)
+            if camera.cut:
+                self._steady_since = -math.inf
+            elif self._forward.suspected or camera.transform.quick or moves_all_over(gate.changed):
+                self._steady_since = pts
             return camera, driving
 
     def _begin_scene(self, pts: float, *, cut: bool) -> None:
@@ -215,22 +224,27 @@ class Perception:
             blobs = self._blobs(grey, gate, camera)
         size, tracks = (frame.image.shape[1], frame.image.shape[0]), self._tracker.tracks
         looks = self._attention.looks(size, frame.pts, self._frames, gate, blobs, tracks)
-        detect = self._detector.begin(frame.image, looks, tracks, self._foreground) if looks else None
+        near = self._carrying.next(tracks, size, frame.pts, len(looks))
+        detect = None
+        if looks or near is not None:
+            detect = self._detector.begin(frame.image, looks, tracks, self._foreground, frame.pts, near)
         with self._stages("health"):
             health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
-        seen = detect() if detect is not None else []
+        seen = self._carrying.sort(detect(), tracks) if detect is not None else []
         seen += [Observed(b, 0.0, "", None, self._foreground.cover(b)) for b in blobs]
         with self._stages("track"):
             update = self._tracker.update(
                 seen, looks, camera.transform, frame.pts, changed=gate.share, cover=self._foreground.cover
             )
+            self._carrying.settle(update.active, size[0] / size[1], frame.pts)
         return update, health
 
     def _blobs(self, grey: Grey, gate: GateReading, camera: CameraReading) -> Sequence[Box]:
         if camera.moving:
             self._foreground.reset()
             return []
-        return self._foreground.update(grey) if gate.open else []
+        # A quiet scene is learnt too: else the first thing that moves in it would pass for the background.
+        return self._foreground.update(grey) if gate.open or self._foreground.learns else []
 
     def _places(self, grey: Grey, gate: GateReading, camera: CameraReading, pts: float) -> tuple[PlaceChange, ...]:
         """Places that look lastingly other, which the detector is to look at for a while."""

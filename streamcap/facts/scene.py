@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,7 +15,7 @@ from streamcap.nearness import CloseUp
 from streamcap.stationary import PlaceChange
 from streamcap.types import Box, Fact, Health, Skill
 
-__all__ = ["SALIENCY", "Rule", "Scene", "about", "moves_by_itself"]
+__all__ = ["SALIENCY", "Rule", "Scene", "about", "is_named", "moves_by_itself"]
 
 # Scene start: seconds in which what is found was there already.
 SETTLE_S = 1.2
@@ -25,9 +26,9 @@ SALIENCY = {
     "enter": 0.7, "leave": 0.65, "appear": 0.55, "disappear": 0.45, "empty": 0.4, "stop": 0.35, "start": 0.35,
     "cut": 0.9, "pan": 0.45, "tilt": 0.45, "zoom": 0.45, "shake": 0.35, "light": 0.75,
     "fall": 1.0, "lie": 0.8, "meet": 0.7,
-    "sit": 0.6, "stand_up": 0.5, "bend": 0.45, "raise_arms": 0.6, "wave": 0.65, "eat_drink": 0.55,
+    "sit": 0.6, "stand_up": 0.5, "bend": 0.45, "raise_arms": 0.6, "wave": 0.65, "eat": 0.55, "drink": 0.55,
     "drive_through": 0.55, "park": 0.5, "ride": 0.6, "get_in": 0.65, "get_out": 0.65,
-    "pick_up": 0.7, "put_down": 0.7, "left_behind": 0.95,
+    "carry": 0.5, "pick_up": 0.7, "put_down": 0.7, "left_behind": 0.95,
     "turn": 0.3, "run": 0.75, "loiter": 0.6, "approach": 0.45, "retreat": 0.35, "close_up": 0.8,
     "part": 0.45, "group_forms": 0.6, "group_parts": 0.45, "crowd": 0.7, "grapple": 0.9,
     "freeze": 0.85, "unfreeze": 0.5, "black": 0.9, "blur": 0.8, "blocked": 0.9, "moved": 0.9, "exposure": 0.5,
@@ -51,6 +52,7 @@ class Scene:
         health: what is wrong with the picture itself.
         stir: share of a box, 0..1, that changed since the frame before.
         close: something without a name that is close to the camera.
+        steady_since: media seconds since when the whole picture has not moved, by the camera or however else.
     """
 
     pts: float
@@ -64,6 +66,7 @@ class Scene:
     health: Health = field(default_factory=Health)
     stir: Callable[[Box], float] = lambda _: 0.0
     close: CloseUp | None = None
+    steady_since: float = -math.inf
 
     @property
     def settling(self) -> bool:
@@ -91,6 +94,12 @@ def about(track: Track, what: str, start: float, end: float, where: str, confide
         what, start, max(start, end), confidence, Skill.ACTION, (instance.id,), label, where, saliency,
         (track.trail[-1][1],),
     )  # fmt: skip
+
+
+def is_named(track: Track) -> bool:
+    """Its name is likelier right than wrong, so that it is spoken of by it."""
+    name = track.instance()
+    return name.label != "object" and name.confidence >= NAME_LEAST
 
 
 def moves_by_itself(track: Track) -> bool:
