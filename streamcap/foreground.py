@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +67,8 @@ class Foreground:
         if self._mask is None or self._seen <= WARM_UP:
             return 0.0
         h, w = self._mask.shape
-        part = self._mask[int(box[1] * h) : int(np.ceil(box[3] * h)), int(box[0] * w) : int(np.ceil(box[2] * w))]
-        return float(part.mean()) if part.size else 0.0
+        part = self._mask[int(box[1] * h) : math.ceil(box[3] * h), int(box[0] * w) : math.ceil(box[2] * w)]
+        return float(np.count_nonzero(part) / part.size) if part.size else 0.0
 
 
 def _blobs(mask: NDArray[np.uint8]) -> list[Box]:

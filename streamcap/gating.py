@@ -7,11 +7,14 @@ against a noise floor that is learnt per block: static noise stays closed, drift
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from streamcap.types import Box
 
 __all__ = ["BlockGate", "GateReading", "luma"]
 
@@ -54,6 +57,17 @@ class GateReading:
     open: bool
     changed: NDArray[np.bool_]
 
+    def share(self, box: Box) -> float:
+        """Share of the blocks of a box (0..1 of the frame) that changed, 0..1."""
+        if not self.open:
+            return 0.0
+        rows, columns = self.changed.shape
+        part = self.changed[
+            max(0, int(box[1] * rows)) : max(0, math.ceil(box[3] * rows)),
+            max(0, int(box[0] * columns)) : max(0, math.ceil(box[2] * columns)),
+        ]
+        return float(np.count_nonzero(part) / part.size) if part.size else 0.0
+
 
 class BlockGate:
     """Compares each frame with the last kept one, block by block. O(pixels) a frame, state of three small arrays."""
@@ -79,7 +93,8 @@ class BlockGate:
             return GateReading(True, everything)
         step = _block_difference(grey, self._last)
         floor = self._learn(step, pts - self._last_pts)
-        changed = _block_difference(grey, self._kept) > GAIN * floor + MARGIN
+        since_kept = step if self._kept is self._last else _block_difference(grey, self._kept)
+        changed = since_kept > GAIN * floor + MARGIN
         self._last, self._last_pts = grey, pts
         opened = bool(changed.any())
         if opened:

@@ -35,8 +35,10 @@ def contained(inner: Box, outer: Box) -> float:
     """Share of ``inner`` that lies in ``outer``, 0..1; 0 for an empty box."""
     w = min(inner[2], outer[2]) - max(inner[0], outer[0])
     h = min(inner[3], outer[3]) - max(inner[1], outer[1])
-    whole = area(inner)
-    return w * h / whole if w > 0 and h > 0 and whole > 0 else 0.0
+    if w <= 0 or h <= 0:
+        return 0.0
+    whole = (inner[2] - inner[0]) * (inner[3] - inner[1])
+    return w * h / whole if whole > 0 else 0.0
 
 
 def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -289,9 +289,10 @@ class Tracker:
 
 def _twins(old: Track, young: Track) -> bool:
     """One thing seen twice: one kind and one inside the other, or of whatever kind and of one place and size."""
-    inside = max(contained(young.box, old.box), contained(old.box, young.box))
+    if max(contained(young.box, old.box), contained(old.box, young.box)) <= TWIN_SHARE:
+        return False
     alike = min(area(old.box), area(young.box)) > 0.5 * max(area(old.box), area(young.box))
-    return inside > TWIN_SHARE and (alike or old.vote.alike(young.vote))
+    return alike or old.vote.alike(young.vote)
 
 
 def _is_confirmed(track: Track) -> bool:

@@ -63,6 +63,9 @@ class Vote:
     def __init__(self) -> None:
         self._weights: defaultdict[str, float] = defaultdict(float)
         self._best: defaultdict[str, float] = defaultdict(float)
+        # Asked for many times between two votes.
+        self._results: dict[bool, tuple[str, float]] = {}
+        self._sureness: dict[str, float] = {}
 
     def add(self, label: str, score: float) -> None:
         """Count one observation; an empty label is a blob of motion and names nothing."""
@@ -70,6 +73,8 @@ class Vote:
             return
         for known in self._weights:
             self._weights[known] *= FADE
+        self._results.clear()
+        self._sureness.clear()
         self._weights[label] += score
         # Slow to rise, so that one lucky look does not make it sure.
         self._best[label] += SURE_STEP * (score - self._best[label]) if self._best[label] else score
@@ -90,6 +95,11 @@ class Vote:
         Args:
             roams: it goes about by itself, so only what can do that counts: a chair that drives is no chair.
         """
+        if roams not in self._results:
+            self._results[roams] = self._count(roams)
+        return self._results[roams]
+
+    def _count(self, roams: bool) -> tuple[str, float]:
         votes = {k: w for k, w in self._weights.items() if not roams or group(k) in MOVERS}
         total = sum(votes.values())
         if total <= 0:
@@ -113,8 +123,10 @@ class Vote:
 
     def sureness(self, label: str) -> float:
         """How sure the detector was on average when it said ``label`` or one of its group, 0..1."""
-        scores = [self._best[known] for known in self._best if known == label or group(known) == label]
-        return min(1.0, max(scores, default=0.0) / SURE_SCORE)
+        if label not in self._sureness:
+            scores = [score for known, score in self._best.items() if label in (known, group(known))]
+            self._sureness[label] = min(1.0, max(scores, default=0.0) / SURE_SCORE)
+        return self._sureness[label]
 
     def distance(self, label: str) -> float:
         """How badly ``label`` fits what was voted so far: 0 same, 0.3 same group, 1 other; less while little was."""

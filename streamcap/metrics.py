@@ -92,6 +92,17 @@ class Stages:
             spent = 0.0 if cpu is None else time.thread_time() - cpu
             self.add(name, time.perf_counter() - start, spent * CPU_EVERY)
 
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time the body as the beginning of the stage's next run, which goes on later; also when it raises."""
+        start, cpu = time.perf_counter(), time.thread_time() if self.sampled(name) else None
+        try:
+            yield
+        finally:
+            entry = self.times.setdefault(name, StageTime())
+            entry.seconds += time.perf_counter() - start
+            entry.cpu += 0.0 if cpu is None else (time.thread_time() - cpu) * CPU_EVERY
+
     def add(self, name: str, seconds: float, cpu: float = 0.0) -> None:
         """Count one run that was timed elsewhere."""
         entry = self.times.setdefault(name, StageTime())

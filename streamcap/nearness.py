@@ -38,6 +38,8 @@ HOLD_S, OVER = 0.8, 0.05
 SHADOW, TEXTURE = 0.5, 2.0
 # Mean step of grey levels from pixel to pixel along its outline.
 EDGE = 8.0
+# Specks narrower than this (pixels) are noise.
+OPENING = 3
 # Share of it that a track of known class may explain.
 EXPLAINED = 0.3
 # Skin, in OpenCV's YCrCb (Chai and Ngan 1999), over this share of it, and on at most that share of the rest: wood and
@@ -149,7 +151,9 @@ class NearnessWatch:
 
 def _from_border(foreign: Mask) -> Mask:
     """The largest connected part that reaches a border of the picture."""
-    mask = cv2.morphologyEx(foreign.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    if np.count_nonzero(foreign) < OPENING**2:  # nothing that would be left
+        return np.zeros(foreign.shape, np.bool_)
+    mask = cv2.morphologyEx(foreign.astype(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8))
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
     rim = set(np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])).tolist()) - {0}

@@ -150,10 +150,16 @@ class Pose:
             if score >= SEEN and BORDER < x < 1 - BORDER and BORDER < y < 1 - BORDER
         }
 
+    @cached_property
+    def _middles(self) -> dict[tuple[Joint, ...], Vector | None]:
+        return {}  # what was asked of this pose: rules ask for the same few again and again
+
     def point(self, *joints: Joint) -> Vector | None:
         """Middle of those of the joints that are seen, in frame heights (x grows to the right, y down), or None."""
-        found = [self._points[j] for j in joints if j in self._points]
-        return (sum(x for x, _ in found) / len(found), sum(y for _, y in found) / len(found)) if found else None
+        if joints not in self._middles:
+            found = [self._points[j] for j in joints if j in self._points]
+            self._middles[joints] = _middle(found) if found else None
+        return self._middles[joints]
 
     def score(self, *joints: Joint) -> float:
         """Mean score of joints, 0..1; of those out of the frame it counts as 0."""
@@ -165,23 +171,23 @@ class Pose:
         shoulders, hips = self.point(*SHOULDERS), self.point(*HIPS)
         return math.dist(shoulders, hips) if shoulders and hips else 0.0
 
-    @property
+    @cached_property
     def readable(self) -> bool:
         """Enough of a body is seen to speak of it."""
         scores = [float(self.joints[j, 2]) for j in self._points]
         return len(scores) >= JOINTS and sum(scores) / len(scores) >= SURE and self.torso > 0
 
-    @property
+    @cached_property
     def tilt(self) -> float | None:
         """Angle of the torso from the vertical: 0 upright, 90 level, beyond that the head is lower than the hips."""
         return _angle(self.point(*SHOULDERS), self.point(*HIPS))
 
-    @property
+    @cached_property
     def legs_tilt(self) -> float | None:
         """Angle of the legs (hips to ankles, or to the knees) from the vertical."""
         return _angle(self.point(*HIPS), self.point(*ANKLES) or self.point(*KNEES))
 
-    @property
+    @cached_property
     def rise(self) -> float | None:
         """Head above hips by hips above ankles: about 1 for who stands, whatever the height of the camera."""
         head, hips, ankles = self.point(*HEAD) or self.point(*SHOULDERS), self.point(*HIPS), self.point(*ANKLES)
@@ -311,7 +317,7 @@ class Pose:
             return {}
         level = _ramp(tilt, UPRIGHT_DEG, LEVEL_DEG)
         flat = _ramp(self.legs_tilt or 0.0, LEGS_UNDER_DEG, LEGS_LEVEL_DEG)
-        legs = self._legs()
+        legs = self._legs
         if legs is None:
             return {word: level * flat if word is Posture.LYING else 0.0 for word in WORDS} if level * flat > 0 else {}
         straight, low = legs
@@ -329,6 +335,7 @@ class Pose:
             Posture.LYING: level * flat,
         }
 
+    @cached_property
     def _legs(self) -> tuple[float, float] | None:
         """How straight the legs are under the body, and how near the hips are to the heels, each 0..1."""
         hips, knees, ankles = self.point(*HIPS), self.point(*KNEES), self.point(*ANKLES)
@@ -355,6 +362,10 @@ def seat_of(person: Box, things: Sequence[tuple[str, Box]]) -> str:
         if label in SEATS and box[0] - margin <= x <= box[2] + margin and box[1] <= y <= box[3]:
             return label
     return ""
+
+
+def _middle(points: Sequence[Vector]) -> Vector:
+    return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
 
 
 def _angle(top: Vector | None, bottom: Vector | None) -> float | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 
+from streamcap.crew import Crew
 from streamcap.geometry import contained, touches, union
 from streamcap.models.base import PoseEstimator
 from streamcap.pose import Pose, Posture
@@ -14,6 +14,7 @@ from streamcap.types import Box, Frame
 
 __all__ = ["PoseStage", "chosen"]
 
+STAGE = "pose"
 # Most people a frame; each costs about 4 ms of one core.
 BUDGET = 3
 # Smaller people (pixels of height, or of width for who lies) have no legible joints.
@@ -49,29 +50,35 @@ class PoseStage:
 
     Args:
         estimator: shared by all streams.
-        workers: where people are looked at side by side; owned by the caller.
+        crew: where people are looked at side by side.
     """
 
-    def __init__(self, estimator: PoseEstimator, workers: Executor) -> None:
-        self._estimator, self._workers = estimator, workers
+    def __init__(self, estimator: PoseEstimator, crew: Crew) -> None:
+        self._estimator, self._crew = estimator, crew
 
-    def look(self, frame: Frame, tracks: Sequence[Track], changed: Callable[[Box], float]) -> None:
-        """Look at those who are due.
+    def begin(self, frame: Frame, tracks: Sequence[Track], changed: Callable[[Box], float]) -> Callable[[], None]:
+        """Start to look at those who are due.
 
         Args:
             frame: the picture.
             tracks: confirmed and in view.
             changed: share of a box whose pixels changed since the last frame, 0..1.
 
-        Raises:
-            ModelError: the estimator failed.
+        Returns:
+            Waits, and adds what was seen to the tracks. It raises ModelError where the estimator failed.
         """
         height, width = frame.image.shape[:2]
-        who = chosen(tracks, frame.pts, (width, height), changed)
-        boxes = [_place(track, frame.pts) for track in who]
-        found = self._workers.map(lambda box: self._estimator.estimate(frame.image, box), boxes)
-        for track, joints in zip(who, found, strict=True):
-            track.body.add(Pose(frame.pts, joints, width / height))
+        with self._crew.stages.part(STAGE):
+            who = chosen(tracks, frame.pts, (width, height), changed)
+            boxes = [_place(track, frame.pts) for track in who]
+            found = self._crew.begin(STAGE, lambda box: self._estimator.estimate(frame.image, box), boxes)
+
+        def finish() -> None:
+            with self._crew.stages(STAGE):
+                for track, joints in zip(who, found(), strict=True):
+                    track.body.add(Pose(frame.pts, joints, width / height))
+
+        return finish
 
 
 def chosen(tracks: Sequence[Track], pts: float, size: tuple[int, int], changed: Callable[[Box], float]) -> list[Track]:

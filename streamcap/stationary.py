@@ -82,7 +82,15 @@ class PlaceChange:
 
 
 class StationaryWatch:
-    """Follows the lasting look of a view. State is a picture with its relief and six small grids."""
+    """Follows the lasting look of a view. State is a picture with its relief and seven small grids.
+
+    Pixels are compared when blocks have come to rest, and once a second: what rests and was compared stays as it is.
+    """
+
+    _settled: NDArray[np.bool_]
+    _compared: NDArray[np.bool_]
+    _quiet_since: NDArray[np.float64]
+    _free_since: NDArray[np.float64]
 
     def __init__(self) -> None:
         # (2, h, w): the smoothed picture, and the same less the surroundings of each pixel. Both are learnt block by
@@ -111,22 +119,25 @@ class StationaryWatch:
             held: where people, animals and vehicles are: not judged now.
             doubtful: where some of them were found who had been there unseen: the reference may show them.
         """
-        smooth = cv2.GaussianBlur(grey, (0, 0), 1.2).astype(np.float32)
-        now = np.stack([smooth, _relief(smooth)])
-        if self._reference is None or self._reference.shape != now.shape:
-            self._begin(now, pts, changed.shape)
+        if self._reference is None or self._reference.shape[1:] != grey.shape:
+            self._begin(_look(grey), pts, changed.shape)
             return []
         covered, doubt = _mask(held, changed.shape), _mask(doubtful, changed.shape)
         self._settled &= ~doubt
         self._note(changed, pts)
         self._free_since[covered] = pts  # boxes jitter: who stands still may stick out for a moment
         rest = pts - np.maximum(self._quiet_since, self._free_since) >= SETTLE_S
+        self._compared &= rest & self._settled
+        if (rest == self._compared).all() and pts - self._followed < FOLLOW_S:
+            return []
+        now = _look(grey)
         other = _block_means(_differs(now, self._reference)) >= OTHER
         self._learn(now, rest & ~self._settled)
         if pts - self._followed >= FOLLOW_S:
             self._followed = pts
             self._learn(now, rest & self._settled & ~other, FOLLOW)
         waiting = rest & self._settled & other
+        self._compared = rest & ~waiting
         if not waiting.any():
             return []
         if other.mean() > MOST_BLOCKS:
@@ -137,6 +148,7 @@ class StationaryWatch:
     def _begin(self, now: NDArray[np.float32], pts: float, shape: tuple[int, ...]) -> None:
         self._reference = now
         self._settled = np.zeros(shape, np.bool_)
+        self._compared = np.zeros(shape, np.bool_)  # since they came to rest
         self._quiet_since = np.full(shape, pts)
         self._free_since = np.full(shape, pts)
         self._disturbed = np.full(shape, pts)
@@ -155,8 +167,10 @@ class StationaryWatch:
     def _learn(self, now: NDArray[np.float32], blocks: NDArray[np.bool_], share: float = 1.0) -> None:
         if self._reference is None or not blocks.any():
             return
-        pixels = np.kron(blocks, np.ones((BLOCK, BLOCK), np.bool_))
-        self._reference[:, pixels] += share * (now[:, pixels] - self._reference[:, pixels])
+        size = (now.shape[2], now.shape[1])
+        mask = cv2.resize(blocks.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        for known, seen in zip(self._reference, now, strict=True):
+            cv2.accumulateWeighted(seen, known, share, mask)
         self._settled |= blocks
 
     def _judge(
@@ -201,14 +215,17 @@ class StationaryWatch:
         )
 
 
-def _relief(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A picture less the mean of the surroundings of each pixel."""
-    return np.asarray(picture - cv2.blur(picture, (SURROUNDINGS_PX, SURROUNDINGS_PX)), np.float32)
+def _look(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(2, h, w): a picture without its noise, and its relief: that less the mean of the surroundings of each pixel."""
+    look = np.empty((2, *grey.shape), np.float32)
+    look[0] = cv2.GaussianBlur(grey, (0, 0), 1.2)
+    cv2.subtract(look[0], cv2.blur(look[0], (SURROUNDINGS_PX, SURROUNDINGS_PX)), look[1])
+    return look
 
 
 def _differs(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """1 where two pictures (2, h, w) with their reliefs differ, else 0."""
-    alone, relief = np.abs(a - b)
+    alone, relief = (cv2.absdiff(one, other) for one, other in zip(a, b, strict=True))
     return np.asarray((alone > DIFFERS_ALONE) & (relief > DIFFERS), np.float32)
 
 

@@ -133,14 +133,15 @@ class Track:
     @property
     def label(self) -> str:
         """What it is by vote; ``object`` where that is open."""
-        return self._named()[0]
-
-    def _named(self) -> tuple[str, float]:
-        """Label, and how sure it is, 0..1."""
-        label, share = self.vote.result(roams=self.roams)
-        confidence = share * self.vote.sureness(label)
+        label, _ = self.vote.result(roams=self.roams)
         # A laptop stands on something: a screen that hangs into the picture from above is on a wall.
-        return ("tv" if label == "screen" and self.box[1] <= EDGE else label), confidence
+        return "tv" if label == "screen" and self.box[1] <= EDGE else label
+
+    @property
+    def confidence(self) -> float:
+        """How sure the label is, 0..1."""
+        label, share = self.vote.result(roams=self.roams)
+        return share * self.vote.sureness(label)
 
     @property
     def outside(self) -> bool:
@@ -150,11 +151,11 @@ class Track:
 
     def instance(self) -> Instance:
         """The track as a value."""
-        label, confidence = self._named()
+        label = self.label
         return Instance(
             self.id,
             label,
-            confidence,
+            self.confidence,
             self.box,
             self.velocity,
             self.first_seen,
@@ -194,7 +195,11 @@ class Track:
         if len(self.trail) < 2:
             return 0.0
         end, last = self.trail[-1]
-        t, first = next(((t, b) for t, b in self.trail if end - t <= span), self.trail[-2])
+        t, first = end, last
+        for earlier, box in reversed(self.trail):
+            if end - earlier > span:
+                break
+            t, first = earlier, box
         if end - t <= 0:
             return 0.0
         size = max(last[3] - last[1], last[2] - last[0], 1e-3)

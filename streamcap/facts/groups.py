@@ -72,17 +72,18 @@ class Groups:
         self._met = {key: at for key, at in self._met.items() if scene.pts - at < AGAIN_S}
         people = [t for t in scene.tracks.active if t.label == "person"]
         standing = [t for t in people if t.speed(1.0) <= STANDING_SPEED and scene.pts - t.born >= 1.0]
-        slowed = [t for t in people if _has_slowed(t, scene)]
         found = {frozenset(t.id for t in members): members for members in clusters(standing, scene.aspect)}
         self._together = _lasting(self._together, found, scene.pts, 0.0)
         for key, members in found.items():
             yield from self._stand(key, members, scene)
-        pairs = {
-            frozenset((a.id, b.id)): [a, b]
-            for n, a in enumerate(slowed)
-            for b in slowed[n + 1 :]
+        near = [
+            (a, b)
+            for n, a in enumerate(people)
+            for b in people[n + 1 :]
             if _near(a, b, scene.aspect) and _came_from_apart(a, b, scene)
-        }
+        ]
+        slowed = {t for t in {t for pair in near for t in pair} if _has_slowed(t, scene)}
+        pairs = {frozenset((a.id, b.id)): [a, b] for a, b in near if a in slowed and b in slowed}
         self._slowed = _lasting(self._slowed, pairs, scene.pts, BLINK_S)
         for key, members in pairs.items():
             if scene.pts - self._slowed[key].since >= SLOWED_S and not key & self._met.keys():

@@ -77,13 +77,16 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "get_out": ("get out of {in}", "get out of a vehicle"),
 }
 
-# Other words for what happens so often that it would read alike; fields as above.
-SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "enter": ("come in from the {where}", "arrive from the {where}", "come into view from the {where}"),
-    "leave": ("go out {out}", "exit {out}", "go out of view {out}"),
-    "appear": ("come into view {at}", "show up {at}"),
-    "stop": ("come to a stop {at}", "halt {at}"),
-    "start": ("begin to move {at}", "get going {at}"),
+# Other words for what happens so often that it would read alike: for each way to say it, phrases as above.
+SYNONYMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "enter": (("come in from the {where}",), ("arrive from the {where}",), ("appear from the {where}",)),
+    "leave": (("go out {out}",), ("exit {out}",), ("go out of view {out}",)),
+    "pick_up": (("take {object} {at}", "take {object}", "take something"),),
+    "put_down": (("set {object} down {at}", "set {object} down", "set something down"),),
+    "stand_up.bending": (("get up again",),),
+    "appear": (("come into view {at}",), ("show up {at}",)),
+    "stop": (("come to a stop {at}",), ("halt {at}",)),
+    "start": (("begin to move {at}",), ("get going {at}",)),
 }
 
 # Of the scene and the camera, by the fact's ``where``.
@@ -146,10 +149,9 @@ def phrase(what: str, known: Mapping[str, str], manner: int = 0) -> str:
     """
     if f"{what}.{known.get('pose')}" in VERBS:
         what = f"{what}.{known['pose']}"
-    others = [template for template in SYNONYMS.get(what, ()) if _is_complete(template, known)]
-    if manner and others:
-        return others[(manner - 1) % len(others)].format_map(known)
-    for template in VERBS.get(what, ()):
+    others = SYNONYMS.get(what, ())
+    ways = (others[(manner - 1) % len(others)],) if manner and others else ()
+    for template in (*(t for way in ways for t in way), *VERBS.get(what, ())):
         if _is_complete(template, known):
             return template.format_map(known)
     return what.replace("_", " ")

@@ -44,6 +44,8 @@ def load_default(progress: Progress | None = None) -> Models:
         ModelError: the weights cannot be had or do not load.
     """
     # Backends are imported late: `--help` must not wait for runtimes.
+    import cv2
+
     from streamcap.models.clip import ClipEncoder
     from streamcap.models.efficientdet import EfficientDetLite0
     from streamcap.models.movenet import MoveNetLightning
@@ -51,6 +53,8 @@ def load_default(progress: Progress | None = None) -> Models:
     detector_file = ensure("efficientdet-lite0", progress=progress)
     encoder_file = ensure("clip-vit-b16-int8", progress=progress)
     pose_file = ensure("movenet-lightning", progress=progress)
+    # Pictures are worked on side by side; threads inside of one OpenCV call would only wait for each other.
+    cv2.setNumThreads(1)
     cores = max(1, min(os.cpu_count() or 1, 8))
     detector = EfficientDetLite0(detector_file, interpreters=cores)
     pose = MoveNetLightning(pose_file, interpreters=cores)

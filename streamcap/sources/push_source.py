@@ -22,7 +22,7 @@ from streamcap.sources.address import Address
 from streamcap.sources.av_picture import Converter
 from streamcap.sources.base import Source
 from streamcap.sources.options import SourceOptions
-from streamcap.sources.ports import SILENT_S, EncodedFrame, Publication
+from streamcap.sources.ports import CLOCK, SILENT_S, EncodedFrame, Publication
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
 from streamcap.sources.timeline import Timeline
@@ -33,7 +33,6 @@ __all__ = ["PushSource"]
 FIRST_S: Final = 10.0  # for the first picture of a publisher that sends
 WAIT_S: Final = 7 * 24 * 3600.0  # for a publisher; after it the stream says anew that it waits
 COME_BACK_S: Final = 0.05  # a publisher that is there again is not kept waiting
-CLOCK: Final = 90_000  # of RTP video
 MAX_JUMP_S: Final = 10.0  # seconds forward that are believed of a publisher's stamps
 _THREADS: Final = 2  # by slices: frame threads would hold each picture back until the next ones come
 
@@ -111,8 +110,8 @@ class _PushSession(Session):
             yield self._picture(frame, encoded, before)
             before = encoded.arrived
         if self._publication.closed:
-            raise SourceClosed(f"{self._shown}: {self._publication.name} has left")
-        raise SourceTimeout(f"{self._shown}: nothing has come from {self._publication.name} for {SILENT_S:g} s")
+            raise SourceClosed(f"{self._publication.name} has left")
+        raise SourceTimeout(f"nothing has come from {self._publication.name} for {SILENT_S:g} s")
 
     def _picture(self, frame: VideoFrame, encoded: EncodedFrame, before: float | None) -> Picture:
         elapsed = encoded.arrived - before if before is not None else None
@@ -134,10 +133,10 @@ class _PushSession(Session):
                 continue
             return frame, encoded
         if self._stop.is_set() or self._publication.closed:
-            raise SourceClosed(f"{self._shown}: {self._publication.name} left before its first picture")
+            raise SourceClosed(f"{self._publication.name} left before its first picture")
         late = self._options.clock.monotonic() >= until
         what = "no picture of it can be decoded" if late else "nothing comes any more"
-        raise SourceTimeout(f"{self._shown}: {self._publication.name} publishes, but {what}")
+        raise SourceTimeout(f"{self._publication.name} publishes, but {what}")
 
     def _decode(self) -> Iterator[tuple[VideoFrame, EncodedFrame]]:
         """Pictures with what they were decoded from, until nothing comes any more."""

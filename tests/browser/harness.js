@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const VENV = join(ROOT, ".venv/bin/python");
 export const PYTHON = process.env.PYTHON ?? (existsSync(VENV) ? VENV : "python3");
 const START_MS = 60_000; // loading the models, on a busy machine
@@ -48,10 +48,23 @@ export function skipped() {
   return weights.status === 0 ? false : "no weights";
 }
 
+/** The film that `make demo` plays, where its weights were fetched; else empty. */
+export function demoClip() {
+  const code = "from streamcap.models.resolver import Resolver; print(Resolver().ensure('demo-clip-street'))";
+  return spawnSync(PYTHON, ["-c", code], { cwd: ROOT, encoding: "utf8" }).stdout.trim();
+}
+
+/** @param {string[]} words @param {number} port */
+function serve(words, port) {
+  const all = ["-m", "streamcap", "serve", "--port", String(port), ...words];
+  return spawn(PYTHON, all, { cwd: ROOT, stdio: ["ignore", "ignore", "pipe"] });
+}
+
 /** A running server, with a data folder of its own. */
 export class Server {
   /** @type {import("node:child_process").ChildProcess} */ #process;
   /** @type {string} */ #folder;
+  /** @type {string[]} */ #words;
   /** @type {string} */ url = "";
 
   /**
@@ -66,12 +79,24 @@ export class Server {
       secret = spawnSync(PYTHON, words, { cwd: ROOT, encoding: "utf8" }).stdout.trim();
     }
     const named = Object.entries(streams).flatMap(([id, source]) => ["--stream", `${id}=${source}`]);
-    const words = ["-m", "streamcap", "serve", "--port", "0", "--data", folder, ...named, ...options];
-    const child = spawn(PYTHON, words, { cwd: ROOT, stdio: ["ignore", "ignore", "pipe"] });
-    const server = new Server(child, folder);
+    const words = ["--data", folder, ...named, ...options];
+    const server = new Server(serve(words, 0), folder, words);
     server.token = secret;
     server.url = await server.#announced();
     return server;
+  }
+
+  /** Kill it without a word; it may be started again. */
+  async crash() {
+    const gone = new Promise((resolve) => this.#process.once("exit", resolve));
+    this.#process.kill("SIGKILL");
+    await gone;
+  }
+
+  /** Start it again on the same data and port. */
+  async again() {
+    this.#process = serve(this.#words, Number(new URL(this.url).port));
+    await this.#announced();
   }
 
   token = "";
@@ -79,10 +104,12 @@ export class Server {
   /**
    * @param {import("node:child_process").ChildProcess} child
    * @param {string} folder
+   * @param {string[]} words
    */
-  constructor(child, folder) {
+  constructor(child, folder, words) {
     this.#process = child;
     this.#folder = folder;
+    this.#words = words;
   }
 
   async #announced() {
@@ -143,5 +170,42 @@ export async function until(look, what, patience = 30_000) {
     if (found) return found;
     if (Date.now() > end) throw new Error(`not within ${patience} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** A server whose streams say what they are told to (tests/page_server.py). */
+export class Speaker {
+  #process;
+  #lines;
+  url = "";
+
+  /** @param {number} streams */
+  static async start(streams) {
+    const speaker = new Speaker(streams);
+    speaker.url = String(await speaker.#line()).replace("ws://", "http://");
+    return speaker;
+  }
+
+  /** @param {number} streams */
+  constructor(streams) {
+    const words = ["-m", "tests.page_server", "--streams", String(streams)];
+    this.#process = spawn(PYTHON, words, { cwd: ROOT, stdio: ["pipe", "pipe", "inherit"] });
+    this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** @param {string} command */
+  async say(command) {
+    this.#process.stdin.write(`${command}\n`);
+    return JSON.parse(await this.#line());
+  }
+
+  async #line() {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error("the server ended");
+    return value;
+  }
+
+  async stop() {
+    this.#process.kill("SIGKILL");
   }
 }

@@ -17,11 +17,13 @@ PACKAGE = ROOT / "streamcap"
 # docs/architecture.md where it opens a new subject.
 LAYERS: dict[int, set[str]] = {
     0: {"streamcap", "types", "errors"},
-    1: {"config", "flow", "metrics"},
+    1: {"config", "flow", "metrics", "crew"},
     2: {
         *("geometry", "gating", "camera", "egomotion", "foreground", "stationary", "motion", "regions", "memory"),
         *(
             "appearance",
+            "attention",
+            "sightings",
             "closeups",
             "reid",
             "colours",
@@ -48,7 +50,7 @@ LAYERS: dict[int, set[str]] = {
         ),
     },
     3: {"sources", "models", "captioners", "journal", "frames", "webrtc", "scan", "client", "tokens"},
-    4: {"perception", "posing", "pipeline", "hub", "runs", "manager"},
+    4: {"perception", "detecting", "posing", "keyframes", "pipeline", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
 }

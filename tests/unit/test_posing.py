@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcap.crew import Crew
+from streamcap.metrics import Stages
 from streamcap.pose import Pose
 from streamcap.posing import BUDGET, STILL_S, WALK_S, PoseStage, chosen
 from streamcap.tracks import Observed, Stage, Track, birth
@@ -113,16 +115,16 @@ def test_what_is_seen_comes_to_the_body_and_from_there_to_the_instance() -> None
     track, estimator = person(tall(0.5)), Estimator()
     frame = np.zeros((600, 800, 3), np.uint8)
     with ThreadPoolExecutor(1) as pool:
-        stage = PoseStage(estimator, pool)
+        stage = PoseStage(estimator, Crew(pool, Stages()))
         for n in range(1, 4):
             track.observe(Observed(tall(0.5), 0.9, "person"), n / 5)
-            stage.look(Frame("s", n, n / 5, 0.0, frame), [track], moving)
+            stage.begin(Frame("s", n, n / 5, 0.0, frame), [track], moving)()
         assert track.instance().posture == "standing"
         assert estimator.boxes[0] == track.box
         close = estimator.boxes[-1]  # around the joints of the look before
         assert close[1] > track.box[1]
         assert close[3] < track.box[3]
-        stage.look(Frame("s", 7, 1.4, 0.0, frame), [track], moving)
+        stage.begin(Frame("s", 7, 1.4, 0.0, frame), [track], moving)()
     unseen = estimator.boxes[-1]
     assert unseen[0] < track.box[0]
     assert unseen[3] > track.box[3]

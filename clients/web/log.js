@@ -1,0 +1,158 @@
+// What was said on one stream, as a page shows it: history from the server and what comes live, without hole or double.
+
+/**
+ * @typedef {import("./api.js").Api} Api
+ * @typedef {import("../js/src/index.js").Message} Message
+ *
+ * @typedef {object} Row one durable message, as much of it as a list needs
+ * @property {number} seq
+ * @property {"caption" | "event" | "status" | "gap"} type
+ * @property {string} kind of a caption: full, diff, summary, commentary; of an event its label; of a status its state
+ * @property {string} id
+ * @property {number} start media seconds; -1 for a status
+ * @property {number} end
+ * @property {string} text
+ * @property {number} saliency 0..1
+ * @property {number} at Unix milliseconds
+ * @property {boolean} retracted
+ * @property {boolean} live it came while the page looked on
+ */
+
+export const ROWS_MAX = 10_000; // of one stream in memory; the oldest go, and can be loaded again
+const FIRST_PAGE = 300; // messages of all kinds
+const KINDS = "caption,event,status,gap";
+
+/** Dispatches `change` for rows that came, `reset` where all is different. */
+export class StreamLog extends EventTarget {
+  /** @type {Row[]} by number, ascending */ rows = [];
+  /** @type {string | null} */ #epoch = null;
+  #earliest = 1;
+  /** @type {Promise<void> | null} */ #loading = null;
+  #api;
+
+  /**
+   * @param {Api} api
+   * @param {string} stream
+   */
+  constructor(api, stream) {
+    super();
+    this.#api = api;
+    this.stream = stream;
+  }
+
+  /** True where the server holds older rows than these. */
+  get hasOlder() {
+    const first = this.rows[0];
+    return first !== undefined && first.seq > this.#earliest;
+  }
+
+  /** Load the newest rows. @param {number} newest number of the newest durable message, as far as it is known */
+  load(newest) {
+    return this.#once(() => this.#fetch(Math.max(0, newest - FIRST_PAGE), FIRST_PAGE * 2));
+  }
+
+  /** Load a page of older rows. */
+  older() {
+    const first = this.rows[0];
+    if (first === undefined || !this.hasOlder || this.rows.length >= ROWS_MAX) return Promise.resolve();
+    const after = Math.max(0, first.seq - 1 - FIRST_PAGE);
+    return this.#once(() => this.#fetch(after, first.seq - 1 - after));
+  }
+
+  /** What was missed: the server could not replay it to the feed. @param {boolean} anew the numbers began anew */
+  async catchUp(anew) {
+    if (anew) {
+      this.rows = [];
+      this.#epoch = null;
+      this.dispatchEvent(new Event("reset"));
+    }
+    const last = this.rows.at(-1)?.seq ?? 0;
+    await this.#once(() => this.#fetch(last, ROWS_MAX));
+  }
+
+  /** Take a live message. @param {Message} message */
+  take(message) {
+    const row = rowOf(message, true);
+    if (row === null) return;
+    if (this.#insert(row)) this.dispatchEvent(new Event("change"));
+  }
+
+  /** @param {() => Promise<void>} load */
+  #once(load) {
+    this.#loading ??= load().finally(() => (this.#loading = null));
+    return this.#loading;
+  }
+
+  /** @param {number} after @param {number} limit */
+  async #fetch(after, limit) {
+    const page = await this.#api.history(this.stream, { after, limit: Math.min(ROWS_MAX, Math.max(1, limit)), kinds: KINDS });
+    if (this.#epoch !== null && page.epoch !== this.#epoch) this.rows = [];
+    this.#epoch = page.epoch;
+    this.#earliest = page.earliest;
+    for (const message of page.messages) {
+      const row = rowOf(message, false);
+      if (row !== null) this.#insert(row);
+    }
+    this.dispatchEvent(new Event("reset"));
+  }
+
+  /** @param {Row} row @returns {boolean} false for a double */
+  #insert(row) {
+    if (row.retracted) {
+      const meant = this.rows.find((each) => each.type === "caption" && each.id === row.id);
+      if (meant !== undefined) {
+        meant.retracted = true;
+        this.dispatchEvent(new Event("reset"));
+      }
+      return false;
+    }
+    let low = 0;
+    let high = this.rows.length;
+    if ((this.rows.at(-1)?.seq ?? 0) < row.seq) low = high; // as it nearly always is
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (/** @type {Row} */ (this.rows[middle]).seq < row.seq) low = middle + 1;
+      else high = middle;
+    }
+    if (this.rows[low]?.seq === row.seq) return false;
+    this.rows.splice(low, 0, row);
+    // A tenth at a time: taking the first of a long list away moves all the others.
+    if (row.live && this.rows.length > ROWS_MAX) this.rows.splice(0, ROWS_MAX / 10);
+    return true;
+  }
+}
+
+/**
+ * @param {Message} message
+ * @param {boolean} live
+ * @returns {Row | null} null for one that has no number
+ */
+export function rowOf(message, live) {
+  if (!("seq" in message) || message.seq === undefined) return null;
+  const common = { seq: message.seq, at: Date.parse(message.at), live, retracted: false };
+  switch (message.type) {
+    case "caption":
+      return {
+        ...common, type: "caption", kind: message.kind, id: message.id, start: message.start, end: message.end,
+        text: message.text, saliency: message.saliency ?? 0.5, at: Date.parse(message.captured_at),
+        retracted: message.status === "retracted",
+      };
+    case "event":
+      return {
+        ...common, type: "event", kind: message.label, id: message.id, start: message.start, end: message.end,
+        text: message.text || message.label, saliency: message.saliency ?? 0.5,
+      };
+    case "status":
+      return {
+        ...common, type: "status", kind: message.state, id: "", start: -1, end: -1, saliency: 0,
+        text: message.detail || message.reason || "",
+      };
+    case "gap":
+      return {
+        ...common, type: "gap", kind: "gap", id: "", start: message.start, end: message.end, saliency: 0,
+        text: message.reason || "not watched",
+      };
+    default:
+      return null;
+  }
+}

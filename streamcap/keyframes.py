@@ -1,0 +1,98 @@
+"""Which frames of a stream are kept, and the memory of what they looked like."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcap.memory import Memory
+from streamcap.metrics import Stages
+from streamcap.models.base import Encoder
+from streamcap.types import Frame, KeyFrame
+
+__all__ = ["KeyFrames"]
+
+# Media seconds between two: when the tracker or the camera has news, while something moves, and when nothing happens.
+# Two seconds are ShareGPT4Video's step (arXiv:2406.04325); each costs 60 ms of one core.
+KEEP_NEWS_S = 2.0
+KEEP_BUSY_S = 4.0
+KEEP_QUIET_S = 60.0
+# On a machine that cannot keep up, so many times longer.
+FRUGAL = 4.0
+WIDTH = 320
+JPEG_QUALITY = 80
+# Third gate: a frame this like the last key frame is no new key frame (ShareGPT4Video's limit on CLIP features).
+SIMILARITY = 0.93
+
+
+class KeyFrames:
+    """Keeps frames of one stream now and then.
+
+    Args:
+        encoder: shared; without one the memory stays empty.
+        workers: where features are computed, one of this stream at a time; owned by the caller.
+        stages: where time is counted.
+
+    Attributes:
+        memory: what was seen so far, bounded.
+        frugal: keep fewer; may be set from another thread.
+    """
+
+    def __init__(self, encoder: Encoder | None, workers: Executor, stages: Stages) -> None:
+        self.memory = Memory()
+        self.frugal = False
+        self._encoder, self._workers, self._stages = encoder, workers, stages
+        self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
+        self._kept_at = -KEEP_QUIET_S
+
+    def take(self, frame: Frame, *, news: bool, busy: bool) -> KeyFrame | None:
+        """Keep a small copy of the frame if one is due, and have its feature computed.
+
+        Args:
+            news: the tracker, the camera or a rule has something to tell.
+            busy: something moves.
+
+        Raises:
+            ModelError: the encoder failed on a frame before.
+        """
+        self._collect(wait=False)
+        pause = (KEEP_NEWS_S if news else KEEP_BUSY_S if busy else KEEP_QUIET_S) * (FRUGAL if self.frugal else 1.0)
+        if self._encoding is not None or frame.pts - self._kept_at < pause:
+            return None
+        self._kept_at = frame.pts
+        key = KeyFrame(frame.pts, _small_jpeg(frame.image))
+        if self._encoder is not None:
+            self._encoding = (self._workers.submit(self._encode, self._encoder, frame.image), key)
+        return key
+
+    def close(self) -> None:
+        """Wait for a feature that is being computed, so that it ends with its stream.
+
+        Raises:
+            ModelError: the encoder failed.
+        """
+        self._collect(wait=True)
+
+    def _encode(self, encoder: Encoder, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self._stages("encode"):
+            return np.asarray(encoder.encode([image])[0], np.float32)
+
+    def _collect(self, *, wait: bool) -> None:
+        if self._encoding is None or not (wait or self._encoding[0].done()):
+            return
+        future, key = self._encoding
+        self._encoding = None
+        feature = future.result()
+        alike = self.memory.similarity(feature) >= SIMILARITY
+        self.memory.add(feature, key.t, KeyFrame(key.t) if alike else key)
+
+
+def _small_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """A tenth of the raw picture: a full memory then holds 3 MB of them and not 45."""
+    h, w = image.shape[:2]
+    small = cv2.resize(image, (WIDTH, max(1, h * WIDTH // w)), interpolation=cv2.INTER_AREA)
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+    return jpeg.tobytes()
