@@ -30,6 +30,8 @@ LAYERS: dict[int, set[str]] = {
             "labels",
             "pose",
             "body",
+            "load",
+            "carrying",
             "tracks",
             "assignment",
             "instances",
