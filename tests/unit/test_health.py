@@ -156,7 +156,7 @@ def test_after_a_hole_another_place_is_no_blur(again: bool) -> None:
     health = HealthWatch()
     rng = np.random.default_rng(0)
     dull = defocused(view(canvas(22)), 4.5)
-    told = []
+    told: list[Trouble] = []
     for n in range(round((FIXED + 20) * FPS)):
         if n == FIXED * FPS and again:
             health.begin_anew()
