@@ -34,6 +34,8 @@ __all__ = [
 
 DEFAULT_PORT = 8750
 DEFAULT_FPS = 5.0
+# Frames analysed a second; the least is one in a hundred seconds, so that what is divided by it stays a number.
+Fps = Annotated[float, Field(ge=0.01, le=60)]
 
 
 class Profile(StrEnum):
@@ -66,7 +68,7 @@ class StreamSettings(_Strict):
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     source: Annotated[str, Field(min_length=1)]
-    fps: Annotated[float, Field(gt=0, le=60)] = DEFAULT_FPS
+    fps: Fps = DEFAULT_FPS
     profile: Profile = Profile.SURVEILLANCE
     captioner: CaptionerName = CaptionerName.GROUNDED
 
@@ -118,7 +120,7 @@ class LoadSettings(_Strict):
             of the settings file and of earlier runs are always taken.
     """
 
-    floor_fps: Annotated[float, Field(gt=0, le=60)] = 3.0
+    floor_fps: Fps = 3.0
     admission: Admission = Admission.REFUSE
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcap.carrying import SOUGHT
 from streamcap.closeups import Found, agreed, fills, from_afar, step_back
 from streamcap.colours import balance, shares
 from streamcap.crew import Crew
@@ -39,26 +40,33 @@ class DetectStage:
         self._gains: NDArray[np.float32] | None = None
 
     def begin(
-        self, image: NDArray[np.uint8], looks: Sequence[Box], tracks: Iterable[Track], foreground: Foreground
+        self,
+        image: NDArray[np.uint8],
+        looks: Sequence[Box],
+        tracks: Iterable[Track],
+        foreground: Foreground,
+        near: Box | None = None,
     ) -> Callable[[], list[Observed]]:
         """Start to look at crops.
 
         Args:
             image: (h, w, 3) uint8 RGB.
-            looks: crops in 0..1 of the frame, at least one.
+            looks: crops in 0..1 of the frame; with ``near`` at least one.
             tracks: all that are followed: one that fills the frame calls for a second opinion.
             foreground: where something moves in this frame.
+            near: a crop in which only small things are looked for (SOUGHT), as those who have them are cut off by it.
 
         Returns:
             Waits, and returns what is seen, each thing once. It raises ModelError where the detector failed.
         """
         with self._crew.stages.part(STAGE):
-            detections = self._crew.begin(STAGE, self._look, [_part(image, crop) for crop in looks])
+            crops = [*looks, *([near] if near is not None else [])]
+            detections = self._crew.begin(STAGE, self._look, [_part(image, crop) for crop in crops])
             self._balance(image)  # while the workers look
 
         def finish() -> list[Observed]:
             with self._crew.stages(STAGE):
-                return self._seen(image, looks, detections(), tracks, foreground)
+                return self._seen(image, crops, len(looks), detections(), tracks, foreground)
 
         return finish
 
@@ -68,13 +76,15 @@ class DetectStage:
     def _seen(
         self,
         image: NDArray[np.uint8],
-        looks: Sequence[Box],
+        crops: Sequence[Box],
+        usual: int,
         detections: Sequence[Detections],
         tracks: Iterable[Track],
         foreground: Foreground,
     ) -> list[Observed]:
         names = self._detector.labels
-        found = [one for crop, seen in zip(looks, detections, strict=True) for one in placed(seen, names, crop)]
+        parts = [placed(seen, names, crop) for crop, seen in zip(crops, detections, strict=True)]
+        found = [one for i, part in enumerate(parts) for one in part if i < usual or one[1] in SOUGHT]
         if any(fills(box) for _, _, box in found) or any(fills(t.box) for t in tracks):
             found = agreed(found, self._from_afar(image))
         assert self._gains is not None

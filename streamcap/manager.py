@@ -23,6 +23,7 @@ from streamcap.runs import StreamFeed
 from streamcap.shedding import Shedder
 from streamcap.sources import Kind, SharedSources, SourceOptions, open_source, parse, redact
 from streamcap.sources.ports import Ports
+from streamcap.sources.relay import Relay
 from streamcap.wire import StreamState, status_message
 
 __all__ = ["Manager", "StreamInfo"]
@@ -272,6 +273,11 @@ class Manager:
         """The newest frame of a stream, None where there is no such stream."""
         running = self._running.get(stream)
         return running.frames.view if running is not None else None
+
+    def relay(self, stream: str) -> Relay | None:
+        """The packets of a stream's source; None where it has none, or is not watched."""
+        running = self._running.get(stream)
+        return running.pipeline.source.relay if running is not None and running.pipeline is not None else None
 
     def closed_to_publishers(self, stream: str) -> str:
         """Why a stream takes no publisher now, empty where it does."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from streamcap.attention import Attention
 from streamcap.camera import CameraReading, CameraWatch
+from streamcap.carrying import Carrying
 from streamcap.crew import Crew
 from streamcap.detecting import DetectStage
 from streamcap.egomotion import ForwardMotion
@@ -83,6 +84,7 @@ class Perception:
         self._attention = Attention()
         self._detector = DetectStage(detector, crew)
         self._tracker = Tracker()
+        self._carrying = Carrying()
         self._poses = PoseStage(pose, crew) if pose is not None else None
         self._stationary = StationaryWatch()
         self._nearness = NearnessWatch()
@@ -215,15 +217,19 @@ class Perception:
             blobs = self._blobs(grey, gate, camera)
         size, tracks = (frame.image.shape[1], frame.image.shape[0]), self._tracker.tracks
         looks = self._attention.looks(size, frame.pts, self._frames, gate, blobs, tracks)
-        detect = self._detector.begin(frame.image, looks, tracks, self._foreground) if looks else None
+        near = self._carrying.next(tracks, size, frame.pts, len(looks))
+        detect = None
+        if looks or near is not None:
+            detect = self._detector.begin(frame.image, looks, tracks, self._foreground, near)
         with self._stages("health"):
             health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
-        seen = detect() if detect is not None else []
+        seen = self._carrying.sort(detect(), tracks) if detect is not None else []
         seen += [Observed(b, 0.0, "", None, self._foreground.cover(b)) for b in blobs]
         with self._stages("track"):
             update = self._tracker.update(
                 seen, looks, camera.transform, frame.pts, changed=gate.share, cover=self._foreground.cover
             )
+            self._carrying.settle(update.active, size[0] / size[1], frame.pts)
         return update, health
 
     def _blobs(self, grey: Grey, gate: GateReading, camera: CameraReading) -> Sequence[Box]:

@@ -14,6 +14,7 @@ from streamcap.body import Body
 from streamcap.camera import Transform
 from streamcap.geometry import centre, nearest_side, outward, touches
 from streamcap.labels import Vote, group
+from streamcap.load import Load
 from streamcap.types import Box, Instance, Side
 
 __all__ = ["HITS_STILL", "Observed", "Stage", "Track", "birth"]
@@ -82,7 +83,7 @@ class Stage(Enum):
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """One instance over time. Only the tracker (and the pose stage, its ``body``) writes it; others read.
+    """One instance over time. Only the tracker writes it (the pose stage its ``body``, Carrying its ``load``).
 
     Attributes:
         id: 0 while tentative.
@@ -99,6 +100,7 @@ class Track:
         roams: it has gone some way by itself.
         lingers: last time that it was taken to be there because it fills the frame and its pixels changed.
         body: how the person held the body over the last seconds; empty for what is no person.
+        load: what the person carries, as far as was seen.
     """
 
     box: Box
@@ -129,6 +131,7 @@ class Track:
     twin_since: float | None = None
     lingers: float = -1.0
     body: Body = field(default_factory=Body)
+    load: Load = field(default_factory=Load)
 
     @property
     def label(self) -> str:
@@ -164,6 +167,7 @@ class Track:
             posture=self._posture(label),
             visible=self.stage is Stage.ACTIVE,
             near=self._near(label),
+            carries=self.load.carries if label == "person" else (),
         )
 
     def _near(self, label: str) -> bool | None:

@@ -186,6 +186,7 @@ class Instance:
         posture: a word, or empty where unknown.
         visible: false while it is occluded or coasting.
         near: close to the camera (true) or far from it (false); None between, or where its kind tells no size.
+        carries: nouns of what a person surely has along, as ``("backpack",)``.
     """
 
     id: int
@@ -199,6 +200,7 @@ class Instance:
     posture: str = ""
     visible: bool = True
     near: bool | None = None
+    carries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

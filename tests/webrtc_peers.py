@@ -15,7 +15,10 @@ import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 
-__all__ = ["SDP", "Camera", "LossyRelay", "Published", "offer_of", "publishing", "watching"]
+from streamcap.sources.ports import EncodedFrame, Publication
+from streamcap.webrtc.taking import take_frames
+
+__all__ = ["SDP", "Camera", "LossyRelay", "Published", "offer_of", "publishing", "receiving", "watching"]
 
 SDP = {"content-type": "application/sdp"}
 CLOCK = 90_000
@@ -103,6 +106,25 @@ async def watching(http: httpx.AsyncClient, stream: str, codec: str = "VP8") -> 
         yield peer.getReceivers()[0].track
         await http.delete(answer.headers["location"])
     finally:
+        await peer.close()
+
+
+@contextlib.asynccontextmanager
+async def receiving(http: httpx.AsyncClient, stream: str, codec: str = "H264") -> AsyncIterator[list[EncodedFrame]]:
+    """Watch for the length of the block; gives the encoded frames as they came, in a list that grows."""
+    frames: list[EncodedFrame] = []
+    kept = Publication("test", ask_key=lambda: None, on_close=lambda: None)
+    kept.listen(lambda frame: None if frame is None else frames.append(frame))
+    peer = await offer_of(None, codec)
+    try:
+        take_frames(peer.getReceivers()[0], kept)
+        answer = await http.post(f"/v1/streams/{stream}/whep", content=peer.localDescription.sdp, headers=SDP)
+        assert answer.status_code == 201, answer.text
+        await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+        yield frames
+        await http.delete(answer.headers["location"])
+    finally:
+        kept.close()
         await peer.close()
 
 

@@ -25,7 +25,7 @@ LATE_S = 12.0
 # Actors that no detector looks for.
 SCENE = {"scene", "camera"}
 # Where the truth has another name for a kind of fact.
-NAMES = {"start_moving": "start", "light_change": "light", "eat": "eat_drink", "drink": "eat_drink"}
+NAMES = {"start_moving": "start", "light_change": "light"}
 
 
 class Cause(StrEnum):

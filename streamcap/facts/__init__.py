@@ -12,6 +12,7 @@ from streamcap.facts.crowds import Crowds, Struggles
 from streamcap.facts.gestures import Gestures
 from streamcap.facts.groups import Groups
 from streamcap.facts.lens import Lens
+from streamcap.facts.loads import Loads
 from streamcap.facts.motion import Motion
 from streamcap.facts.nearing import ClosingIn, Nearing, NearingCamera
 from streamcap.facts.objects import Handling, LeftBehind
@@ -40,6 +41,7 @@ RULES: tuple[Callable[[], Rule], ...] = (
     Struggles,
     Handling,
     LeftBehind,
+    Loads,
     Driving,
     Riding,
     Boarding,

@@ -155,13 +155,12 @@ def _ate(track: Track, pose: Pose, hands: _Hands, things: Sequence[Track]) -> It
     held = held and pts - looks[0].t >= MOUTH_S - 0.3
     if hands.at_mouth < MOUTH_LOOKS or not (held or len(hands.brought) >= MOUTH_TIMES):
         return
-    if not hands.may("eat_drink", pts, EAT_AGAIN_S):
+    if not hands.may("eat", pts, EAT_AGAIN_S):
         return
     label = _held(pose, things)
     sure = MOUTH_WITH_THING if label else MOUTH_REPEATED if len(hands.brought) >= MOUTH_TIMES else MOUTH_HELD
     drinks = label in DISHES or (not label and _tips(pose))
-    fact = about(track, "eat_drink", hands.brought[0], pts, place(track.box), sure)
-    yield replace(fact, detail={"pose": "drink" if drinks else "eat"})
+    yield about(track, "drink" if drinks else "eat", hands.brought[0], pts, place(track.box), sure)
 
 
 def _tips(pose: Pose) -> bool:

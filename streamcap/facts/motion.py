@@ -15,9 +15,11 @@ __all__ = ["Motion"]
 # Own heights (the longer side of the box) a second.
 MOVING_SPEED = 0.16
 STILL_SPEED = 0.07
-STILL_S = 1.0
+STILL_S = 0.8
+# Over this span (seconds) somebody is seen to stand; over a longer one the walk before would still count.
+STILL_SPAN_S = 0.6
 # A stop is news after this long a walk, a start after this long a rest (seconds).
-WALK_S = 1.5
+WALK_S = 1.2
 REST_S = 3.0
 # In a scene with more movers than this, single stops and starts are no news.
 BUSY = 4
@@ -57,7 +59,7 @@ class Motion:
                 self._gaits[track.id] = _Gait(speed > MOVING_SPEED, track.born)
             return None
         if gait.moving:
-            if speed >= STILL_SPEED:
+            if track.speed(STILL_SPAN_S) >= STILL_SPEED:
                 gait.still_since = None
             elif gait.still_since is None:
                 gait.still_since = pts

@@ -42,6 +42,8 @@ COVERED_S = 3.0
 NAMED = 0.8
 REACHED = 0.65
 UNNAMED = 0.45
+# What has no name came to where somebody was who carried one thing: it is that.
+BROUGHT = 0.65
 
 # A hand this far down from hip height (0) to the floor (1), of a body bent by so many degrees: it takes or puts
 # something; over for less than this (seconds) it is a stumble, for more it is work at something.
@@ -189,8 +191,11 @@ class Handling:
         if not named and not all(noted):
             return None  # the body told it
         confidence = (NAMED if near else REACHED) if named else UNNAMED
+        label = event.label
+        if not named and event.kind is Kind.CAME and len(near[0].load.carries) == 1:
+            label, confidence = near[0].load.carries[0], BROUGHT
         agent = near[0] if len(near) == 1 and near[0].stage is not Stage.ENDED else None
-        return _deed(what, agent, event.box, (event.start, event.end), confidence, event.label)
+        return _deed(what, agent, event.box, (event.start, event.end), confidence, label)
 
 
 def _by_itself(event: ThingEvent) -> Fact | None:

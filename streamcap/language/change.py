@@ -8,7 +8,7 @@ from itertools import groupby
 from streamcap.language.description import Description
 from streamcap.language.groups import Group, grouped
 from streamcap.language.naming import is_named
-from streamcap.language.phrases import DEPARTURES, HEDGED, SCENE, phrase
+from streamcap.language.phrases import ARRIVALS, DEPARTURES, HEDGED, SCENE, phrase
 from streamcap.language.subjects import subject, was_there
 from streamcap.language.variety import MANNERS, likeness
 from streamcap.language.words import at, conjugated, joined, listing, number, sentence, with_article
@@ -38,7 +38,7 @@ def describe_change(
         said: captions of the last while; where this one would read like one of them, it is put in other words.
         smooth: clauses are joined to longer sentences, for a listener; else each is a sentence, for a guard.
     """
-    groups = grouped(facts)
+    groups = grouped(_untold(facts, instances))
     if not groups:
         return Description("", saliency=0.0)
     spoken = [_described(groups, facts, instances, 0, smooth=smooth)]
@@ -47,6 +47,14 @@ def describe_change(
             return spoken[-1]
         spoken.append(_described(groups, facts, instances, manner, smooth=smooth))
     return min(spoken, key=lambda description: likeness(description.text, said).ratio)
+
+
+def _untold(facts: Sequence[Fact], instances: Sequence[Instance]) -> list[Fact]:
+    """Without what is said where somebody comes alone: "a person with a bag enters" carries one."""
+    came = [item for item in grouped(facts) if item.what in ARRIVALS and not item.again and item.count == 1]
+    carry = {i.id: i.carries[:1] for i in instances}
+    said = {(who, thing) for item in came for who in item.who for thing in carry.get(who, ())}
+    return [f for f in facts if f.what != "carry" or (f.who[0], f.detail.get("object")) not in said]
 
 
 def _described(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from streamcap.geometry import area
 from streamcap.labels import MOVERS
 from streamcap.language.words import listing, with_article, written
 from streamcap.types import Instance
 
-__all__ = ["NAME_SURE", "dressed", "is_named"]
+__all__ = ["NAME_SURE", "bearing", "dressed", "is_named"]
 
 # Only what the detector named this surely is spoken of as there.
 NAME_SURE = 0.6
@@ -26,11 +28,27 @@ def is_named(instance: Instance) -> bool:
 
 
 def dressed(instance: Instance, *, definite: bool) -> str:
-    """An instance with what it looks like: ``a person in a red top``, ``the person in black``, ``the white car``."""
+    """An instance with what it looks like: ``a person in a red top``, ``the person in black``, ``the white car``.
+
+    Who is spoken of for the first time also with what is carried: ``a person in black with a bag``.
+    """
     words = instance.attributes
     if instance.label != "person":
         described = " ".join([*words[:1], written(instance.label)])
         return f"the {described}" if definite else with_article(described)
+    return _clothed(words, definite=definite) + ("" if definite else _along(instance))
+
+
+def bearing(instance: Instance) -> str:
+    """By what somebody carries: ``the person with the backpack``."""
+    return f"the person with the {instance.carries[0]}"
+
+
+def _along(instance: Instance) -> str:
+    return f" with {with_article(instance.carries[0])}" if instance.carries else ""
+
+
+def _clothed(words: Sequence[str], *, definite: bool) -> str:
     head = "the person" if definite else "a person"
     colours = [word.split(" ")[0] for word in words]
     if not words:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from streamcap.language.groups import Group
-from streamcap.language.naming import dressed
+from streamcap.language.naming import bearing, dressed
 from streamcap.language.phrases import ARRIVALS, DEPARTURES, MUTUAL
 from streamcap.language.words import noun, number, ordinal, plural, written
 from streamcap.types import Fact, Instance
@@ -45,6 +45,10 @@ def subject(item: Group, present: dict[int, Instance], facts: Sequence[Fact], *,
         return _who_comes(item, one, others, facts, manner)
     if one is not None and one.attributes and all(i.attributes[:1] != one.attributes[:1] for i in others):
         return dressed(one, definite=True)
+    # "The person with the bag puts a bag down" says it twice.
+    handled = any(fact.detail.get("object") for fact in item.facts)
+    if one is not None and one.carries and others and not handled and not any(i.carries for i in others):
+        return bearing(one)
     if not others:
         gone = {
             w for f in facts if f.what in DEPARTURES and f.label == item.label and f.start < item.start for w in f.who
@@ -61,7 +65,7 @@ def subject(item: Group, present: dict[int, Instance], facts: Sequence[Fact], *,
 def _who_comes(
     item: Group, one: Instance | None, others: Sequence[Instance], facts: Sequence[Fact], manner: int
 ) -> str:
-    if one is not None and one.attributes:
+    if one is not None and (one.attributes or one.carries):
         return dressed(one, definite=False)
     fresh = {who for fact in facts if fact.what in ARRIVALS for who in fact.who}
     if all(i.id in fresh for i in others):

@@ -87,10 +87,10 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         fixed = [stream.id for stream in settings.streams]
         control = Control(manager, registry, fixed=fixed, admit=admission(security.sources))
         sessions = Sessions(tokens)
-        peers = Peers(settings.webrtc, manager.ports, manager.view)
+        peers = Peers(settings.webrtc, manager.ports, manager.view, manager.relay)
         app = create_app(
             hub,
-            streams_info=lambda: _infos(manager),
+            streams_info=lambda: _infos(manager, peers),
             control=control,
             stages=manager.stages,
             view=manager.view,
@@ -149,7 +149,7 @@ async def _open_frames(settings: Settings) -> FrameStore:
     return await asyncio.to_thread(SqliteFrames, settings.server.data, size=settings.journal.frames_bytes, age_s=age_s)
 
 
-def _infos(manager: Manager) -> list[StreamInfo]:
+def _infos(manager: Manager, peers: Peers) -> list[StreamInfo]:
     return [
         StreamInfo(
             info.id,
@@ -161,6 +161,7 @@ def _infos(manager: Manager) -> list[StreamInfo]:
             analysed_fps=info.analysed_fps,
             frames=info.frames,
             drops=info.dropped,
+            whep=peers.sends(info.id),
         )
         for info in manager.infos()
     ]

@@ -24,6 +24,7 @@ from streamcap.sources.av_open import libav_options, open_container, pick_video
 from streamcap.sources.av_picture import Converter
 from streamcap.sources.hls_clock import program_clock
 from streamcap.sources.options import SourceOptions
+from streamcap.sources.relay import Relay
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
 from streamcap.sources.srt import SrtReader
@@ -58,6 +59,7 @@ class AvSession(Session):
         reporter: takes damage, jumps and early ends, in the session's own time.
         stop: set from another thread to give up.
         start: seconds from the clip's first picture to begin at; only files seek.
+        relay: is shown the packets of what is watched in real time; None where nobody could watch them.
 
     Raises:
         SourceError: it cannot be opened, or no picture of it can be decoded.
@@ -65,13 +67,21 @@ class AvSession(Session):
     """
 
     def __init__(
-        self, address: Address, options: SourceOptions, reporter: Reporter, stop: threading.Event, *, start: float = 0.0
+        self,
+        address: Address,
+        options: SourceOptions,
+        reporter: Reporter,
+        stop: threading.Event,
+        *,
+        start: float = 0.0,
+        relay: Relay | None = None,
     ) -> None:
         self._address = address
         self._options = options
         self._reporter = reporter
         self._stop = stop
         self._start = start
+        self._relay = relay
         self._converter = Converter(options.max_side)
         self._progress = options.clock.monotonic()  # when a picture was decoded last
         self._reader: SrtReader | None = None
@@ -85,6 +95,8 @@ class AvSession(Session):
 
     def close(self) -> None:
         """Close the container, and with it socket or file."""
+        if self._relay is not None:
+            self._relay.disconnect()
         self._container.close()
         self._close_reader()
 
@@ -137,6 +149,10 @@ class AvSession(Session):
         context = self._stream.codec_context
         context.thread_type = "SLICE" if self._is_live() else "AUTO"
         context.thread_count = _THREADS_LIVE if self._is_live() else _THREADS_FILE
+        if not self._is_live():
+            self._relay = None
+        elif self._relay is not None:
+            self._relay.connect(self._stream, bursts=not self._live or self._container.format.name in _PLAYLISTS)
         self._decoded = self._decode()
 
     def _read_dates(self) -> None:
@@ -161,6 +177,8 @@ class AvSession(Session):
         self._read_dates()
         self._timeline = self._new_timeline()
         self._first, image = self._first_shown()
+        if self._relay is not None:
+            self._relay.judge(self._first[0])
         if self._start > 0 and not self._live:
             self._begin_at(self._start)
         self.paced = not self._live and self._is_live()
@@ -239,6 +257,8 @@ class AvSession(Session):
                 return
             if self._live:
                 self._read_report(packet)
+            if self._relay is not None:
+                self._relay.see(packet)
             try:
                 frames = packet.decode()
             except av.error.EOFError:

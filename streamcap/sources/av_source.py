@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator
 
 from streamcap.sources.address import Address
 from streamcap.sources.av_interrupt import interruptible
 from streamcap.sources.av_session import AvSession
 from streamcap.sources.base import Source
 from streamcap.sources.options import SourceOptions
+from streamcap.sources.relay import Relay
 from streamcap.sources.session import Session
 
 __all__ = ["AvSource"]
@@ -27,9 +29,15 @@ class AvSource(Source):
     def __init__(self, address: Address, options: SourceOptions) -> None:
         super().__init__(address.shown, options)
         self._address = address
+        self._relay = self.relay = Relay(options.clock.monotonic)
 
-    def _guard(self) -> AbstractContextManager[None]:
-        return interruptible(self._stop)
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            with interruptible(self._stop):
+                yield
+        finally:
+            self._relay.close()
 
     def _hint_silent(self) -> str:
         if self._address.scheme == "udp" or {"listen", "mode"} & self._address.query.keys():
@@ -38,4 +46,11 @@ class AvSource(Source):
 
     def _connect(self, *, first: bool) -> Session:
         start = self._options.start or 0.0
-        return AvSession(self._address, self._options, self._reporter, self._stop, start=start if first else 0.0)
+        return AvSession(
+            self._address,
+            self._options,
+            self._reporter,
+            self._stop,
+            start=start if first else 0.0,
+            relay=self._relay,
+        )

@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from streamcap.errors import SourceClosed, SourceError, SourceTimeout, UsageError
 from streamcap.flow import Channel, ChannelClosed
@@ -31,6 +31,9 @@ from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
 from streamcap.sources.timeline import ArrivalFilter, Sampler, SenderClock
 from streamcap.types import Frame, Notice, NoticeKind, SourceInfo
+
+if TYPE_CHECKING:
+    from streamcap.sources.relay import Relay
 
 __all__ = ["Source", "SourceOptions"]
 
@@ -57,6 +60,7 @@ class Source(ABC):
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self.shown = redact(uri)
+        self.relay: Relay | None = None  # of its packets, where it has some
         self.stages = Stages()  # of the decode thread: decode (every picture), convert (those that are taken)
         self._options = options
         self._clock = options.clock

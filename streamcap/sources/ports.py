@@ -15,8 +15,9 @@ from typing import Final
 
 from streamcap.errors import UsageError
 
-__all__ = ["CODECS", "SILENT_S", "EncodedFrame", "Port", "PortTaken", "Ports", "Publication", "is_key"]
+__all__ = ["CLOCK", "CODECS", "SILENT_S", "EncodedFrame", "Port", "PortTaken", "Ports", "Publication", "is_key"]
 
+CLOCK: Final = 90_000  # of time stamps, a second: that of RTP video
 CODECS: Final = frozenset({"vp8", "h264"})
 # A decoder that is behind gets at most this much; then it begins again with a key frame. Four seconds at 30 a second.
 WAITING_FRAMES: Final = 120

@@ -22,7 +22,7 @@ from streamcap.sources.address import Address
 from streamcap.sources.av_picture import Converter
 from streamcap.sources.base import Source
 from streamcap.sources.options import SourceOptions
-from streamcap.sources.ports import SILENT_S, EncodedFrame, Publication
+from streamcap.sources.ports import CLOCK, SILENT_S, EncodedFrame, Publication
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
 from streamcap.sources.timeline import Timeline
@@ -33,7 +33,6 @@ __all__ = ["PushSource"]
 FIRST_S: Final = 10.0  # for the first picture of a publisher that sends
 WAIT_S: Final = 7 * 24 * 3600.0  # for a publisher; after it the stream says anew that it waits
 COME_BACK_S: Final = 0.05  # a publisher that is there again is not kept waiting
-CLOCK: Final = 90_000  # of RTP video
 MAX_JUMP_S: Final = 10.0  # seconds forward that are believed of a publisher's stamps
 _THREADS: Final = 2  # by slices: frame threads would hold each picture back until the next ones come
 

@@ -15,7 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from streamcap.errors import SourceClosed
 from streamcap.flow import Channel, ChannelClosed
@@ -25,6 +25,9 @@ from streamcap.sources.base import Source
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.timeline import Sampler
 from streamcap.types import Frame, Notice, SourceInfo
+
+if TYPE_CHECKING:
+    from streamcap.sources.relay import Relay
 
 __all__ = ["FrameSource", "SharedReader", "SharedSources"]
 
@@ -45,6 +48,11 @@ class FrameSource(Protocol):
     @property
     def stages(self) -> Stages:
         """Time of the decode thread."""
+        ...
+
+    @property
+    def relay(self) -> Relay | None:
+        """Its packets as they come; None where it has none, or is not open."""
         ...
 
     @property
@@ -258,6 +266,11 @@ class SharedReader:
         if self._connection is not None and self._connection.owns(self):
             return self._connection.source.stages
         return self._no_stages
+
+    @property
+    def relay(self) -> Relay | None:
+        """The packets of the source, the same for all its readers."""
+        return self._connection.source.relay if self._connection is not None else None
 
     @property
     def info(self) -> SourceInfo:

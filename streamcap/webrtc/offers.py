@@ -9,12 +9,14 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Fragment", "Unmet", "checked_offer", "fragment"]
+__all__ = ["Fragment", "Unmet", "checked_offer", "fragment", "offered_codecs"]
 
 CANDIDATES_MAX: Final = 64
 MEDIA_MAX: Final = 8
 _LINE: Final = re.compile(r"[\x20-\x7e\x80-\U0010ffff\t]*")
 _UFRAG: Final = re.compile(r"^a=ice-ufrag:([A-Za-z0-9+/]{4,256})\s*$", re.MULTILINE)
+_RTPMAP: Final = re.compile(r"a=rtpmap:(\d+) ([\w.-]+)/")
+_WHOLE: Final = re.compile(r"[ ;]packetization-mode=1\b")
 # Browsers hide their addresses behind names of multicast DNS; theirs are found as the checks come in.
 _MDNS: Final = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ \S+\.local \d+ .*$")
 
@@ -64,6 +66,19 @@ def checked_offer(text: str, *, sends: bool) -> tuple[str, str]:
         raise Unmet(f"the offer's video is not {wanted[0]}")
     kept = [line for line in lines if not _MDNS.fullmatch(line)]
     return "\r\n".join(kept) + "\r\n", ufrag.group(1)
+
+
+def offered_codecs(offer: str) -> frozenset[str]:
+    """The codecs of an offer's video, in small letters; H.264 where units may be split (RFC 6184, 6.3)."""
+    found: set[str] = set()
+    for section in _sections(offer.splitlines()):
+        if not section[0].startswith("m=video"):
+            continue
+        whole = {line.split(" ")[0][7:] for line in section if line.startswith("a=fmtp:") and _WHOLE.search(line)}
+        for line in section:
+            if (match := _RTPMAP.match(line)) and (match[2].lower() != "h264" or match[1] in whole):
+                found.add(match[2].lower())
+    return frozenset(found)
 
 
 def fragment(text: str) -> Fragment:

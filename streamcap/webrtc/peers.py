@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import logging
 import secrets
@@ -13,15 +14,16 @@ from typing import TYPE_CHECKING, Final
 from streamcap.config import WebRtcSettings
 from streamcap.errors import StreamcapError, UsageError
 from streamcap.frames import View
-from streamcap.sources.ports import Ports
-from streamcap.webrtc.offers import Unmet, checked_offer, fragment
+from streamcap.sources.ports import Ports, Publication
+from streamcap.sources.relay import Relay
+from streamcap.webrtc.offers import Unmet, checked_offer, fragment, offered_codecs
 
 if TYPE_CHECKING:
     from streamcap.webrtc.broadcast import Broadcast
     from streamcap.webrtc.publisher import Publisher
     from streamcap.webrtc.viewer import Viewer
 
-__all__ = ["PUBLISH", "WATCH", "BadOffer", "Begun", "PeerGone", "Peers", "Refused", "Restart", "available"]
+__all__ = ["PUBLISH", "WATCH", "BadOffer", "Begun", "PeerGone", "Peers", "Refused", "Restart", "Sends", "available"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,21 @@ class Begun:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sends:
+    """What viewers of a stream get.
+
+    Attributes:
+        codec: ``h264`` or ``vp8``.
+        relayed: as the source sends it; else the analysed frames, encoded here.
+        why: it is not relayed; empty where it is.
+    """
+
+    codec: str
+    relayed: bool
+    why: str = ""
+
+
 @dataclass(slots=True)
 class _Session:
     stream: str
@@ -78,6 +95,7 @@ class _Session:
     task: asyncio.Task[None] | None = None
 
 
+@functools.cache
 def available() -> bool:
     """True where aiortc is installed."""
     return importlib.util.find_spec("aiortc") is not None
@@ -89,13 +107,20 @@ class Peers:
     Args:
         ports: where publishers come in.
         view: the analysed frames of a stream; None where there is no such stream.
+        relay: the packets of its source; None where it has none now.
     """
 
-    def __init__(self, settings: WebRtcSettings, ports: Ports, view: Callable[[str], View | None]) -> None:
+    def __init__(
+        self,
+        settings: WebRtcSettings,
+        ports: Ports,
+        view: Callable[[str], View | None],
+        relay: Callable[[str], Relay | None],
+    ) -> None:
         self.settings = settings
-        self._ports, self._view = ports, view
+        self._ports, self._view, self._relay = ports, view, relay
         self._sessions: dict[str, _Session] = {}
-        self._broadcasts: dict[str, tuple[Broadcast, asyncio.Task[None]]] = {}
+        self._broadcasts: dict[tuple[str, bool], tuple[Broadcast, asyncio.Task[None]]] = {}
         self._beginning = {PUBLISH: 0, WATCH: 0}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -125,13 +150,18 @@ class Peers:
         """
         from streamcap.webrtc.viewer import Viewer
 
-        view = self._view(stream)
-        publication = self._ports.port(stream).publication
-        if view is None or view.closed or not (view.number or (publication is not None and publication.codec)):
+        _checked(offer, sends=False)
+        view, sends = self._view(stream), self.sends(stream)
+        if view is None or sends is None:
             raise Refused(f"there is nothing to see of {stream} yet")
+        # Who cannot play what the source sends gets the same as of a source that cannot be relayed.
+        relayed = sends.relayed and sends.codec in offered_codecs(offer)
+        if not relayed and not view.number:
+            raise Refused(f"of {stream} there is {sends.codec.upper()} to see yet, and nothing else")
 
         def made() -> Viewer:
-            return Viewer(f"a viewer of {stream}", self._broadcast(stream, view), self.settings.ice_servers)
+            broadcast = self._broadcast(stream, view, relayed=relayed)
+            return Viewer(f"a viewer of {stream}", broadcast, self.settings.ice_servers)
 
         return await self._begin(stream, WATCH, offer, made, self.settings.viewers)
 
@@ -171,6 +201,20 @@ class Peers:
         if session.task is not None:
             await asyncio.wait({session.task})
 
+    def sends(self, stream: str) -> Sends | None:
+        """What viewers of a stream get, if they can play it; None where there is nothing to see, or no WebRTC."""
+        view = self._view(stream)
+        if view is None or view.closed or not available():
+            return None
+        source = self._relayable(stream)
+        if isinstance(source, Publication):
+            return Sends(source.codec, relayed=True)
+        if source is not None and not source.unfit:
+            return Sends("h264", relayed=True)
+        if not view.number:
+            return None
+        return Sends("vp8", relayed=False, why="its source has no packets" if source is None else source.unfit)
+
     def count(self, sort: str) -> int:
         """Sessions of a sort."""
         return sum(session.sort == sort for session in self._sessions.values())
@@ -193,10 +237,7 @@ class Peers:
     async def _begin(
         self, stream: str, sort: str, offer: str, made: Callable[[], Publisher | Viewer], most: int
     ) -> Begun:
-        try:
-            text, ufrag = checked_offer(offer, sends=sort == PUBLISH)
-        except ValueError as error:
-            raise BadOffer(str(error), unmet=isinstance(error, Unmet)) from None
+        text, ufrag = _checked(offer, sends=sort == PUBLISH)
         if not self._open() or self.count(sort) + self._beginning[sort] >= most:
             raise Refused(f"there are {most} already" if most else "this server takes none")
         self._beginning[sort] += 1
@@ -234,22 +275,43 @@ class Peers:
     def _open(self) -> bool:
         return not self._closed
 
-    def _broadcast(self, stream: str, view: View) -> Broadcast:
-        from streamcap.webrtc.broadcast import Broadcast
+    def _relayable(self, stream: str) -> Publication | Relay | None:
+        publication = self._ports.port(stream).publication
+        if publication is not None and publication.codec:
+            return publication
+        return self._relay(stream)
 
-        known = self._broadcasts.get(stream)
+    def _broadcast(self, stream: str, view: View, *, relayed: bool) -> Broadcast:
+        from streamcap.webrtc.encoding import EncodedBroadcast
+        from streamcap.webrtc.relaying import PublisherBroadcast, SourceBroadcast
+
+        known = self._broadcasts.get((stream, relayed))
         if known is not None and not known[0].over.is_set():
             return known[0]
-        broadcast = Broadcast(self._ports.port(stream), view)
+        source = self._relayable(stream) if relayed else None
+        broadcast: Broadcast
+        if isinstance(source, Publication):
+            broadcast = PublisherBroadcast(source)
+        elif source is not None:
+            broadcast = SourceBroadcast(source)
+        else:
+            broadcast = EncodedBroadcast(view)
         task = asyncio.create_task(broadcast.run(), name=f"broadcast-{stream}")
-        self._broadcasts[stream] = (broadcast, task)
+        self._broadcasts[stream, relayed] = (broadcast, task)
         return broadcast
 
     def _tidy(self) -> None:
         """End what nobody watches."""
-        for stream, (broadcast, task) in list(self._broadcasts.items()):
+        for key, (broadcast, task) in list(self._broadcasts.items()):
             if not broadcast.watched:
                 task.cancel()
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
-                del self._broadcasts[stream]
+                del self._broadcasts[key]
+
+
+def _checked(offer: str, *, sends: bool) -> tuple[str, str]:
+    try:
+        return checked_offer(offer, sends=sends)
+    except ValueError as error:
+        raise BadOffer(str(error), unmet=isinstance(error, Unmet)) from None

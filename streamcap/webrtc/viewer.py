@@ -12,7 +12,8 @@ from aiortc import RTCRtpSender
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from streamcap.config import IceServer
-from streamcap.webrtc.broadcast import CLOCK, Broadcast, Seat
+from streamcap.sources.ports import CLOCK
+from streamcap.webrtc.broadcast import Broadcast, Seat
 from streamcap.webrtc.connection import CONNECT_S, Connection, either
 from streamcap.webrtc.offers import Unmet
 from streamcap.webrtc.taking import key_was_asked

@@ -43,6 +43,7 @@ def instance_view(instance: Instance) -> InstanceView:
         box=(x0, y0, x1, y1),
         attributes=tuple(instance.attributes),
         state=instance.posture if instance.visible else "hidden",
+        carries=tuple(instance.carries) or None,
     )
 
 

@@ -141,13 +141,18 @@ class _Model(BaseModel):
 
 
 class InstanceView(_Model):
-    """An instance as the feed shows it. ``state`` is a posture, ``hidden`` while it is occluded, or empty."""
+    """An instance as the feed shows it.
+
+    ``state`` is a posture, ``hidden`` while it is occluded, or empty; ``carries`` names what a person has along, and is
+    absent where that is nothing or not known.
+    """
 
     id: SeqOrZero
     label: str
     box: tuple[Share, Share, Share, Share]
     attributes: tuple[str, ...] = ()
     state: str = ""
+    carries: tuple[str, ...] | None = None
 
 
 class Skills(_Model):

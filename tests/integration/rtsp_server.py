@@ -1,8 +1,8 @@
 """A real RTSP server for the tests. Run it with the system's Python, which carries GStreamer's bindings.
 
     /usr/bin/python3 rtsp_server.py --port 8554 --mount /cam [--clip FILE] [--width 320 --height 240 --fps 15]
-        [--codec h264|h265|mjpeg] [--loss 0.1] [--pattern ball] [--only tcp|udp] [--user NAME --password WORD]
-        [--tls CERTIFICATE_AND_KEY.pem]
+        [--codec h264|h265|mjpeg] [--loss 0.1] [--keys 15] [--b-frames] [--pattern ball] [--only tcp|udp]
+        [--user NAME --password WORD] [--tls CERTIFICATE_AND_KEY.pem]
 
 It prints ``ready PORT`` on stdout once it listens. Without a clip it serves a moving test picture that never ends;
 a clip is played once for each client and then the server ends the stream.
@@ -35,9 +35,11 @@ def pipeline(options: argparse.Namespace) -> str:
         picture = f'filesrc location="{options.clip}" ! decodebin ! videoconvert ! videoscale ! videorate ! {caps}'
     else:
         picture = f"videotestsrc is-live=true pattern={options.pattern} ! {caps}"
-    return (
-        f"( {picture} ! {ENCODERS[options.codec].format(quick=QUICK + str(options.fps), loss=options.loss)} name=pay0 )"
-    )
+    quick = "bframes=2 b-adapt=false speed-preset=veryfast key-int-max={}" if options.b_frames else QUICK + "{}"
+    if options.b_frames:
+        quick += " ! video/x-h264,profile=main"
+    encoder = ENCODERS[options.codec].format(quick=quick.format(options.keys or options.fps), loss=options.loss)
+    return f"( {picture} ! {encoder} name=pay0 )"
 
 
 def protect(
@@ -72,6 +74,8 @@ def main() -> None:
     parser.add_argument("--codec", choices=ENCODERS, default="h264")
     parser.add_argument("--pattern", default="ball")
     parser.add_argument("--loss", type=float, default=0.0, help="Share of the H.264 pictures that get lost, 0..1.")
+    parser.add_argument("--keys", type=int, default=0, help="Pictures from one key frame to the next; 0: one a second.")
+    parser.add_argument("--b-frames", action="store_true")
     parser.add_argument("--only", choices=("tcp", "udp"), default="")
     parser.add_argument("--tls", default="")
     parser.add_argument("--user", default="")

@@ -189,6 +189,7 @@ async def test_a_stream_that_cannot_be_kept_is_not_begun(models: Models, tmp_pat
         ({"id": "a", "source": "rtsp://0x7f.1/live"}, 403),
         ({"id": "a b", "source": BEACON}, 422),
         ({"id": "a", "source": BEACON, "fps": 0}, 422),
+        ({"id": "a", "source": BEACON, "fps": 5e-324}, 422),
         ({"id": "a", "source": BEACON, "colour": "red"}, 422),
         ({"id": "a", "source": "rtsp://user:secret@h/\x00"}, 422),
         ({"id": "a"}, 422),

@@ -88,6 +88,19 @@ def test_what_has_no_name_is_told_with_a_hedge() -> None:
     assert describe_change([fact], []).text == "The person seems to put something down."
 
 
+def test_what_has_no_name_is_what_the_person_was_seen_to_carry() -> None:
+    play = Play(Handling())
+    for step in range(40):
+        joints = body(0.8, bent=False)
+        joints[[Joint.LEFT_WRIST, Joint.RIGHT_WRIST], :2] = 0.53, 0.7
+        play.frame(step / 5, [("person", PERSON)], [came(BESIDE, 6.0)] if step == 30 else [], joints)
+        for track in play.tracker.tracks:
+            track.load.carries = ("bag",)
+    (fact,) = play.facts
+    assert (fact.what, fact.detail) == ("put_down", {"object": "bag"})
+    assert describe_change([fact], []).text == "The person puts a bag down at the bottom."
+
+
 @pytest.mark.parametrize(
     ("name", "place"),
     [

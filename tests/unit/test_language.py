@@ -37,7 +37,8 @@ KINDS: dict[str, list[str]] = {
     "bend": [""],
     "raise_arms": [""],
     "wave": [""],
-    "eat_drink": [""],
+    "eat": [""],
+    "drink": [""],
     "turn": ["", "left", "right"],
     "run": PLACES,
     "loiter": PLACES,
@@ -50,6 +51,7 @@ KINDS: dict[str, list[str]] = {
     "grapple": PLACES,
     "drive_through": ["left", "right"],
     "park": PLACES,
+    "carry": [""],
     "pick_up": [""],
     "put_down": [""],
     "left_behind": PLACES,
@@ -557,8 +559,8 @@ def test_a_tally_stays_small() -> None:
         ("raise_arms", {}, "The person raises an arm."),
         ("raise_arms", {"pose": "both"}, "The person raises both arms."),
         ("wave", {}, "The person waves."),
-        ("eat_drink", {"pose": "eat"}, "The person eats something."),
-        ("eat_drink", {"pose": "drink"}, "The person drinks something."),
+        ("eat", {}, "The person eats something."),
+        ("drink", {}, "The person drinks something."),
     ],
 )
 def test_what_people_do_with_their_bodies(what: str, detail: dict[str, str], text: str) -> None:
@@ -572,3 +574,37 @@ def test_who_sits_is_found_sitting() -> None:
     assert "a person sitting in the centre" in describe_scene([sitting]).text
     assert "a person sitting on a chair in the centre" in describe_scene([sitting, chair]).text
     assert "a person in the centre" in describe_scene([replace(sitting, posture="standing")]).text
+
+
+# ---- what people carry
+
+
+def test_who_comes_comes_with_what_is_carried() -> None:
+    who = instance(1, attributes=("black top",), carries=("backpack",))
+    facts = [fact("enter", 1, where="right"), fact("carry", 1, at=1.0, detail={"object": "backpack"})]
+    assert change(facts, [who]) == "A person in a black top with a backpack enters from the right."
+    assert change(facts[:1], [instance(1, carries=("umbrella",))]) == "A person with an umbrella enters from the right."
+
+
+def test_what_is_found_out_later_is_told_by_itself() -> None:
+    carry = fact("carry", 1, at=1.0, detail={"object": "bag"})
+    assert change([carry], [instance(1, carries=("bag",))]) == "The person carries a bag."
+    two = [instance(1, carries=("bag",)), instance(2)]
+    both = [fact("enter", 1, where="left"), fact("enter", 2, where="left"), carry]
+    assert change(both, two) == "Two people enter from the left. One of the people carries a bag."
+
+
+def test_somebody_is_known_by_what_only_he_carries() -> None:
+    two = [instance(1, carries=("suitcase",)), instance(2)]
+    assert change([fact("leave", 1, where="left")], two) == "The person with the suitcase leaves to the left."
+    put = fact("put_down", 1, detail={"object": "suitcase"})
+    assert change([put], two) == "One of the people puts a suitcase down."
+    both = [instance(1, carries=("bag",)), instance(2, carries=("bag",))]
+    assert change([fact("leave", 1, where="left")], both) == "One of the people leaves to the left."
+    dressed = [instance(1, attributes=("red top",), carries=("bag",)), instance(2)]
+    assert change([fact("stop", 1)], dressed) == "The person in the red top stops."
+
+
+def test_what_somebody_carries_is_part_of_the_first_look() -> None:
+    text = describe_scene([instance(1, carries=("umbrella",))]).text
+    assert "a person with an umbrella in the centre" in text

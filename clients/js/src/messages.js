@@ -7,6 +7,7 @@
  * @property {[number, number, number, number]} box x0, y0, x1, y1 in 0..1 of the frame
  * @property {string[]} [attributes]
  * @property {string} [state] a posture, `hidden` while occluded, or empty
+ * @property {string[]} [carries] what a person has along
  *
  * @typedef {object} Scene
  * @property {string} [summary]
@@ -137,6 +138,7 @@ const instance = object({
   box: (value) => Array.isArray(value) && value.length === 4 && value.every(share),
   attributes: maybe(list(text)),
   state: maybe(text),
+  carries: maybe(list(text)),
 });
 const skills = object({ action: maybe(text), environment: maybe(text), appearance: maybe(text), camera: maybe(text) });
 const scene = object({ summary: maybe(text), instances: maybe(list(instance)), camera: maybe(text) });

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamcap.config import Profile, StreamSettings
+from streamcap.config import Fps, Profile, StreamSettings
 from streamcap.tokens import Scope
 from streamcap.wire import STREAM_ID, CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
 
@@ -37,9 +37,19 @@ class StreamChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    fps: Annotated[float, Field(gt=0, le=60)] | None = None
+    fps: Fps | None = None
     profile: Profile | None = None
     paused: bool | None = None
+
+
+class WhepView(BaseModel):
+    """What a viewer by WebRTC gets: what the source sends, as it is (``relayed``), or the analysed frames, as VP8; then
+    ``why`` says what keeps it from being relayed. A viewer that cannot play H.264 gets the analysed frames, too.
+    """
+
+    codec: str
+    relayed: bool
+    why: str
 
 
 class StreamView(BaseModel):
@@ -48,7 +58,7 @@ class StreamView(BaseModel):
     ``source`` is without credentials; ``fps`` is what is wanted, ``target_fps`` what the stream is lowered to where the
     machine cannot keep up, ``analysed_fps`` what it had in the last five seconds; ``frames`` and ``drops`` count since
     watching began or was last resumed; ``seq`` is the newest durable message; the last ones are where its feed, its
-    subtitles and its pictures are.
+    subtitles and its pictures are; ``whep`` is null where there is nothing to see.
     """
 
     id: str
@@ -70,6 +80,7 @@ class StreamView(BaseModel):
     history: str
     subtitles: str
     preview: str
+    whep: WhepView | None
 
 
 class StreamList(BaseModel):

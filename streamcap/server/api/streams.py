@@ -15,12 +15,13 @@ from starlette.responses import Response
 
 from streamcap.config import Profile
 from streamcap.hub import Hub
-from streamcap.server.api.models import NewStream, StreamChange, StreamList, StreamView
+from streamcap.server.api.models import NewStream, StreamChange, StreamList, StreamView, WhepView
 from streamcap.server.control import StreamControl
 from streamcap.server.problems import documented
 from streamcap.server.rules import access_of
 from streamcap.sources import redact
 from streamcap.tokens import Access
+from streamcap.webrtc import Sends
 from streamcap.wire import STREAM_ID
 
 __all__ = ["StreamId", "StreamInfo", "Streams", "missing"]
@@ -38,6 +39,7 @@ class StreamInfo:
         source: where the video comes from; credentials are taken away before it is shown.
         fps, profile: None where they are not known.
         target_fps, analysed_fps: see ``streamcap.manager.StreamInfo``; None where they are not known.
+        whep: what viewers get, None where there is nothing to see.
     """
 
     id: str
@@ -49,6 +51,7 @@ class StreamInfo:
     paused: bool = False
     frames: int = 0
     drops: int = 0
+    whep: Sends | None = None
 
 
 def missing(stream: str) -> HTTPException:
@@ -167,4 +170,5 @@ class Streams:
             history=f"{path}/captions",
             subtitles=f"{path}/live.m3u8",
             preview=f"{path}/preview.jpg",
+            whep=WhepView(codec=info.whep.codec, relayed=info.whep.relayed, why=info.whep.why) if info.whep else None,
         )

@@ -112,7 +112,9 @@ class WebRtc:
         return await self._begun(PUBLISH, stream, peers, offer)
 
     async def watch(self: Here, stream: StreamId, request: Request) -> Response:
-        """What a publisher sends is passed on as it is; of every other source, the analysed frames, as VP8."""
+        """What a publisher or an H.264 camera sends is passed on as it is, where the viewer can play it; of everything
+        else the analysed frames, as VP8. `whep` of the stream says which.
+        """
         peers = self._ready(stream)
         return await self._begun(WATCH, stream, peers, await _body(request, SDP))
 
@@ -203,18 +205,6 @@ class WebRtc:
         for server in peers.settings.ice_servers:
             response.headers.append("link", _link(server))
         return response
-
-
-def _linked(response: Response, peers: Peers) -> Response:
-    for server in peers.settings.ice_servers:
-        response.headers.append("link", _link(server))
-    return response
-
-
-def _unread(error: BadOffer) -> HTTPStatus:
-    """400 for what is no description, 422 for one that cannot be met (RFC 9725, 4.2)."""
-    unmet = any(word in str(error) for word in ("codec", "offered", "audio", "offer's video", "sends no video"))
-    return HTTPStatus.UNPROCESSABLE_ENTITY if unmet else HTTPStatus.BAD_REQUEST
 
 
 def _link(server: IceServer) -> str:
