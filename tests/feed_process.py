@@ -2,6 +2,8 @@
 
 Says where it listens on the first line of stdout. Each line of stdin is a command, answered by a line of JSON:
 
+    say ID SALIENCY TEXT                                                     a final caption of this moment
+    take_back ID                                                             a retraction
     event N | draft ID REV [TEXT] | final ID [TEXT] | status STATE | gap     published; the answer is the message
     state                                                                    the state of the stream, folded
     count                                                                    how many subscribers there are
@@ -13,12 +15,16 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
+from streamcap.config import SecuritySettings
 from streamcap.hub import Hub
-from streamcap.journal import MemoryJournal
+from streamcap.journal import Journal, MemoryJournal
+from streamcap.journal.sqlite import SqliteJournal
 from streamcap.tokens import TokenFile, TokenGuard
-from streamcap.wire import StreamState, encode, gap_message
+from streamcap.types import Caption, CaptionKind, CaptionStatus
+from streamcap.wire import CaptionMessage, StreamState, caption_message, encode, gap_message
 from tests.feeding import caption, event, final, opened, serving, status
 
 
@@ -34,9 +40,19 @@ class Remembered(MemoryJournal):
         return self._name
 
 
+def _said(id: str, saliency: float, text: str, status: CaptionStatus = CaptionStatus.FINAL) -> CaptionMessage:
+    now = time.time()
+    made = Caption(id, 9, status, CaptionKind.DIFF, 1.0, 2.0, text, now, saliency=saliency)
+    return caption_message("cam", made, emitted_at=now)
+
+
 async def _obey(hub: Hub, line: str) -> str:
     word, *rest = line.split(maxsplit=3)
     match word:
+        case "say":
+            message = await hub.publish("cam", _said(rest[0], float(rest[1]), rest[2]))
+        case "take_back":
+            message = await hub.publish("cam", _said(rest[0], 0.0, "", CaptionStatus.RETRACTED))
         case "event":
             message = await hub.publish("cam", event(int(rest[0])))
         case "draft":
@@ -64,12 +80,18 @@ async def _main() -> None:
     parser.add_argument("--keep", type=int, default=1000, help="messages that can be replayed")
     parser.add_argument("--heartbeat", type=float, default=15.0)
     parser.add_argument("--tokens", type=Path)
+    parser.add_argument("--data", type=Path, help="a journal that outlives this process")
+    parser.add_argument("--origin", action="append", default=[], help="of other servers' pages, that may subscribe")
     options = parser.parse_args()
-    hub = await opened(journal=Remembered(options.epoch, options.keep), heartbeat_s=options.heartbeat)
+    journal: Journal = Remembered(options.epoch, options.keep)
+    if options.data is not None:
+        journal = await SqliteJournal.open(options.data)
+    hub = await opened(journal=journal, heartbeat_s=options.heartbeat)
     for n in range(1, options.events + 1):
         await hub.publish("cam", event(n))
     tokens = TokenGuard(TokenFile(options.tokens)) if options.tokens else None
-    async with serving(hub, port=options.port, tokens=tokens) as where:
+    security = SecuritySettings(allowed_origins=tuple(options.origin))
+    async with serving(hub, port=options.port, tokens=tokens, security=security) as where:
         sys.stdout.write(f"{where.url}\n")
         sys.stdout.flush()
         while line := await asyncio.to_thread(sys.stdin.readline):

@@ -54,7 +54,7 @@ _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_FOLDERS: Final = ("web", "js/src")  # below clients/; the page imports the client by its relative path
+_FOLDERS: Final = ("web", "js/src", "js/examples")  # below clients/; the page imports the client by its relative path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,12 @@ class Page:
     policy: str = POLICY
 
 
-PAGES: Final[Mapping[str, Page]] = {"/": Page("web/index.html")}
+PAGES: Final[Mapping[str, Page]] = {
+    "/": Page("web/index.html"),
+    "/overlay/{stream}": Page("web/overlay/index.html"),
+    # Also from the folder alone: a page of another server (see its comment).
+    "/app/js/examples/stream-caption.html": Page("js/examples/stream-caption.html"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ __all__ = [
 
 ACCESS: Final = "streamcap.access"  # key of the ASGI scope
 OPEN: Final = frozenset({"/", "/healthz", "/readyz"})
-OPEN_BELOW: Final = ("/app/",)  # files of the pages, which show nothing before they bring a token
+OPEN_BELOW: Final = ("/app/", "/overlay/")  # pages and their files, which show nothing before they bring a token
 # The last three show nothing of any stream.
 SIFTED: Final = frozenset({"/v1/streams", "/v1/captions", "/docs", "/openapi.json", "/asyncapi.json"})
 NAMING: Final = frozenset({"/v1/captions", "/v1/search"})  # their query says which streams they are about; else all

@@ -16,7 +16,7 @@ from tests.feeding import opened, serving
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = ROOT / "clients"
-SOURCES = [path for name in ("web", "js/src") for path in (CLIENTS / name).rglob("*") if path.is_file()]
+SOURCES = [path for name in ("web", "js/src", "js/examples") for path in (CLIENTS / name).rglob("*") if path.is_file()]
 
 
 async def test_the_page_runs_nothing_but_its_own_files() -> None:

@@ -27,7 +27,8 @@ export class Server {
 
   /** @param {string[]} options */
   constructor(options) {
-    const stdio = /** @type {const} */ (["pipe", "pipe", process.env.STREAMCAP_DEBUG ? "inherit" : "ignore"]);
+    /** @type {["pipe", "pipe", "inherit" | "ignore"]} */
+    const stdio = ["pipe", "pipe", process.env.STREAMCAP_DEBUG ? "inherit" : "ignore"];
     this.#process = spawn(PYTHON, ["-m", "tests.feed_process", ...options], { cwd: ROOT, stdio });
     this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
   }
