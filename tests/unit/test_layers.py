@@ -38,6 +38,8 @@ LAYERS: dict[int, set[str]] = {
             "facts",
             "health",
             "nearness",
+            "swing",
+            "turned",
             "setting",
             "language",
             "prompts",
