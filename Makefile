@@ -49,7 +49,7 @@ js: $(INSTALLED)  ## Check and test the JavaScript client (Node 20.10 or newer)
 		echo "the JavaScript client needs Node 20.10 or newer, with npm"; exit 1; }
 	cd clients/js && npm ci --no-audit --no-fund && npm run check && npm test
 
-browser: weights  ## Test with a real browser: WebRTC, previews, sessions (Node as above, and Chromium)
+browser: weights  ## Test with a real browser: the monitor, WebRTC, previews, sessions (Node as above, and Chromium)
 	cd tests/browser && npm ci --no-audit --no-fund && npm run check && npm test
 
 lint: $(INSTALLED)  ## Check style and types

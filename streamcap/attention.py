@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from streamcap.gating import GateReading
-from streamcap.geometry import area, contained
+from streamcap.geometry import area, clip, contained
 from streamcap.regions import Look, TileWalk, plan, tiles
 from streamcap.tracks import Stage, Track
 from streamcap.types import Box
@@ -83,7 +83,7 @@ class Attention:
             waited = pts - track.looked
             moving = gate.open and (gate.share(track.box) > MOVING_SHARE or track.speed(1.0) > MOVING_SPEED)
             if moving or track.stage is Stage.TENTATIVE:
-                wishes.append(Look(track.box, 1.0 + 3.0 * waited, closer=track.misses % 2 == 1))
+                wishes.append(Look(clip(track.expected(pts)), 1.0 + 3.0 * waited, closer=track.misses % 2 == 1))
             elif waited > REVISIT_S:
                 wishes.append(Look(track.box, waited / REVISIT_S, closer=track.misses % 2 == 1))
         return wishes + [Look(box, 4.0) for box in self._places]

@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CameraChange", "CameraReading", "CameraWatch", "Transform", "estimate"]
+from streamcap.swing import swing
+
+__all__ = ["CameraChange", "CameraReading", "CameraWatch", "Transform", "estimate", "moves_all_over"]
 
 CORNERS = 150
 CORNER_QUALITY = 0.01
@@ -35,10 +37,19 @@ MIN_CELLS = 12
 CELL_AGREE = 0.65
 # A camera that moves changes the rim of the picture on all sides: share of the outer blocks. Less is objects.
 FLOW_RIM = 0.3
+# This share of the outer blocks on each of three sides changes when the whole picture moves, be it understood or not.
+SIDE_CHANGED = 0.5
+# A shift of the picture (frame sizes from one frame to the next) that takes a second or so to carry things out of view.
+QUICK = 0.01
 # Cut: nearly everything changed at once and the thumbnails do not correlate. Two views of one place rarely
 # correlate less than 0.6.
 CUT_RIM = 0.6
 CUT_CORRELATION = 0.5
+# No cut: the picture before is found, shifted, in the one after, at least this alike. A camera that was seen to move so
+# shortly before (seconds) is followed by such shifts through a swing.
+CUT_SWUNG = 0.55
+SWING_LIKENESS = 0.7
+SWING_GOES_ON_S = 0.8
 # A thumbnail whose grey levels spread less than this shows nothing (noise is averaged out of it).
 FLAT = 0.7
 # Quicker cuts than one in this many seconds are one flicker.
@@ -94,6 +105,11 @@ class Transform:
         """Less than a third of a percent of the frame: what a mast in the wind does."""
         return math.hypot(self.dx, self.dy) < 0.003 and abs(math.log(self.scale)) < 0.003
 
+    @property
+    def quick(self) -> bool:
+        """The picture moves so fast that things come and go by it, and not only by themselves."""
+        return math.hypot(self.dx, self.dy) >= QUICK or abs(math.log(self.scale)) >= QUICK
+
     def apply(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the earlier frame lies in the later one; coordinates in 0..1."""
         return (x - 0.5) * self.scale + 0.5 + self.dx, (y - 0.5) * self.scale + 0.5 + self.dy
@@ -127,6 +143,12 @@ def estimate(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Transform:
     return Transform(float(shift[0]) / w, float(shift[1]) / h, scale, angle, trusted=True)
 
 
+def _swung(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Transform:
+    """A swing as a transform, where the two pictures show one place."""
+    moved = swing(before, after)
+    return Transform(moved.dx, moved.dy, trusted=True) if moved.likeness >= SWING_LIKENESS else IDENTITY
+
+
 def _explains(matrix: NDArray[np.float64], before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
     """Does the motion bring edges into line in most of the picture? Edges alone count: the exposure may change."""
     h, w = before.shape
@@ -152,6 +174,16 @@ def _rim(changed: NDArray[np.bool_]) -> float:
     """Share of the outermost blocks that changed."""
     rim = np.concatenate([changed[0], changed[-1], changed[1:-1, 0], changed[1:-1, -1]])
     return float(rim.mean())
+
+
+def moves_all_over(changed: NDArray[np.bool_]) -> bool:
+    """The whole picture moves: a hand-held camera over water, or a swing too quick to be measured.
+
+    Args:
+        changed: (rows, columns) the blocks that the gate saw change.
+    """
+    sides = (changed[0], changed[-1], changed[:, 0], changed[:, -1])
+    return sum(float(side.mean()) >= SIDE_CHANGED for side in sides) >= MIN_QUARTERS
 
 
 def _quarters(points: NDArray[np.float32], size: tuple[int, int]) -> int:
@@ -210,6 +242,7 @@ class CameraWatch:
         self._light = _LightWatch()
         self._cut_at = -CUT_PAUSE_S
         self._pending: tuple[NDArray[np.uint8], NDArray[np.uint8], float] | None = None  # before, after, when
+        self._moved_at = -math.inf  # when the camera was last seen to move
         self._usual = 0.0  # how unlike each other neighbouring frames are of late, 0..1
 
     def resume(self, grey: NDArray[np.uint8]) -> bool:
@@ -243,6 +276,10 @@ class CameraWatch:
             return CameraReading(IDENTITY, False, ())
         rim = _rim(changed)
         transform = estimate(before, grey) if rim >= FLOW_RIM else IDENTITY
+        if not transform.trusted and pts - self._moved_at <= SWING_GOES_ON_S and moves_all_over(changed):
+            transform = _swung(before, grey)
+        if transform.trusted and not transform.still:
+            self._moved_at = pts
         flat = _is_flat(grey)
         cut, returned = self._confirmed_cut(grey)
         if cut is not None:
@@ -295,6 +332,7 @@ class CameraWatch:
             and not transform.trusted
             and _changed_everywhere(before, after)
             and (self._rest is None or _correlation(self._rest, after) < REST_AGREE)
+            and swing(before, after).likeness < CUT_SWUNG
         )
 
     def _motion(self, pts: float) -> list[CameraChange]:

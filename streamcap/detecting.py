@@ -16,6 +16,7 @@ from streamcap.foreground import Foreground
 from streamcap.models.base import Detector
 from streamcap.sightings import distinct, placed
 from streamcap.tracks import Observed, Track
+from streamcap.turned import turn, turn_back, turned
 from streamcap.types import Box, Detections
 
 __all__ = ["DetectStage"]
@@ -43,8 +44,9 @@ class DetectStage:
         self,
         image: NDArray[np.uint8],
         looks: Sequence[Box],
-        tracks: Iterable[Track],
+        tracks: Sequence[Track],
         foreground: Foreground,
+        pts: float,
         near: Box | None = None,
     ) -> Callable[[], list[Observed]]:
         """Start to look at crops.
@@ -52,8 +54,10 @@ class DetectStage:
         Args:
             image: (h, w, 3) uint8 RGB.
             looks: crops in 0..1 of the frame; with ``near`` at least one.
-            tracks: all that are followed: one that fills the frame calls for a second opinion.
+            tracks: all that are followed: one that fills the frame calls for a second opinion, a quick one without a
+                name for a turned look.
             foreground: where something moves in this frame.
+            pts: media seconds of the frame.
             near: a crop in which only small things are looked for (SOUGHT), as those who have them are cut off by it.
 
         Returns:
@@ -61,12 +65,17 @@ class DetectStage:
         """
         with self._crew.stages.part(STAGE):
             crops = [*looks, *([near] if near is not None else [])]
-            detections = self._crew.begin(STAGE, self._look, [_part(image, crop) for crop in crops])
+            turns = turned(looks, tracks, pts, image.shape[1] / image.shape[0]) + [False] * (len(crops) - len(looks))
+            parts = [_part(image, crop) for crop in crops]
+            parts = [turn(part) if across else part for part, across in zip(parts, turns, strict=True)]
+            detections = self._crew.begin(STAGE, self._look, parts)
             self._balance(image)  # while the workers look
 
         def finish() -> list[Observed]:
             with self._crew.stages(STAGE):
-                return self._seen(image, crops, len(looks), detections(), tracks, foreground)
+                seen = zip(detections(), turns, strict=True)
+                upright = [turn_back(one, self._detector.labels) if across else one for one, across in seen]
+                return self._seen(image, crops, len(looks), upright, tracks, foreground)
 
         return finish
 

@@ -16,6 +16,7 @@ __all__ = ["Foreground"]
 HISTORY = 150
 VARIANCE_THRESHOLD = 25.0
 WARM_UP = 3
+LEARNT = 12
 # Smallest blob, as a share of the frame: at 768×576 about 12×18 pixels.
 MIN_AREA = 0.0005
 # More foreground than this is not objects: the light or the camera changed and the model is behind.
@@ -53,18 +54,28 @@ class Foreground:
         # People are upright and their clothes match the wall in places: join parts above each other.
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((15, 7), np.uint8))
         self._mask = mask
-        if self._seen <= WARM_UP or mask.mean() > MAX_COVER:
+        if not self.warm or mask.mean() > MAX_COVER:
             return []
         return _blobs(mask)
 
     @property
+    def warm(self) -> bool:
+        """The background is known well enough to tell what lies before it."""
+        return self._seen > WARM_UP
+
+    @property
+    def learns(self) -> bool:
+        """Quiet frames are worth learning: what is new stands out only from a background of some frames."""
+        return self._seen < LEARNT
+
+    @property
     def mask(self) -> NDArray[np.uint8] | None:
         """(h, w) uint8, not 0 where the last frame differs from the background; None while the model is not warm."""
-        return self._mask if self._seen > WARM_UP else None
+        return self._mask if self.warm else None
 
     def cover(self, box: Box) -> float:
         """Share of a box that moves, 0..1; 0 where the model is not warm."""
-        if self._mask is None or self._seen <= WARM_UP:
+        if self._mask is None or not self.warm:
             return 0.0
         h, w = self._mask.shape
         part = self._mask[int(box[1] * h) : math.ceil(box[3] * h), int(box[0] * w) : math.ceil(box[2] * w)]

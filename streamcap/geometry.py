@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from streamcap.types import Box, Side
 
-__all__ = ["area", "centre", "clip", "contained", "iou_matrix", "nearest_side", "outward", "place", "touches", "union"]
+__all__ = [
+    "area", "centre", "clip", "contained", "depth", "iou_matrix", "nearest_side", "outward", "place", "touches",
+    "union",
+]  # fmt: skip
 
 
 def area(box: Box) -> float:
@@ -59,6 +62,12 @@ def touches(box: Box, margin: float) -> set[Side]:
         Side.BOTTOM: box[3] >= 1 - margin,
     }
     return {side for side, yes in near.items() if yes}
+
+
+def depth(box: Box, side: Side) -> float:
+    """How far (share of the frame) a box reaches into the frame from a side: so far it must go to be out by it."""
+    reach = {Side.LEFT: box[2], Side.RIGHT: 1 - box[0], Side.TOP: box[3], Side.BOTTOM: 1 - box[1]}
+    return reach[side]
 
 
 def outward(velocity: tuple[float, float]) -> dict[Side, float]:

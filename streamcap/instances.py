@@ -195,9 +195,9 @@ class Tracker:
         A blob is no sighting of something that the detector knows: what was absorbed into the background leaves a
         blob behind when it goes.
         """
-        nameless = [t for t in tracks if not t.vote.named]
+        nameless = [t for t in tracks if _is_nameless(t)]
         _, left = self._match(nameless, blobs, pts, MAX_COST)
-        named = [t for t in tracks if t.vote.named and t.motion > 0.1]
+        named = [t for t in tracks if not _is_nameless(t) and t.motion > 0.1]
         if named and left:
             for r, c in assign(costs(named, left, pts), MAX_COST_BLOB):
                 named[r].move(left[c].box, pts)
@@ -271,7 +271,8 @@ class Tracker:
                 ended.append(track)
             elif track.misses >= LOST_MISSES and track.looked - track.seen > LOST_AFTER_S and not track.is_fixture():
                 track.stage = Stage.LOST
-                if track.went_out:  # nothing of it is in the frame: whoever comes in there is judged by the gallery
+                # Nothing of it is in the frame then: whoever comes in there is judged by the gallery.
+                if track.went_out and track.may_be_out(pts):
                     track.stage = Stage.ENDED
                     ended.append(track)
         for track in ended:
@@ -285,6 +286,11 @@ class Tracker:
         returned = tuple(t for t in back if t.id not in self._sought)
         self._sought -= {t.id for t in (*found, *ended)}
         return TrackerUpdate(active, (*confirmed, *found), returned, tuple(ended))
+
+
+def _is_nameless(track: Track) -> bool:
+    """No detector has seen it, or what is so quick was called by names that do not hold."""
+    return not track.vote.named or (track.label == "object" and track.is_quick)
 
 
 def _twins(old: Track, young: Track) -> bool:

@@ -84,6 +84,10 @@ class Vote:
         """A detector has seen it at least once."""
         return bool(self._weights)
 
+    def includes(self, label: str) -> bool:
+        """It was called that at least once."""
+        return label in self._weights
+
     @property
     def weight(self) -> float:
         """Sum of the scores."""

@@ -11,6 +11,7 @@ Detector and pose estimator work in the threads of a :class:`Crew`; what stands 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.attention import Attention
-from streamcap.camera import CameraReading, CameraWatch
+from streamcap.camera import CameraReading, CameraWatch, moves_all_over
 from streamcap.carrying import Carrying
 from streamcap.crew import Crew
 from streamcap.detecting import DetectStage
@@ -92,6 +93,7 @@ class Perception:
         self._key_frames = KeyFrames(encoder, workers, stages)
         self._setting = SettingWatch()
         self._scene_start = 0.0
+        self._steady_since = -math.inf
         self._last: tuple[int, float] | None = None  # connection and pts of the frame before
         self._frames = 0  # of this scene
 
@@ -140,6 +142,7 @@ class Perception:
             places=places,
             stir=gate.share,
             close=close,
+            steady_since=self._steady_since,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -186,6 +189,7 @@ class Perception:
             self._tracker.resume(pts)
         else:
             self._tracker.reset()
+            self._health.begin_anew()
         self._gate = BlockGate()  # another exposure, another encoder: the noise is not what it was
         self._frames = 0  # a scene start: what happened meanwhile is not known, so nothing can be told as a change
 
@@ -196,6 +200,10 @@ class Perception:
             driving = self._forward.update(grey, pts, gate.changed)
             if self._forward.suspected:  # no one transform describes that, but pixels say nothing of instances either
                 camera = replace(camera, moving=True)
+            if camera.cut:
+                self._steady_since = -math.inf
+            elif self._forward.suspected or camera.transform.quick or moves_all_over(gate.changed):
+                self._steady_since = pts
             return camera, driving
 
     def _begin_scene(self, pts: float, *, cut: bool) -> None:
@@ -220,7 +228,7 @@ class Perception:
         near = self._carrying.next(tracks, size, frame.pts, len(looks))
         detect = None
         if looks or near is not None:
-            detect = self._detector.begin(frame.image, looks, tracks, self._foreground, near)
+            detect = self._detector.begin(frame.image, looks, tracks, self._foreground, frame.pts, near)
         with self._stages("health"):
             health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
         seen = self._carrying.sort(detect(), tracks) if detect is not None else []
@@ -236,7 +244,8 @@ class Perception:
         if camera.moving:
             self._foreground.reset()
             return []
-        return self._foreground.update(grey) if gate.open else []
+        # A quiet scene is learnt too: else the first thing that moves in it would pass for the background.
+        return self._foreground.update(grey) if gate.open or self._foreground.learns else []
 
     def _places(self, grey: Grey, gate: GateReading, camera: CameraReading, pts: float) -> tuple[PlaceChange, ...]:
         """Places that look lastingly other, which the detector is to look at for a while."""

@@ -1,10 +1,9 @@
 """One stream, wired: the map to read first.
 
-    source ──frames──> perception (worker thread) ──observations──> windows ──closed──> captioner ──> feed
-    (decode thread)                                              └──drafts, events──────────────────> feed
+    source ──frames──> perception (worker thread) ──observations──> teller (windows, captioner) ──messages──> feed
+    (decode thread)
 
-Perception never waits for language: a draft goes out while its window is open, and where a captioner is behind, the
-grounded text stands as the final.
+Perception never waits for language: see ``telling``.
 """
 
 from __future__ import annotations
@@ -12,85 +11,37 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
 from streamcap.calibration import calibrated
-from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
-from streamcap.captions import PACES, CaptionBook, Step, WindowBuilder
-from streamcap.config import Profile, StreamSettings
+from streamcap.captioners import Captioner
+from streamcap.config import StreamSettings
 from streamcap.errors import ModelError, SourceClosed, UsageError
 from streamcap.flow import Clock, Turns
 from streamcap.frames import StreamFrames
-from streamcap.language import Description, Tally, describe_change, describe_scene, summarise
 from streamcap.metrics import Stages
 from streamcap.models.pool import Models
 from streamcap.perception import Perception
 from streamcap.saliency import Rarity
 from streamcap.sources import FrameSource
-from streamcap.standing import Standing, Status
-from streamcap.types import (
-    Caption,
-    CaptionKind,
-    CaptionStatus,
-    Event,
-    Fact,
-    Frame,
-    Instance,
-    Notice,
-    NoticeKind,
-    Observation,
-    SourceInfo,
-    Window,
-)
-from streamcap.wire import (
-    PublishableMessage,
-    StreamState,
-    caption_message,
-    event_message,
-    gap_message,
-    status_message,
-    unchanged_message,
-)
+from streamcap.standing import Status
+from streamcap.telling import Feed, Teller
+from streamcap.types import Frame, Notice, Observation, SourceInfo
+from streamcap.wire import StreamState
 
-__all__ = ["Feed", "Pipeline", "Watcher"]
+__all__ = ["Pipeline", "Watcher"]
 
 _log = logging.getLogger(__name__)
 
-# Media seconds between two summaries of a live stream, and between two "unchanged" in a quiet scene.
-SUMMARY_S = 300.0
-UNCHANGED_S = 5.0
-# Facts below this saliency make no event of their own.
-EVENT_FLOOR = 0.3
-# Closed windows that wait for the captioner, and notices that wait to be told.
-WINDOWS_WAITING = 4
-NOTICES_WAITING = 64
-# The last notices are told within this time (seconds).
-NOTICES_S = 5.0
 # The rate of analysis is taken over so many seconds.
 RATE_S = 5.0
 # A stream that is looked at less often than it is to be says so after this time, and after this time that it no longer
 # is (seconds).
 LOWERED_S = 5.0
 RESTORED_S = 10.0
-
-
-class Feed(Protocol):
-    """Where a pipeline's messages go: the hub, or a file."""
-
-    async def publish(self, stream: str, message: PublishableMessage, /) -> object:
-        """Take one message; durable ones in the order of the calls."""
-        ...
-
-    def set_scene(self, stream: str, /, *, summary: str, instances: tuple[Instance, ...], camera: str) -> None:
-        """What a late joiner should know of the scene."""
-        ...
-
-    def show_instances(self, stream: str, /, *, t: float, instances: tuple[Instance, ...]) -> None:
-        """Where everything is at media time ``t``, for who draws it over the picture."""
-        ...
 
 
 class Watcher(Protocol):
@@ -157,29 +108,18 @@ class Pipeline:
         self._shown = frames
         self._says_end = True
         self._feed, self._clock = feed, clock
-        self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
-        self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
-        self._source = open_source(self._on_notice)
+        keeper = frames.keeper if frames is not None else None
+        self._teller = Teller(settings, feed, clock, captioner=captioner, run_id=run_id, keeper=keeper)
+        self._source = open_source(self._teller.on_notice)
         seeing: Watcher = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
         self._perception = seeing if perception is None else perception(seeing)
-        self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
-        self._captioner: Captioner = captioner or captioner_for(settings)
-        self._builder = WindowBuilder(settings.id, pace=PACES[settings.profile], prefix=f"{run_id}c")
-        self._book = CaptionBook()
         self._rarity = Rarity()
-        self._tally = Tally()
-        self._events = 0
-        self._event_prefix = f"{run_id}e"
-        self._quiet_since: float | None = None
-        self._unchanged_at = 0.0
-        self._standing = Standing()
         self._turns = turns or Turns(1)
         self._looked: deque[float] = deque(maxlen=512)  # clock seconds of the frames of the last RATE_S
         self._other_since = clock.monotonic()  # since when its rate is not as its state says
         self.busy = 0.0
         self._on_progress = on_progress
         self._info: SourceInfo | None = None
-        self._last_captured = 0.0
         self._first_pts: float | None = None
 
     @property
@@ -218,10 +158,7 @@ class Pipeline:
         """
         if (settings.id, settings.source) != (self._settings.id, self._settings.source):
             raise UsageError(f"{self._id} is watched from another source")
-        if settings.captioner != self._settings.captioner or settings.profile != self._settings.profile:
-            self._captioner = captioner_for(settings)
-            self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
-            self._builder.pace = PACES[settings.profile]
+        self._teller.apply(settings)
         self._settings = settings
         self.shed(settings.fps)
 
@@ -245,18 +182,19 @@ class Pipeline:
             ModelError: perception failed.
         """
         if not self._again:
-            await self._status(StreamState.CONNECTING, "", "")
+            await self._teller.status(StreamState.CONNECTING, "", "")
         try:
             async with self._source as source:
                 self._info = source.info
-                await self._status(StreamState.LIVE, "connected", _describe(source.info))
+                self._teller.live = source.info.live
+                await self._teller.status(StreamState.LIVE, "connected", _describe(source.info))
                 await self._watch()
         except SourceClosed:
             _log.debug("%s: stopped before its source was open", self._id)
         finally:
             await self._source.close()
         if self._says_end:
-            await self._status(StreamState.ENDED, "end", f"{self.frames} frames, {self.watched:.1f} s of media")
+            await self._teller.status(StreamState.ENDED, "end", f"{self.frames} frames, {self.watched:.1f} s of media")
 
     async def stop(self, *, ended: bool = True) -> None:
         """Stop watching: what is open becomes final, a summary follows. Idempotent.
@@ -271,18 +209,18 @@ class Pipeline:
         lane = ThreadPoolExecutor(1, f"streamcap-{self._id}")
         try:
             async with asyncio.TaskGroup() as tasks:
-                notices = tasks.create_task(self._tell_notices(), name=f"{self._id}-notices")
-                tasks.create_task(self._caption(), name=f"{self._id}-captions")
+                notices = tasks.create_task(self._teller.tell_notices(), name=f"{self._id}-notices")
+                tasks.create_task(self._teller.caption(), name=f"{self._id}-captions")
                 await self._perceive(lane)
-                await self._windows.put(None)
-                await self._notices_told()
+                await self._teller.end()
+                await self._teller.notices_told()
                 notices.cancel()
         except ExceptionGroup as group:
-            await self._leave_nothing_open()
+            await self._teller.leave_nothing_open()
             raise _first(group) from group
         finally:
             await asyncio.to_thread(self._end_lane, lane)
-        await self._summarise()
+        await self._teller.summarise()
 
     def _end_lane(self, lane: ThreadPoolExecutor) -> None:
         """Wait for what runs in threads; blocks."""
@@ -293,21 +231,6 @@ class Pipeline:
             self._perception.close()
         except ModelError as error:  # of a picture that nobody asks for any more
             _log.warning("%s: %s", self._id, error)
-
-    async def _notices_told(self) -> None:
-        try:
-            await asyncio.wait_for(self._notices.join(), timeout=NOTICES_S)
-        except TimeoutError:
-            _log.warning("%s: %d notices were not told in time", self._id, self._notices.qsize())
-
-    async def _leave_nothing_open(self) -> None:
-        """After a fault: what was drafted becomes final as it stands, so that no subscriber keeps a draft for ever."""
-        while not self._windows.empty():
-            if (window := self._windows.get_nowait()) is not None:
-                await self._finalise_grounded(window)
-        for step in self._builder.flush():
-            await self._finalise_grounded(step.window)
-        await self._summarise()
 
     async def _perceive(self, lane: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
@@ -327,17 +250,15 @@ class Pipeline:
             self._feed.show_instances(self._id, t=seen.pts, instances=seen.instances)
             seen = calibrated(seen)
             seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
-            self.pts, self.frames, self._last_captured = seen.pts, self.frames + 1, seen.captured_at
+            self.pts, self.frames = seen.pts, self.frames + 1
             if self._first_pts is None:
                 self._first_pts = seen.pts
-                self._tally = Tally(seen.pts)
-            await self._tell(seen)
+            await self._teller.tell(seen)
+            await self._teller.say(self._load())
             if self._on_progress is not None:
                 self._on_progress(seen.pts)
-            if self._info is not None and self._info.live and seen.pts - self._tally.start >= SUMMARY_S:
-                await self._summarise()
-        for step in self._builder.flush():
-            await self._step(step)
+            await self._teller.summarise_in_time()
+        await self._teller.flush()
 
     def _look(self, frame: Frame) -> Observation:
         """One frame, in the worker thread."""
@@ -353,145 +274,22 @@ class Pipeline:
                     self._shown.keeper.unchanged(frame)
         return seen
 
-    async def _tell(self, seen: Observation) -> None:
-        for fact in seen.facts:
-            if fact.saliency >= EVENT_FLOOR:
-                await self._event(fact, seen)
-        for step in self._builder.add(seen):
-            await self._step(step)
-        if seen.facts:
-            self._feed.set_scene(
-                self._id, summary=describe_scene(seen.instances).text, instances=seen.instances, camera=""
-            )
-        await self._unchanged(seen)
-        await self._say(self._standing.seen(seen.health, seen.pts))
-        await self._say(self._load())
-
     def _load(self) -> Iterator[Status]:
         """Says that the stream is looked at less often than it is to be, and no longer is, once that has lasted."""
         now, wanted = self._clock.monotonic(), self._settings.fps
         lowered = self._source.fps < 0.99 * wanted
-        if lowered == ("load" in self._standing):
+        if lowered == ("load" in self._teller.standing):
             self._other_since = now
         elif lowered and now - self._other_since >= LOWERED_S:
-            yield from self._standing.begin("load", f"too busy to look {wanted:g} times a second")
+            yield from self._teller.standing.begin("load", f"too busy to look {wanted:g} times a second")
         elif not lowered and now - self._other_since >= RESTORED_S:
-            yield from self._standing.end("load", f"looked at {wanted:g} times a second again")
-
-    async def _step(self, step: Step) -> None:
-        window = replace(step.window, said=self._book.said(step.window.start))
-        if not step.closed:
-            await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
-            return
-        self._tally.add(window.facts, window.instances)
-        if self._info is not None and self._info.live and self._windows.full():
-            await self._finalise_grounded(window)
-        else:
-            await self._windows.put(window)
-
-    async def _caption(self) -> None:
-        """The caption lane: one window at a time."""
-        while (window := await self._windows.get()) is not None:
-            last: Description | None = None
-            try:
-                async for description in self._captioner.describe(window):
-                    if last is not None:
-                        await self._revise(window, last, self._captioner.name, final=False)
-                    last = description
-            except ModelError as error:
-                await self._say(self._standing.begin("captioner", f"{self._captioner.name}: {error}"))
-                last = None
-            else:
-                await self._say(self._standing.end("captioner"))
-            if last is None:
-                await self._finalise_grounded(window)
-            else:
-                await self._revise(window, last, self._captioner.name, final=True)
-
-    async def _finalise_grounded(self, window: Window) -> None:
-        await self._revise(window, self._grounded.whole(window), self._grounded.name, final=True)
-
-    async def _revise(self, window: Window, what: Description, source: str, *, final: bool) -> None:
-        caption = self._book.revise(window, what, source=source, final=final)
-        if caption is not None:
-            await self._publish(caption)
-
-    async def _publish(self, caption: Caption) -> None:
-        if self._shown is not None:
-            self._shown.keeper.want(caption.evidence)
-        await self._feed.publish(self._id, caption_message(self._id, caption, emitted_at=self._clock.wall()))
-
-    async def _event(self, fact: Fact, seen: Observation) -> None:
-        self._events += 1
-        known = {i.id: i for i in seen.instances}
-        event = Event(
-            f"{self._event_prefix}{self._events}",
-            fact.what,
-            fact.start,
-            fact.end,
-            fact.saliency,
-            describe_change([fact], seen.instances).text,
-            tuple(known[key] for key in fact.who if key in known),
-        )
-        await self._feed.publish(self._id, event_message(self._id, event, at=self._clock.wall()))
-
-    async def _unchanged(self, seen: Observation) -> None:
-        if seen.changed or seen.facts:
-            self._quiet_since = None
-            return
-        if self._quiet_since is None:
-            self._quiet_since = self._unchanged_at = seen.pts
-        elif seen.pts - self._unchanged_at >= UNCHANGED_S:
-            self._unchanged_at = seen.pts
-            message = unchanged_message(self._id, since=self._quiet_since, t=seen.pts, at=self._clock.wall())
-            await self._feed.publish(self._id, message)
-
-    async def _summarise(self) -> None:
-        tally, self._tally = self._tally, Tally(self.pts)
-        text = summarise(tally, self.pts)
-        if not text:
-            return  # a summary of nothing is noise
-        self._events += 1
-        caption = Caption(
-            f"{self._event_prefix}{self._events}s", 0, CaptionStatus.FINAL, CaptionKind.SUMMARY,
-            tally.start, self.pts, text, self._last_captured, 0.5, self._grounded.name,
-        )  # fmt: skip
-        await self._publish(caption)
-
-    def _on_notice(self, notice: Notice) -> None:
-        try:
-            self._notices.put_nowait(notice)
-        except asyncio.QueueFull:
-            _log.warning("%s: too many notices, left out: %s", self._id, notice.detail)
-
-    async def _tell_notices(self) -> None:
-        while True:
-            notice = await self._notices.get()
-            try:
-                await self._notice(notice)
-            finally:
-                self._notices.task_done()
-
-    async def _notice(self, notice: Notice) -> None:
-        if notice.kind is NoticeKind.GAP:
-            start, end = notice.start or 0.0, notice.end or notice.at
-            message = gap_message(self._id, start=start, end=end, at=self._clock.wall(), reason=notice.detail)
-            await self._feed.publish(self._id, message)
-            return
-        await self._say(self._standing.notice(notice))
-
-    async def _say(self, changes: Iterable[Status]) -> None:
-        for status in tuple(changes):
-            await self._status(*status)
-
-    async def _status(self, state: StreamState, reason: str, detail: str) -> None:
-        message = status_message(self._id, state, at=self._clock.wall(), reason=reason, detail=detail)
-        await self._feed.publish(self._id, message)
+            yield from self._teller.standing.end("load", f"looked at {wanted:g} times a second again")
 
 
 def _describe(info: SourceInfo) -> str:
     length = f", {info.duration:.1f} s" if info.duration else ""
-    return f"{info.width}×{info.height} at {info.fps:g} frames/s{length}"
+    rate = f" at {info.fps:g} frames/s" if info.fps else ""  # a publisher does not say
+    return f"{info.width}×{info.height}{rate}{length}"
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:

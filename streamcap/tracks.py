@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from streamcap.appearance import Appearance
 from streamcap.body import Body
 from streamcap.camera import Transform
-from streamcap.geometry import centre, nearest_side, outward, touches
+from streamcap.geometry import centre, depth, nearest_side, outward, touches
 from streamcap.labels import Vote, group
 from streamcap.load import Load
 from streamcap.types import Box, Instance, Side
@@ -23,6 +24,13 @@ __all__ = ["HITS_STILL", "Observed", "Stage", "Track", "birth"]
 GAIN_PLACE = 0.75
 GAIN_VELOCITY = 0.35
 GAIN_SIZE = 0.5
+# In its first sightings, a step of more than this (own sizes) is no trembling of the box: the second sighting tells
+# where it goes and how fast, else what is quick would be lost before the filter has caught up. People take no such
+# steps; their neighbours in a crowd stand that far away.
+YOUNG = 2
+STRIDE = 0.45
+# From this speed on (own sizes a second) it is quick: people who walk are slower.
+QUICK = 1.0
 # Gone this far, in its own sizes or (what is large) in frame sizes, it goes about by itself.
 ROAM = 1.2
 ROAM_FRAMES = 0.2
@@ -38,6 +46,10 @@ OUTWARD_SPEED = 0.01
 OUTWARD_COURSE = 0.03
 # It left the way that it went over its last seconds.
 HEADING_S = 1.5
+# At its speed it may be out by now, within this much (share of the frame). The middle of what a border cuts off goes
+# half as fast as the thing itself.
+OUT_MARGIN = 0.12
+CUT_SPEED = 2.0
 # Near: it takes up this much of the frame's height, or of the frame. Far: of a kind whose size is known, only so much
 # of the height.
 NEAR_HEIGHT = 0.7
@@ -210,6 +222,11 @@ class Track:
         (x0, y0), (x1, y1) = centre(first), centre(last)
         return float(np.hypot(x1 - x0, y1 - y0)) / size / (end - t)
 
+    @property
+    def is_quick(self) -> bool:
+        """It goes so fast that it is somewhere else in the next frame."""
+        return self.speed(1.0) >= QUICK
+
     def follow(self, camera: Transform) -> None:
         """Carry place and trail over into the picture as the camera has moved it: what is left is its own motion."""
         self.box = _seen_by(camera, self.box)
@@ -219,6 +236,11 @@ class Track:
         """Move on by a share of the frame."""
         x0, y0, x1, y1 = self.box
         self.box = (x0 + dx, y0 + dy, x1 + dx, y1 + dy)
+
+    def expected(self, pts: float) -> Box:
+        """Where to look for it in the frame of ``pts``: what is quick has gone on by then."""
+        dx, dy = (v * max(0.0, pts - self.moved) for v in self.velocity) if self.is_quick else (0.0, 0.0)
+        return self.box[0] + dx, self.box[1] + dy, self.box[2] + dx, self.box[3] + dy
 
     def hold(self, pts: float) -> None:
         """Its pixels have not changed: it is where it was last observed, and still."""
@@ -241,9 +263,13 @@ class Track:
         if dt <= 0:
             return
         (px, py), (mx, my) = centre(self.box), centre(box)
-        x, y = px + GAIN_PLACE * (mx - px), py + GAIN_PLACE * (my - py)
+        size = max(box[2] - box[0], box[3] - box[1])
+        young = self.hits <= YOUNG and not self.vote.includes("person")
+        strides = young and math.hypot(mx - px, my - py) > STRIDE * size
+        place, speed = (1.0, 1.0) if strides else (GAIN_PLACE, GAIN_VELOCITY)
+        x, y = px + place * (mx - px), py + place * (my - py)
         vx, vy = self.velocity
-        self.velocity = (vx + GAIN_VELOCITY * (mx - px) / dt, vy + GAIN_VELOCITY * (my - py) / dt)
+        self.velocity = (vx + speed * (mx - px) / dt, vy + speed * (my - py) / dt)
         w = _blend(self.box[2] - self.box[0], box[2] - box[0]) / 2
         h = _blend(self.box[3] - self.box[1], box[3] - box[1]) / 2
         self.box = (x - w, y - h, x + w, y + h)
@@ -279,6 +305,20 @@ class Track:
         if self.outside:
             sides = touches(last, EDGE) or touches(self.box, EDGE)
         return nearest_side(last, self.heading(HEADING_S), sides) if sides else None
+
+    def may_be_out(self, pts: float) -> bool:
+        """Since it was last seen there was time to go out of the frame, the way and as fast as it went then.
+
+        Who comes close stands at the lower border and is missed by the detector now and then: no reason to be gone.
+        """
+        if self.outside:
+            return True
+        last, gone = self.trail[-1][1], pts - self.trail[-1][0]
+        away = [outward(v) for v in (self.velocity, self.course, self.heading(HEADING_S))]
+        return any(
+            depth(last, side) <= CUT_SPEED * max(way[side] for way in away) * gone + OUT_MARGIN
+            for side in self._sides_towards()
+        )
 
     def _sides_towards(self) -> set[Side]:
         away, went = outward(self.velocity), outward(self.course)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -248,6 +249,7 @@ class Stagehand:
         camera: what the camera does at a moment.
         looks: where the detector looks at a moment; the whole frame where left out.
         stir: share of a box that changes from frame to frame.
+        steady: since when the whole picture has not moved, at a moment.
     """
 
     actors: Sequence[Play] = ()
@@ -256,6 +258,7 @@ class Stagehand:
     camera: Callable[[float], CameraReading] = lambda _: STILL
     looks: Callable[[float], Sequence[Box]] = lambda _: (WHOLE,)
     stir: Callable[[Box], float] = lambda _: 0.0
+    steady: Callable[[float], float] = lambda _: -math.inf
     tracker: Tracker = field(default_factory=Tracker)
     engine: FactEngine = field(default_factory=FactEngine)
     facts: list[Fact] = field(default_factory=list)
@@ -291,7 +294,8 @@ class Stagehand:
             cover=lambda box: _touched(box, fore),
         )
         lost = tuple(t for t in self.tracker.tracks if t.stage is Stage.LOST)
-        self.facts += self.engine.update(Scene(time, time, update, reading, lost, stir=self.stir))
+        scene = Scene(time, time, update, reading, lost, stir=self.stir, steady_since=self.steady(time))
+        self.facts += self.engine.update(scene)
         self.updates.append((time, update))
         self.actives.append((time, tuple(track.instance() for track in update.active)))
         return update

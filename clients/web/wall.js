@@ -159,7 +159,7 @@ export class Wall {
         this.#tiles.delete(id);
       }
     }
-    say(this.#counts, `${feed.streams.size} · ${live} live${trouble ? ` · ${trouble} need attention` : ""}`);
+    say(this.#counts, `${feed.streams.size} · ${live} live${trouble ? ` · ${trouble} need${trouble === 1 ? "s" : ""} attention` : ""}`);
     this.#showEmpty();
     this.#showAges();
   }

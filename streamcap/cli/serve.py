@@ -91,6 +91,7 @@ async def _serve(settings: Settings, models: Models) -> None:
                 console.print("[dim]captions are kept in memory; --data FOLDER keeps them over a restart[/]")
             else:
                 console.print(f"[dim]journal: {escape(str(settings.server.data))}[/]")
+            console.print(f"look at it: {url.replace('ws', 'http', 1)}/")
             console.print(f"[dim]read it with: streamcap watch {url}    Ctrl-C stops[/]")
             await service.wait()
             console.print("[dim]stopping[/]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from streamcap.facts.scene import Scene, about
+from streamcap.facts.scene import Scene, about, is_named
 from streamcap.geometry import contained, place
 from streamcap.instances import Track
 from streamcap.labels import DISHES, FOOD
@@ -80,7 +80,7 @@ class Gestures:
             return
         for track in scene.tracks.active:
             pose = track.body.pose
-            if track.label != "person" or pose is None or pose.t != scene.pts:
+            if track.label != "person" or not is_named(track) or pose is None or pose.t != scene.pts:
                 continue
             hands = self._hands.setdefault(track.id, _Hands())
             yield from _raised(track, pose, hands)

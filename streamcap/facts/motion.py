@@ -42,7 +42,7 @@ class Motion:
         """See :class:`Rule`."""
         for track in scene.tracks.ended:
             self._gaits.pop(track.id, None)
-        if scene.camera.moving or scene.camera.cut:
+        if scene.camera.moving or scene.camera.cut or scene.steady_since >= scene.pts:
             self._gaits.clear()
             return
         movers = [t for t in scene.tracks.active if moves_by_itself(t)]

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from streamcap.facts.paths import height, leg, within
 from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
 from streamcap.facts.things import ThingEvent, Things
 from streamcap.geometry import area, contained, place
@@ -31,6 +32,9 @@ UNNAMED_LEAST = 0.001
 UNNAMED_MOST = 0.05
 UNNAMED_SHARE = 0.25
 UNNAMED_SURE = 0.4
+# Who handles it stands for so long (seconds) meanwhile: slower than this, in own heights a second.
+PAUSE_S = 0.8
+PAUSE_SPEED = 0.2
 # Of who is smaller than this (share of the frame's height) neither hands nor what they hold can be made out.
 LEGIBLE = 0.25
 # A place that somebody covered for this share of the time (seconds) before it was disturbed was hidden, not changed:
@@ -180,6 +184,8 @@ class Handling:
             # Where several stand together, a change is as likely one of them, seen in part.
             if len(near) != 1 or not _is_small_beside(event.box, near[0]) or not _had_hand_at(near[0], event):
                 return None
+            if not _paused(near[0], event, scene.aspect):
+                return None
             if _was_hidden_by(near[0], event) or event.sureness < UNNAMED_SURE or scene.pts - event.end > STALE_S:
                 return None
             if not UNNAMED_LEAST <= area(event.box) <= UNNAMED_MOST:
@@ -229,6 +235,17 @@ def _was_at(person: Track, event: ThingEvent, aspect: float) -> bool:
             down = max(box[1] - event.box[3], event.box[1] - box[3])
             if across <= reach and down <= reach:
                 return True
+    return False
+
+
+def _paused(person: Track, event: ThingEvent, aspect: float) -> bool:
+    """Who takes or puts something stops for it: slow for a moment while the place was disturbed."""
+    trail = within(list(person.trail), event.start - AROUND_S, event.end + AROUND_S)
+    tall = max(height(trail), 1e-3)
+    for t, _ in trail:
+        part = leg(within(trail, t, t + PAUSE_S), aspect)
+        if part.seconds >= 0.75 * PAUSE_S and part.far / part.seconds <= PAUSE_SPEED * tall:
+            return True
     return False
 
 

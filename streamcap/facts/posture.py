@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from streamcap.body import Body
-from streamcap.facts.scene import Scene, about
-from streamcap.geometry import place, touches
+from streamcap.facts.scene import Scene, about, is_named
+from streamcap.geometry import area, place, touches
 from streamcap.instances import Track
-from streamcap.pose import ANKLES, LEVEL_DEG, UPRIGHT_DEG, Pose, Posture, Vector, seat_of
+from streamcap.pose import ANKLES, KNEES, LEVEL_DEG, UPRIGHT_DEG, Pose, Posture, Vector, seat_of
 from streamcap.types import Box, Fact, Side
 
 __all__ = ["Postures", "fall_began", "fell"]
@@ -36,6 +36,8 @@ PLUNGE_HIPS = 0.35
 PLUNGE_SPEED = 1.5
 # Level in this many looks on end, to be sure.
 LEVEL_LOOKS = 2
+# A box that takes up this much of the frame is of somebody close, and flat when the arms are spread.
+CLOSE = 0.3
 # On the floor for this long (seconds) after a fall, or lying without one: lies.
 LIE_S = 1.5
 # A posture is believed from this confidence on, once it has lasted this long (seconds).
@@ -103,12 +105,12 @@ class Postures:
         """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.ended:
             self._states.pop(track.id, None)
-        if scene.camera.moving or scene.camera.cut:
+        if scene.camera.moving or scene.camera.cut or scene.steady_since >= scene.pts:
             self._states.clear()
             self._still_since = scene.pts
             return
         for track in scene.tracks.active:
-            if track.label == "person":
+            if track.label == "person" and is_named(track):
                 state = self._states.setdefault(track.id, _State())
                 yield from self._falls(track, state, scene)
                 yield from self._changes(track, state, scene)
@@ -134,7 +136,9 @@ class Postures:
 
     def _box_fell(self, track: Track, aspect: float) -> float | None:
         """When a fall began, from the box; one that is cut by a side, or was before the camera moved, tells none."""
-        whole = [(t, box) for t, box in track.trail if t > self._still_since and not touches(box, 0.01) - {Side.BOTTOM}]
+        since = self._still_since
+        whole = [(t, box) for t, box in track.trail if t > since and not touches(box, 0.01) - {Side.BOTTOM}]
+        whole = [(t, box) for t, box in whole if area(box) < CLOSE]
         return fall_began(whole, aspect) if whole and whole[-1][0] == track.trail[-1][0] else None
 
     def _changes(self, track: Track, state: _State, scene: Scene) -> Iterator[Fact]:
@@ -246,8 +250,8 @@ def fell(poses: Sequence[Pose]) -> tuple[float, float] | None:
         return None
     upright = [p for p in poses if 0 < ground.t - p.t <= PLUNGE_S and (p.tilt or 90.0) < UPRIGHT_DEG + 10]
     for start in reversed(upright):
-        if start.top is None or start.hips is None:
-            continue
+        if start.top is None or start.hips is None or start.point(*ANKLES, *KNEES) is None:
+            continue  # of who is seen to the hips only it is not known what carries the body
         head, hips = end - start.top, low - start.hips
         if head < PLUNGE_HEAD * start.torso or hips < PLUNGE_HIPS * start.torso:
             continue

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from streamcap.facts.scene import SALIENCY, Scene, about, moves_by_itself
-from streamcap.geometry import contained, nearest_side, place, touches
+from streamcap.facts.scene import SALIENCY, Scene, about, is_named, moves_by_itself
+from streamcap.geometry import area, contained, nearest_side, place, touches
 from streamcap.instances import Stage, Track
 from streamcap.labels import ANIMALS, MOVERS, group
 from streamcap.types import Fact, Skill
@@ -24,13 +24,20 @@ NAME_WAIT_S = 1.6
 # From this confidence on it is spoken of at once; a poorer name waits a little for a better one.
 NAME_AT_ONCE = 0.8
 NAME_POOR_S = 0.6
+# What never gets a name is spoken of where it is plainly there: it went about by itself, was seen in so many frames and
+# is this large (share of the frame). No longer than this (seconds) after it came.
+UNNAMED_HITS = 6
+UNNAMED_AREA = 0.01
+UNNAMED_WAIT_S = 3.0
+# So shortly after the whole picture moved (seconds), what comes to a side or goes from it is the camera's doing.
+CAMERA_S = 0.6
 # People in a group hide each other: this close (own widths) to another of its kind, nothing appears or disappears.
 CROWDED = 0.8
 # So many that were said to be gone are remembered, to say that they come back.
 REMEMBERED = 64
 # Share of a box that lies in something close to the camera.
 CLOSE_UP = 0.6
-# Nobody in view for this long: the scene is empty again.
+# Nobody in view for this long: the scene is empty again. That is said where somebody was there, not only an arm.
 EMPTY_S = 0.6
 
 
@@ -40,6 +47,7 @@ class Presence:
 
     _here: dict[int, Track] = field(default_factory=dict)
     _waiting: dict[int, Track] = field(default_factory=dict)
+    _unnamed: dict[int, float] = field(default_factory=dict)  # who was last found to have no name, and when
     _gone: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _empty_since: float | None = None
     _occupied: bool = False
@@ -52,16 +60,20 @@ class Presence:
             else:
                 self._waiting[track.id] = track
         yield from self._arrivals(scene)
+        self._unnamed = {key: at for key, at in self._unnamed.items() if key in self._waiting}
         for track in scene.tracks.ended:
-            yield from self._departure(track)
+            yield from self._departure(track, scene)
         yield from self._emptiness(scene)
 
     def _arrivals(self, scene: Scene) -> Iterator[Fact]:
         for key, track in list(self._waiting.items()):
             if track.stage is Stage.ENDED:
                 del self._waiting[key]
+                if track.roams and (is_named(track) or _is_plain(track)):  # quick: it comes and goes in one breath
+                    self._here[key] = track
+                    yield from self._came(track, scene)
                 continue
-            name = track.instance()
+            name, holds = track.instance(), self._holds_name(track, scene.pts)
             patience = 0.0 if name.confidence >= NAME_AT_ONCE else NAME_POOR_S
             # What moves and is called a chair, or a bird, needs another look; who is half in view may yet be coming.
             doubtful = name.label not in MOVERS or name.label == "object" or name.label in ANIMALS
@@ -69,21 +81,40 @@ class Presence:
                 patience = NAME_WAIT_S
             if scene.pts - track.confirmed < patience:
                 continue
+            plain = holds or (_is_plain(track) and not is_named(track))
+            if not plain and scene.pts - track.confirmed < UNNAMED_WAIT_S:
+                continue
             del self._waiting[key]
-            crowded = any(_beside(track, other) for other in self._here.values())
+            if not plain:
+                continue
             self._here[key] = track
-            if scene.close is not None and name.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:
-                continue  # a hand before the lens is easily taken for an animal; that something is there has been told
-            if track.again and key not in self._gone:
-                continue  # it was not said to have gone
-            for fact in _arrival(track, scene.pts, crowded=crowded):
-                if track.again:
-                    fact.detail["again"] = "1"
-                yield fact
+            yield from self._came(track, scene)
 
-    def _departure(self, track: Track) -> Iterator[Fact]:
+    def _holds_name(self, track: Track, pts: float) -> bool:
+        """Named since its confirmation, or for a while: who waits for any name gets a wrong one by luck."""
+        if not is_named(track):
+            self._unnamed[track.id] = pts
+        since = self._unnamed.get(track.id)
+        return since is None or pts - since >= NAME_POOR_S
+
+    def _came(self, track: Track, scene: Scene) -> Iterator[Fact]:
+        if scene.close is not None and track.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:
+            return  # a hand before the lens is easily taken for an animal; that something is there has been told
+        if track.again and track.id not in self._gone:
+            return  # it was not said to have gone
+        if _is_cameras(track, track.born, scene):
+            return
+        crowded = any(_beside(track, other) for other in self._here.values() if other is not track)
+        for fact in _arrival(track, scene.pts, crowded=crowded):
+            if track.again:
+                fact.detail["again"] = "1"
+            yield fact
+
+    def _departure(self, track: Track, scene: Scene) -> Iterator[Fact]:
         known = self._here.pop(track.id, None)
-        if known is None or track.twin_since is not None:
+        if known is None or track.twin_since is not None or _is_cameras(track, track.seen, scene):
+            return
+        if not is_named(track) and not _is_plain(track):
             return
         if moves_by_itself(track) and track.went_out:
             self._gone.append(track.id)
@@ -98,7 +129,8 @@ class Presence:
         here = [t for key, t in self._here.items() if moves_by_itself(t)]
         waiting = any(moves_by_itself(t) for t in self._waiting.values())
         if here or waiting:
-            self._occupied, self._empty_since = bool(here) or self._occupied, None
+            self._occupied = self._occupied or any(t.appearance.whole or group(t.label) != "person" for t in here)
+            self._empty_since = None
         elif self._occupied:
             self._empty_since = self._empty_since if self._empty_since is not None else scene.pts
             if scene.pts - self._empty_since >= EMPTY_S:
@@ -127,8 +159,18 @@ def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
     if moving and (sides := touches(first, EDGE)):
         side = nearest_side(first, _negated(track.heading(5.0)), sides)
         yield about(track, "enter", track.born, pts, side, 0.85)
-    elif moving and not crowded:
+    elif moving and not crowded and is_named(track):  # without a name it is noise, unless it comes in from a side
         yield about(track, "appear", track.born, pts, place(track.box), 0.6)
+
+
+def _is_plain(track: Track) -> bool:
+    """Large, lasting and about by itself: worth a word without a name."""
+    return track.roams and track.hits >= UNNAMED_HITS and area(track.trail[-1][1]) >= UNNAMED_AREA
+
+
+def _is_cameras(track: Track, at: float, scene: Scene) -> bool:
+    """The picture moved about then (media seconds), and of the track it is not known that it goes about by itself."""
+    return not (track.roams and is_named(track)) and scene.steady_since > at - CAMERA_S
 
 
 def _is_moving(track: Track) -> bool:

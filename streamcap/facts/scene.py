@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,7 +15,7 @@ from streamcap.nearness import CloseUp
 from streamcap.stationary import PlaceChange
 from streamcap.types import Box, Fact, Health, Skill
 
-__all__ = ["SALIENCY", "Rule", "Scene", "about", "moves_by_itself"]
+__all__ = ["SALIENCY", "Rule", "Scene", "about", "is_named", "moves_by_itself"]
 
 # Scene start: seconds in which what is found was there already.
 SETTLE_S = 1.2
@@ -51,6 +52,7 @@ class Scene:
         health: what is wrong with the picture itself.
         stir: share of a box, 0..1, that changed since the frame before.
         close: something without a name that is close to the camera.
+        steady_since: media seconds since when the whole picture has not moved, by the camera or however else.
     """
 
     pts: float
@@ -64,6 +66,7 @@ class Scene:
     health: Health = field(default_factory=Health)
     stir: Callable[[Box], float] = lambda _: 0.0
     close: CloseUp | None = None
+    steady_since: float = -math.inf
 
     @property
     def settling(self) -> bool:
@@ -91,6 +94,12 @@ def about(track: Track, what: str, start: float, end: float, where: str, confide
         what, start, max(start, end), confidence, Skill.ACTION, (instance.id,), label, where, saliency,
         (track.trail[-1][1],),
     )  # fmt: skip
+
+
+def is_named(track: Track) -> bool:
+    """Its name is likelier right than wrong, so that it is spoken of by it."""
+    name = track.instance()
+    return name.label != "object" and name.confidence >= NAME_LEAST
 
 
 def moves_by_itself(track: Track) -> bool:

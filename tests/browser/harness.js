@@ -1,7 +1,7 @@
 // A real server (streamcap serve) and a real browser (Chromium), for tests of what people see.
 
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -70,18 +70,20 @@ export class Server {
   /** @type {string} */ url = "";
 
   /**
-   * @param {{streams?: Record<string, string>, token?: string, options?: string[]}} settings `token`: the words of
-   *   `streamcap token create`, where one is to be asked for.
+   * @param {{streams?: Record<string, string>, token?: string, options?: string[], settings?: string}} settings
+   *   `token`: the words of `streamcap token create`, where one is to be asked for; `settings`: a settings file's text.
    */
-  static async start({ streams = {}, token, options = [] }) {
+  static async start({ streams = {}, token, options = [], settings = "" }) {
     const folder = mkdtempSync(join(tmpdir(), "streamcap-browser-"));
+    const file = join(folder, "streamcap.toml");
+    writeFileSync(file, settings);
     let secret = "";
     if (token !== undefined) {
       const words = ["-m", "streamcap", "token", "create", ...token.split(" "), "--data", folder];
       secret = spawnSync(PYTHON, words, { cwd: ROOT, encoding: "utf8" }).stdout.trim();
     }
     const named = Object.entries(streams).flatMap(([id, source]) => ["--stream", `${id}=${source}`]);
-    const words = ["--data", folder, ...named, ...options];
+    const words = ["-c", file, "--data", folder, ...named, ...options];
     const server = new Server(serve(words, 0), folder, words);
     server.token = secret;
     server.url = await server.#announced();

@@ -42,13 +42,18 @@ export async function watched(browser, origin, options = {}) {
  * @param {string} what
  */
 export async function accessible(page, what) {
-  await page.evaluate(() => Promise.allSettled(document.getAnimations().map((each) => each.finished)));
+  await settled(page);
   await page.evaluate(AXE);
   const found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})");
   const { violations } = /** @type {{violations: {impact: string, id: string, nodes: {html: string, failureSummary: string}[]}[]}} */ (found);
   const bad = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
   const lines = bad.map(({ id, nodes }) => `${id}: ${nodes.map((n) => `${n.html} ${n.failureSummary}`).join("\n")}`);
   assert.deepEqual(lines, [], what);
+}
+
+/** Nothing moves or fades any more. @param {import("playwright-core").Page} page */
+async function settled(page) {
+  await page.evaluate(() => Promise.allSettled(document.getAnimations().map((each) => each.finished)));
 }
 
 /**
@@ -59,5 +64,6 @@ export async function accessible(page, what) {
  */
 export async function screenshot(page, name) {
   mkdirSync(IMAGES, { recursive: true });
+  await settled(page);
   await page.screenshot({ path: join(IMAGES, `${name}.png`) });
 }

@@ -329,3 +329,19 @@ def test_rules_forget_who_is_gone() -> None:
 def _containers(rule: object) -> Iterator[dict[object, object] | set[object]]:
     names = getattr(rule, "__slots__", None) or vars(rule)
     return (value for name in names if isinstance(value := getattr(rule, name), dict | set))
+
+
+def test_who_comes_and_goes_by_the_cameras_own_swing_is_not_told_of() -> None:
+    swung = Stagehand([comes("left", 3.0, seconds=1.0)], steady=lambda time: time)
+    assert "enter" not in {f.what for f in swung.play(0, 8)}
+    still = Stagehand([comes("left", 3.0, seconds=1.0)])
+    assert "enter" in {f.what for f in still.play(0, 8)}
+
+
+def test_a_speck_without_a_name_is_not_spoken_of() -> None:
+    def blobs(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        for seen in perfect(time, there):
+            x, y = seen.box[0], seen.box[1]
+            yield Observed((x, y, x + 0.09, y + 0.09), 0.0, "", None, 1.0)
+
+    assert not Stagehand([comes("left", 3.0)], detector=blobs).play(0, 14)

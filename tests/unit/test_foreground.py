@@ -104,3 +104,12 @@ def test_a_background_that_was_forgotten_is_learnt_as_if_new() -> None:
     for step in range(12):
         picture = noisy(with_patch(other, walker(0.05 * step), seed=2), 2, np.random.default_rng(step))
         assert used.update(picture) == fresh.update(picture)
+
+
+def test_what_comes_after_a_few_quiet_frames_stands_out() -> None:
+    foreground, rng = Foreground(), np.random.default_rng(0)
+    road = view(canvas(11))
+    while foreground.learns:
+        assert foreground.update(noisy(road, 1.5, rng)) == []
+    (blob,) = foreground.update(noisy(with_patch(road, (0.2, 0.4, 0.5, 0.7)), 1.5, rng))
+    assert contained(blob, (0.15, 0.35, 0.55, 0.75)) > 0.95

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streamcap.camera import CameraReading, Transform
 from streamcap.geometry import contained
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
+from streamcap.tracks import birth
 from streamcap.types import Box
 from tests.scenes import WHOLE, Actor, Detector, Play, Scripted, Stagehand, colours, lying_on, perfect, truthful
 
@@ -428,3 +429,24 @@ def test_near_and_far(box: Box, near: bool | None) -> None:
     for step in range(10):
         update = tracker.update([Observed(box, 0.7, "person", colours(1))], [WHOLE], STILL, step * 0.2)
     assert update.active[0].instance().near is near
+
+
+def test_what_is_quick_is_one_track_though_it_slows_down_as_it_recedes() -> None:
+    track = Tracker()
+    ids = set()
+    for n, x in enumerate((0.1, 0.28, 0.43, 0.55, 0.65, 0.73, 0.79, 0.84)):
+        size = 0.3 - 0.03 * n
+        blob = Observed((x - size / 2, 0.4, x + size / 2, 0.4 + size), 0.0, "", None, 1.0)
+        update = track.update([blob], (WHOLE,), STILL, n / 5, changed=lambda _: 1.0)
+        ids |= {t.id for t in update.active}
+    assert ids == {1}
+
+
+@pytest.mark.parametrize(("speed", "out"), [(0.02, False), (0.5, True)])
+def test_who_is_missed_at_a_border_has_left_only_if_there_was_time_to(speed: float, out: bool) -> None:
+    track = birth(Observed((0.4, 0.3, 0.6, 0.98), 0.9, "person"), 0.0)
+    for n in range(1, 6):
+        y = n * speed / 5
+        track.observe(Observed((0.4, min(0.9, 0.3 + y), 0.6, 1.0), 0.9, "person"), n / 5)
+    track.disturbed, track.course = True, (0.0, speed)
+    assert track.may_be_out(1.6) is out

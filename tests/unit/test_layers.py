@@ -38,6 +38,8 @@ LAYERS: dict[int, set[str]] = {
             "facts",
             "health",
             "nearness",
+            "swing",
+            "turned",
             "setting",
             "language",
             "prompts",
@@ -52,7 +54,7 @@ LAYERS: dict[int, set[str]] = {
         ),
     },
     3: {"sources", "models", "captioners", "journal", "frames", "webrtc", "scan", "client", "tokens"},
-    4: {"perception", "detecting", "posing", "keyframes", "pipeline", "hub", "runs", "manager"},
+    4: {"perception", "detecting", "posing", "keyframes", "pipeline", "telling", "hub", "runs", "manager"},
     5: {"server"},
     6: {"cli", "__main__"},
 }

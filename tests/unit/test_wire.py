@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -261,6 +262,12 @@ def test_the_largest_snapshot_fits_a_frame() -> None:
 
 
 # Building
+
+
+def test_what_a_person_carries_is_told_where_it_is_known() -> None:
+    man = Instance(3, "person", 0.9, (0, 0, 1, 1), (0, 0), 0.0, 2.0, carries=("backpack",))
+    assert instance_view(man).carries == ("backpack",)
+    assert instance_view(replace(man, carries=())).carries is None
 
 
 def test_a_caption_becomes_a_message() -> None:

@@ -48,6 +48,16 @@ async function socket(path) {
   }).finally(() => feed.close());
 }
 
+/** A playlist and the newest of its segments, as a player fetches them. @param {string} path */
+async function subtitles(path) {
+  const playlist = await fetch(path, { credentials: "same-origin" });
+  const lines = (await playlist.text()).split("\n").filter((line) => line && !line.startsWith("#"));
+  const newest = lines.at(-1);
+  if (playlist.status !== 200 || newest === undefined) return [playlist.status];
+  const segment = await fetch(new URL(newest, playlist.url), { credentials: "same-origin" });
+  return [playlist.status, segment.status, (await segment.text()).slice(0, 6)];
+}
+
 test("pictures, events and websockets need no header after the token was exchanged", { skip }, async () => {
   const context = await browser.newContext({ bypassCSP: true });
   const page = await context.newPage();
@@ -55,6 +65,7 @@ test("pictures, events and websockets need no header after the token was exchang
   const yard = "/v1/streams/yard";
   assert.equal(await page.evaluate(picture, `${yard}/preview.jpg`), 0);
   assert.equal(await page.evaluate(events, `${yard}/captions/sse`), "refused");
+  assert.deepEqual(await page.evaluate(subtitles, `${yard}/live.m3u8`), [401]);
   const begun = await page.evaluate(async (token) => {
     const answer = await fetch("/v1/session", { method: "POST", headers: { authorization: `Bearer ${token}` } });
     return answer.status;
@@ -65,6 +76,7 @@ test("pictures, events and websockets need no header after the token was exchang
   assert.equal(await page.evaluate(picture, `${yard}/preview.mjpg?width=160`), 160);
   assert.equal(await page.evaluate(events, `${yard}/captions/sse`), "hello");
   assert.equal(await page.evaluate(socket, `${yard}/captions`), "hello");
+  await until(async () => (await page.evaluate(subtitles, `${yard}/live.m3u8`)).join() === "200,200,WEBVTT", "subtitles");
   const ended = await page.evaluate(async () => (await fetch("/v1/session", { method: "DELETE" })).status);
   assert.equal(ended, 204);
   assert.equal(await page.evaluate(events, `${yard}/captions/sse`), "refused");
