@@ -179,6 +179,13 @@ class HealthWatch:
     _rested_at: float | None = None
     _looked: float | None = None
     _shown: float = 0.0
+    _nothing_shown: bool = False
+    _anew: bool = False
+
+    def begin_anew(self) -> None:
+        """What comes next is another scene, though no cut to it was seen."""
+        self._anew = True
+
     _sharpness: float = 1.0
 
     def update(self, grey: NDArray[np.uint8], pts: float, *, moving: bool = False, cut: bool = False) -> Health:
@@ -190,11 +197,11 @@ class HealthWatch:
             moving: the camera moves.
             cut: the scene is another one from this frame on.
         """
-        if cut:
-            self._forget()
         began: list[Trouble] = []
-        ended: list[Trouble] = []
-        if self._sameness.update(grey, pts):
+        ended = self._forget() if cut or self._anew else []
+        self._anew = False
+        # Black frames are all alike: that is no second fault.
+        if not self._nothing_shown and self._sameness.update(grey, pts):
             if self._sameness.frozen:
                 self._frozen_since = self._sameness.since or pts
                 began.append(self._trouble(Condition.FREEZE))
@@ -204,13 +211,17 @@ class HealthWatch:
             self._look(grey, pts, moving, began, ended)
         return Health(self._troubles(), tuple(began), tuple(ended), self._sharpness)
 
-    def _forget(self) -> None:
-        """Another scene: its normal is not known yet; what troubled the lens still may."""
+    def _forget(self) -> list[Trouble]:
+        """Another scene: its normal is not known yet. Returns what was wrong with the one before and ends with it."""
+        lost = [Condition.FREEZE] if self._sameness.frozen else []
+        lost += [what for what in (Condition.BLUR, Condition.BLOCKED) if self._latches[what].on]
+        over = [self._trouble(what) for what in lost]
         self._normal = self._before_move = None
         self._rested_at = self._moved_since = None
         self._sameness = _Sameness()
         for what in (Condition.BLUR, Condition.BLOCKED):
             self._latches[what] = _Latch(HOLD_S[what])
+        return over
 
     def _trouble(self, what: Condition) -> Trouble:
         if what is Condition.FREEZE:
@@ -227,7 +238,8 @@ class HealthWatch:
         dt = min(pts - self._looked, 2.0) if self._looked is not None else 0.0
         self._looked = pts
         found = _light(grey)
-        if not found & {Condition.BLACK, Condition.BLANK}:
+        self._nothing_shown = bool(found & {Condition.BLACK, Condition.BLANK})
+        if not self._nothing_shown:
             self._shown += dt
             found |= self._structure(grey, pts, dt, moving)
             if not moving and self._was_moved(pts):

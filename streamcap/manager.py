@@ -80,6 +80,7 @@ class _Running:
     failures: int = 0  # since it last ran well: how long to wait before the next try
     defects: int = 0
     paused: bool = False
+    told: set[str] = field(default_factory=set)  # details of the state that it is in
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     begun: float = 0.0  # clock seconds
     busy: float = 0.0  # of the pipeline, at the last look at the load
@@ -409,7 +410,7 @@ class Manager:
                 if parse(running.settings.source).kind is Kind.FILE:
                     await self._give_up(running, "source", error)
                     return
-                await self._status(running, StreamState.RECONNECTING, "source", str(error))
+                await self._status(running, StreamState.RECONNECTING, "source", _in_words(error))
             except ModelError as error:
                 await self._give_up(running, "model", error)
                 return
@@ -434,17 +435,26 @@ class Manager:
             await self._clock.sleep(_backoff(running.failures))
 
     async def _give_up(self, running: _Running, reason: str, error: Exception) -> None:
-        await self._status(running, StreamState.FAILED, reason, str(error))
+        await self._status(running, StreamState.FAILED, reason, _in_words(error))
 
     async def _status(self, running: _Running, state: StreamState, reason: str, detail: str) -> None:
         """Publish a change of state; what was said already is not said again at each try."""
         key = running.settings.id
         last = self._hub.state(key).status
-        if last is not None and (last.state, last.reason, last.detail) == (state, reason, detail):
+        if last is None or (last.state, last.reason) != (state, reason):
+            running.told.clear()
+        elif detail == last.detail or detail in running.told:
             return
+        running.told.add(detail)
         if state in (StreamState.FAILED, StreamState.RECONNECTING):
             _log.warning("stream %s is %s: %s", key, state, detail or reason)
         await running.feed.publish(key, status_message(key, state, at=self._clock.wall(), reason=reason, detail=detail))
+
+
+def _in_words(error: Exception) -> str:
+    """What failed and, where that is known, what to do about it."""
+    hint = error.hint if isinstance(error, StreamcapError) else ""
+    return f"{error}; {hint}" if hint else str(error)
 
 
 def _backoff(failures: int) -> float:

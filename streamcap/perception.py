@@ -189,6 +189,7 @@ class Perception:
             self._tracker.resume(pts)
         else:
             self._tracker.reset()
+            self._health.begin_anew()
         self._gate = BlockGate()  # another exposure, another encoder: the noise is not what it was
         self._frames = 0  # a scene start: what happened meanwhile is not known, so nothing can be told as a change
 

@@ -288,7 +288,8 @@ class Pipeline:
 
 def _describe(info: SourceInfo) -> str:
     length = f", {info.duration:.1f} s" if info.duration else ""
-    return f"{info.width}×{info.height} at {info.fps:g} frames/s{length}"
+    rate = f" at {info.fps:g} frames/s" if info.fps else ""  # a publisher does not say
+    return f"{info.width}×{info.height}{rate}{length}"
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:

@@ -104,6 +104,8 @@ class Standing:
             yield from self.begin("truncated", notice.detail)
         elif notice.kind in _PASSING:
             if notice.kind is NoticeKind.CONNECTED:
+                if not self._away:  # who opened the source has said so
+                    return
                 self._away = False
             yield Status(StreamState.LIVE, _PASSING[notice.kind], notice.detail)
             if (status := self.gravest) is not None:

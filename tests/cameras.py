@@ -14,7 +14,7 @@ from pathlib import Path
 from streamcap.sources import Source, SourceOptions, open_source
 from streamcap.types import Frame, Notice, NoticeKind
 
-__all__ = ["Camera", "Watch", "free_port", "sending"]
+__all__ = ["PATIENCE_S", "Camera", "Watch", "free_port", "sending"]
 
 SERVER = Path(__file__).parent / "integration" / "rtsp_server.py"
 PATIENCE_S = 20.0  # for what ought to take a second or two: the machine may be busy

@@ -43,6 +43,7 @@ _SECRET = re.compile(
     r"|pass|pwd|key|sig|auth|user|username|login|usr)=)[^&;#\s]*",
     re.IGNORECASE,
 )
+_STREAM_KEY = re.compile(r"^([^/?#]*/[^/?#]+/)[^?#\s]+")
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
@@ -75,6 +76,15 @@ class Address:
     shown: str
     query: dict[str, str] = field(default_factory=dict)
     loop: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """True where a sender has to come here: there is nobody to be called."""
+        if self.scheme == "srt":
+            return self.query.get("mode") == "listener" or not _host_of(self.target)
+        if self.scheme == "tcp":
+            return re.search(r"[?&]listen(=1)?(&|$)", self.target) is not None
+        return self.scheme == "udp" or flag(self.query.get("listen", "0"), "listen")
 
 
 def parse(uri: str) -> Address:
@@ -109,7 +119,7 @@ def parse(uri: str) -> Address:
 
 
 def redact(uri: str) -> str:
-    """The address without its secrets: no user name, no password, no tokens in the query.
+    """The address without its secrets: no user name, no password, no tokens in the query, no key of an RTMP stream.
 
     A password may hold ``@``, ``/``, ``?`` or ``#`` that nobody escaped, so where an address is ambiguous more is
     taken away than has to be.
@@ -125,6 +135,8 @@ def redact(uri: str) -> str:
         rest = rest.rpartition("@")[2]
     elif authority.rpartition("@")[0]:
         rest = authority.rpartition("@")[2] + slash + path
+    if head.lower() in {"rtmp", "rtmps"}:  # behind the application stands the stream key, which opens the door
+        rest = _STREAM_KEY.sub(r"\1***", rest)
     return _SECRET.sub(r"\1***", head + mark + rest)
 
 

@@ -18,10 +18,11 @@ from streamcap.errors import SourceError, SourceNotFound, SourceTimeout, SourceU
 from streamcap.sources.address import Address, Kind
 from streamcap.sources.tls import TLS_SCHEMES, tls_context
 
-__all__ = ["check_file", "explain", "explain_read"]
+__all__ = ["SENDER_HINT", "check_file", "explain", "explain_read", "explain_silence"]
 
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _CAMERA_HINT = "check the address, the network and that the camera is on"
+SENDER_HINT = "is somebody sending to this address? Look at the port, and at the firewall between"
 _TLS_HINT = "name who signed it with ?ca_file=FILE.pem, or, on a network that you trust, write ?tls_verify=0"
 _PROBE_S = 2.0  # seconds for each step of looking what is wrong
 _LOGIN_HINT = "give them in the address, as in rtsp://USER:PASSWORD@HOST/PATH"
@@ -72,7 +73,7 @@ def explain(exc: Exception, address: Address, *, waited: float, timeout: float) 
     if isinstance(exc, (av.error.DecoderNotFoundError, av.error.PatchWelcomeError)):
         return SourceUnreadable(f"{shown}: no decoder for this sort of video", hint="convert it to H.264")
     if isinstance(exc, av.error.ExitError | TimeoutError):
-        return _timeout(shown, waited)
+        return _timeout(address, waited)
     if address.kind is Kind.NETWORK:
         return _network(exc, address, waited, timeout)
     if isinstance(exc, OSError):
@@ -85,13 +86,18 @@ def explain_read(exc: Exception, address: Address, *, waited: float, timeout: fl
 
     Args:
         waited: seconds that the failed call took.
-        timeout: seconds that it was allowed; what was still held back may have been handed over after them.
+        timeout: seconds that it was allowed.
     """
     if isinstance(exc, av.error.ExitError | TimeoutError):
-        return _timeout(address.shown, max(waited, timeout))
+        return _timeout(address, max(waited, timeout))
     if address.kind is Kind.DEVICE:
         return SourceNotFound(f"{address.shown} was lost ({_words(exc)})", hint="is it still plugged in?")
     return SourceUnreadable(f"the connection to {address.shown} was lost ({_words(exc)})", hint=_CAMERA_HINT)
+
+
+def explain_silence(address: Address, waited: float) -> SourceTimeout:
+    """The error to raise where nothing has come for so many seconds."""
+    return _timeout(address, waited)
 
 
 def _words(exc: Exception) -> str:
@@ -100,8 +106,10 @@ def _words(exc: Exception) -> str:
     return str(words)
 
 
-def _timeout(shown: str, waited: float) -> SourceTimeout:
-    return SourceTimeout(f"{shown} did not answer for {waited:.0f} s", hint=_CAMERA_HINT)
+def _timeout(address: Address, waited: float) -> SourceTimeout:
+    if address.waits:
+        return SourceTimeout(f"nothing has come to {address.shown} for {waited:.0f} s", hint=SENDER_HINT)
+    return SourceTimeout(f"{address.shown} did not answer for {waited:.0f} s", hint=_CAMERA_HINT)
 
 
 def _from_os(exc: OSError, address: Address) -> SourceError:
@@ -120,7 +128,7 @@ def _network(exc: Exception, address: Address, waited: float, timeout: float) ->
     if isinstance(exc, ConnectionRefusedError):
         return SourceNotFound(f"{shown}: the connection was refused: nothing listens there", hint=_CAMERA_HINT)
     if waited >= 0.9 * timeout:  # libav reports some timeouts as bad data
-        return _timeout(shown, waited)
+        return _timeout(address, waited)
     if getattr(exc, "errno", None) == errno.EPROTONOSUPPORT and address.scheme in {"rtsp", "rtsps"}:
         wanted = address.query.get("transport", "auto")
         return SourceUnreadable(

@@ -17,12 +17,14 @@ from streamcap.sources.av_errors import check_file, explain
 from streamcap.sources.srt import SrtReader
 from streamcap.sources.tls import tls_options
 
-__all__ = ["libav_options", "open_container", "pick_video"]
+__all__ = ["libav_options", "longest_silence", "open_container", "pick_video"]
 
 # A title in an unknown encoding is no reason to fail; PyAV 19 sees it so, too, and has no such argument any more.
 _LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 # "tty" takes any text file for a film drawn in letters.
 _NOT_VIDEO = frozenset({"tty"})
+# Segments of HLS come whole, so there is nothing for as long as one lasts: ten seconds in old servers, and then late.
+_SEGMENT_WAIT = 3.0
 _UDP_BUFFER = str(4 << 20)  # bytes of the socket: a key frame of 4K video arrives at once; the kernel may give less
 
 
@@ -58,11 +60,13 @@ def open_container(
             "r",
             format=form,
             options=libav_options(address, read_timeout),
-            timeout=(open_timeout, read_timeout),
+            timeout=(open_timeout, longest_silence(address, read_timeout)),
             **_LENIENT,
         )
     except (av.FFmpegError, OSError, ValueError) as exc:
-        raise explain(exc, address, waited=time.monotonic() - begun, timeout=open_timeout) from None
+        # libav's own, of each step of opening, may be over before ours is.
+        limit = open_timeout if address.waits else min(open_timeout, read_timeout)
+        raise explain(exc, address, waited=time.monotonic() - begun, timeout=limit) from None
     if container.format.name in _NOT_VIDEO:
         container.close()
         raise SourceUnreadable(f"{address.shown} is not a media file that can be read", hint="is it a video?")
@@ -102,6 +106,12 @@ def _no_decoder(address: Address) -> SourceError:
     return SourceUnreadable(f"{address.shown}: no decoder for this sort of video", hint="convert it to H.264")
 
 
+def longest_silence(address: Address, read_timeout: float) -> float:
+    """Seconds for which nothing may come of a live source before it is lost."""
+    playlist = address.scheme in {"http", "https"} and "m3u8" in address.target.lower()
+    return _SEGMENT_WAIT * read_timeout if playlist else read_timeout
+
+
 def libav_options(address: Address, read_timeout: float) -> dict[str, str]:
     """What libav has to be told to open an address and to notice within ``read_timeout`` seconds that it is lost."""
     if address.kind is Kind.DEVICE:
@@ -111,13 +121,15 @@ def libav_options(address: Address, read_timeout: float) -> dict[str, str]:
         return {}
     micros = str(int(read_timeout * 1e6))
     # Measuring the rate of a network stream would hold the first picture back until some thirty more have come.
-    options = {"rw_timeout": micros, "fpsprobesize": "0"} | tls_options(address)
+    options = {"fpsprobesize": "0"} | tls_options(address)
+    if not address.waits:  # a sender may come at any time; that it fell silent the interrupt notices (open_container)
+        options["rw_timeout"] = micros
     if address.scheme in {"rtsp", "rtsps"}:
         options |= {"timeout": micros, "allowed_media_types": "video"} | _transport(address.query.get("transport"))
     elif address.scheme in {"http", "https"}:
         options |= {"reconnect": "1", "reconnect_delay_max": "2"}
     elif address.scheme == "udp":
-        options |= {"timeout": micros, "overrun_nonfatal": "1", "buffer_size": _UDP_BUFFER}
+        options |= {"overrun_nonfatal": "1", "buffer_size": _UDP_BUFFER}
     elif address.scheme in {"rtmp", "rtmps"}:
         # FLV says late which streams it holds: libav would look for sound for a minute and a half.
         options |= {"rtmp_live": "live", "analyzeduration": "2000000"}

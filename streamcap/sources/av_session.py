@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from streamcap.errors import SourceTimeout, SourceUnreadable, UsageError
 from streamcap.sources.address import Address, Kind
-from streamcap.sources.av_errors import explain_read
-from streamcap.sources.av_open import libav_options, open_container, pick_video
+from streamcap.sources.av_errors import explain_read, explain_silence
+from streamcap.sources.av_open import libav_options, longest_silence, open_container, pick_video
 from streamcap.sources.av_picture import Converter
 from streamcap.sources.hls_clock import program_clock
 from streamcap.sources.options import SourceOptions
@@ -81,6 +81,7 @@ class AvSession(Session):
         self._reporter = reporter
         self._stop = stop
         self._start = start
+        self._silence = longest_silence(address, options.read_timeout)
         self._relay = relay
         self._converter = Converter(options.max_side)
         self._progress = options.clock.monotonic()  # when a picture was decoded last
@@ -272,7 +273,7 @@ class AvSession(Session):
             for frame in frames:
                 self._progress = arrived
                 yield frame, arrived
-            if self._live and arrived - self._progress > 2 * self._options.read_timeout:
+            if self._live and arrived - self._progress > 2 * self._silence:
                 raise SourceTimeout(
                     f"{self._address.shown} sends data, but no picture of it can be decoded",
                     hint="the sender may have lost its key frames; restart it",
@@ -289,13 +290,17 @@ class AvSession(Session):
                 return
             if packet is None:
                 return
+            waited = time.monotonic() - begun
             yield packet
+            if self._live and waited >= self._silence:
+                # What the parser still held is handed over when the time is up; libav would wait as long once more.
+                raise explain_silence(self._address, self._silence)
 
     def _unreadable_from_here(self, exc: Exception, waited: float) -> None:
         """A file ends where it cannot be read on, and says so; anything else has failed."""
         last = self._timeline.last if self._address.kind is Kind.FILE else None
         if last is None:
-            raise explain_read(exc, self._address, waited=waited, timeout=self._options.read_timeout) from None
+            raise explain_read(exc, self._address, waited=waited, timeout=self._silence) from None
         self._reporter.damage(last, packets=1)
 
     def _count_damage(self) -> None:

@@ -59,22 +59,31 @@ class FolderSource(AvSource):
     def __init__(self, address: Address, options: SourceOptions) -> None:
         super().__init__(address, options)
         self._left: list[Path] = []
+        self._passed: set[Path] = set()
 
     def _connect(self, *, first: bool) -> Session:
-        if first or not self._left:
-            self._left = videos(self._address)
         error: SourceError | None = None
-        while self._left:
-            path = self._left.pop(0)
-            try:
-                return self._session(path)
-            except SourceError as exc:
-                self._check_stop()
-                error = exc
-                self._emit(NoticeKind.DAMAGE, self._last[0] if self._last else 0.0, f"passed over: {error}")
-        if self._last is None or (error is not None and self._address.loop):
+        # What is left of this round; where nothing of that can be read, the next one begins.
+        for _ in range(2 if self._address.loop and not first else 1):
+            if first or not self._left:
+                self._left = videos(self._address)
+            while self._left:
+                path = self._left.pop(0)
+                try:
+                    return self._session(path)
+                except SourceError as exc:
+                    self._check_stop()
+                    error = exc
+                    self._pass_over(path, error)
+        if self._last is None or self._address.loop:
             raise error or SourceUnreadable(f"{self.shown} holds nothing that can be read", hint="are these videos?")
         return _Nothing(self.info)
+
+    def _pass_over(self, path: Path, error: SourceError) -> None:
+        """Tell of a file that cannot be read, once: in the next round that is no news."""
+        if path not in self._passed:
+            self._passed.add(path)
+            self._emit(NoticeKind.DAMAGE, self._last[0] if self._last else 0.0, f"passed over: {error}")
 
     def _session(self, path: Path) -> AvSession:
         # The name alone: where the folder lies is known, and one file must not loop by itself.

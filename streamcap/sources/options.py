@@ -29,7 +29,8 @@ class SourceOptions:
         realtime: play a file as if it were live: paced by its time stamps, late frames dropped.
         max_side: pictures larger than this many pixels on a side are scaled down, >= 16.
         open_timeout: seconds until the first picture at most.
-        read_timeout: seconds of silence after which a network source counts as lost (noticed within twice that).
+        sender_timeout: the same where a sender has to come here.
+        read_timeout: seconds of silence after which a network source counts as lost (a playlist: three times that).
         reconnect_first, reconnect_cap: first and longest wait between attempts to come back, in seconds.
         clock: where time comes from.
         ports: where streams that are published to this process come in; None where nobody can publish.
@@ -47,6 +48,7 @@ class SourceOptions:
     realtime: bool = False
     max_side: int = 1280
     open_timeout: float = 15.0
+    sender_timeout: float = 600.0
     read_timeout: float = 10.0
     reconnect_first: float = 0.5
     reconnect_cap: float = 30.0
@@ -65,7 +67,7 @@ class SourceOptions:
             raise UsageError(f"media time cannot begin at {self.origin:g} s")
         if self.max_side < 16:
             raise UsageError(f"pictures of at most {self.max_side} pixels are too small to see anything")
-        if not (self.open_timeout > 0 and self.read_timeout > 0):
+        if not (self.open_timeout > 0 and self.sender_timeout > 0 and self.read_timeout > 0):
             raise UsageError("timeouts must be above 0 s")
         if not 0 < self.reconnect_first <= self.reconnect_cap:
             raise UsageError("the first reconnect wait must be above 0 s and at most the longest")

@@ -105,11 +105,9 @@ def _check_file(address: Address, root: Path | None) -> None:
 
 def _check_network(address: Address, policy: SourcePolicy, resolver: Resolver) -> None:
     # Named by whoever asks, these would read files of this machine, and open its ports.
-    if asked := sorted(address.query.keys() & {"ca_file", "listen"}) or address.query.get("mode") == "listener":
-        name = asked[0] if isinstance(asked, list) else "mode=listener"
-        raise SourceRefused(
-            f"the option {name} cannot be given over the API", hint="put the stream into the settings file"
-        )
+    if "ca_file" in address.query or (address.waits and address.scheme != "udp"):
+        what = "the option ca_file" if "ca_file" in address.query else "an address that listens"
+        raise SourceRefused(f"{what} cannot be given over the API", hint="put the stream into the settings file")
     match = _URL.fullmatch(address.target)
     if match is None:
         raise SourceRefused(

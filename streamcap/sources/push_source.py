@@ -110,8 +110,8 @@ class _PushSession(Session):
             yield self._picture(frame, encoded, before)
             before = encoded.arrived
         if self._publication.closed:
-            raise SourceClosed(f"{self._shown}: {self._publication.name} has left")
-        raise SourceTimeout(f"{self._shown}: nothing has come from {self._publication.name} for {SILENT_S:g} s")
+            raise SourceClosed(f"{self._publication.name} has left")
+        raise SourceTimeout(f"nothing has come from {self._publication.name} for {SILENT_S:g} s")
 
     def _picture(self, frame: VideoFrame, encoded: EncodedFrame, before: float | None) -> Picture:
         elapsed = encoded.arrived - before if before is not None else None
@@ -133,10 +133,10 @@ class _PushSession(Session):
                 continue
             return frame, encoded
         if self._stop.is_set() or self._publication.closed:
-            raise SourceClosed(f"{self._shown}: {self._publication.name} left before its first picture")
+            raise SourceClosed(f"{self._publication.name} left before its first picture")
         late = self._options.clock.monotonic() >= until
         what = "no picture of it can be decoded" if late else "nothing comes any more"
-        raise SourceTimeout(f"{self._shown}: {self._publication.name} publishes, but {what}")
+        raise SourceTimeout(f"{self._publication.name} publishes, but {what}")
 
     def _decode(self) -> Iterator[tuple[VideoFrame, EncodedFrame]]:
         """Pictures with what they were decoded from, until nothing comes any more."""

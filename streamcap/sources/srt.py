@@ -77,7 +77,8 @@ class SrtReader:
 
     def _opened(self, address: Address, timeout: float) -> Socket:
         options = dict(address.query)
-        listens = options.pop("mode", "") == "listener" or not urlsplit(address.target).hostname
+        options.pop("mode", None)
+        listens = address.waits
         options.pop("transtype", None)  # live is the only one
         found = Socket()
         try:

@@ -93,7 +93,7 @@ async def test_three_streams_one_of_which_is_not_there(models: Models, tmp_path:
         failed = (await one.told("gone"))[-1]
         assert isinstance(failed, StatusMessage)
         assert failed.reason == "source"
-        assert failed.detail.endswith("gone.mp4: no such file")
+        assert failed.detail.endswith("gone.mp4: no such file; check the path")
         for name in ("street", "yard"):
             assert await one.states(name) == [StreamState.CONNECTING, StreamState.LIVE, StreamState.ENDED]
             captions = [m for m in await one.told(name) if isinstance(m, CaptionMessage)]

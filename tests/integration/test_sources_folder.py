@@ -60,6 +60,15 @@ async def test_a_broken_file_is_told_of_and_passed_over(folder: Path, name: str)
     assert name in note.detail
 
 
+@pytest.mark.parametrize("name", ["part0.mp4", "part99.mp4"])
+async def test_a_broken_file_does_not_end_a_looped_folder(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"nothing that could be shown" * 100)
+    got = await read(f"{folder}?loop=1", fps=5, most=36)  # 15 a round, at its own speed
+    assert len(got.frames) == 36
+    (note,) = got.told(NoticeKind.DAMAGE)
+    assert name in note.detail
+
+
 async def test_what_holds_nothing(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match="holds no video files"):
         check(str(tmp_path))

@@ -301,7 +301,7 @@ async def test_no_such_host(scheme: str) -> None:
 
 async def test_nothing_arrives_by_udp() -> None:
     with pytest.raises(SourceTimeout):
-        await open_source(f"udp://127.0.0.1:{free_port()}", options(open_timeout=0.4)).open()
+        await open_source(f"udp://127.0.0.1:{free_port()}", options(sender_timeout=0.4)).open()
 
 
 async def test_sound_alone_by_http(host: str) -> None:

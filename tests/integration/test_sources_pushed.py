@@ -17,7 +17,7 @@ import pytest
 
 from streamcap.errors import SourceTimeout
 from streamcap.types import NoticeKind
-from tests.cameras import Watch, free_port, sending
+from tests.cameras import PATIENCE_S, Watch, free_port, sending
 from tests.lossy import lossy_udp
 
 pytestmark = pytest.mark.ffmpeg
@@ -25,17 +25,18 @@ pytestmark = pytest.mark.ffmpeg
 GROUP = "239.255.77.7"
 
 
-async def comes_and_goes(watch: Watch, ffmpeg: str, *arguments: str, before: float = 0.0) -> None:
+async def comes_and_goes(watch: Watch, ffmpeg: str, *arguments: str, port: int = 0) -> None:
     """Watch a sender that is killed and started again.
 
     Args:
-        before: seconds that the source is opened later than the sender (above 0) or the sender than the source.
+        port: where the sender listens, so that it has to be there first; 0: the source is opened first.
     """
     with contextlib.ExitStack() as first:
-        opening = None if before > 0 else asyncio.create_task(watch.source.open())
+        opening = None if port else asyncio.create_task(watch.source.open())
         await asyncio.sleep(0.3)
         sender = first.enter_context(sending(ffmpeg, *arguments))
-        await asyncio.sleep(before)
+        if port:
+            await asyncio.to_thread(_listened_at, port)
         info = await (watch.source.open() if opening is None else opening)
         assert info.live
         await watch.pictures(10)
@@ -57,16 +58,27 @@ async def comes_and_goes(watch: Watch, ffmpeg: str, *arguments: str, before: flo
     assert gap.end - gap.start == pytest.approx(away, abs=1.5), watch.notices
 
 
+def _listened_at(port: int) -> None:
+    """Return when somebody listens at a TCP port; a try to connect would be taken for the client."""
+    entry = f":{port:04X} 00000000:0000 0A "  # local address, remote address, state LISTEN
+    deadline = time.monotonic() + PATIENCE_S
+    while entry not in Path("/proc/net/tcp").read_text("ascii"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 async def test_senders_that_are_killed_and_come_back(ffmpeg: str) -> None:
     """Side by side: RTMP listened for and called for, MPEG-TS to this machine and to a group, Motion JPEG."""
 
     async def rtmp_listened_for() -> None:
         url = f"rtmp://127.0.0.1:{free_port()}/live/key"
-        await comes_and_goes(Watch(f"{url}?listen=1", **patient), ffmpeg, "-f", "flv", url)
+        # Nobody is to be called, so nobody is to be spared: it listens again at once.
+        waits = {"reconnect_first": 60.0, "reconnect_cap": 60.0}
+        await comes_and_goes(Watch(f"{url}?listen=1", **patient, **waits), ffmpeg, "-f", "flv", url)
 
     async def rtmp_called_for() -> None:
-        url = f"rtmp://127.0.0.1:{free_port()}/live/key"
-        await comes_and_goes(Watch(url, **patient), ffmpeg, "-listen", "1", "-f", "flv", url, before=1.0)
+        url = f"rtmp://127.0.0.1:{(port := free_port())}/live/key"
+        await comes_and_goes(Watch(url, **patient), ffmpeg, "-listen", "1", "-f", "flv", url, port=port)
 
     async def transport_stream(group: str, target: str) -> None:
         port = free_port(socket.SOCK_DGRAM)
@@ -74,9 +86,9 @@ async def test_senders_that_are_killed_and_come_back(ffmpeg: str) -> None:
         await comes_and_goes(Watch(f"udp://@{group}:{port}", **patient), ffmpeg, "-f", "mpegts", target)
 
     async def motion_jpeg() -> None:
-        url = f"http://127.0.0.1:{free_port()}/cam"
+        url = f"http://127.0.0.1:{(port := free_port())}/cam"
         to_there = ("-c:v", "mjpeg", "-f", "mpjpeg", "-listen", "1", url)
-        await comes_and_goes(Watch(url, **patient), ffmpeg, *to_there, before=1.0)
+        await comes_and_goes(Watch(url, **patient), ffmpeg, *to_there, port=port)
 
     patient = {"open_timeout": 15.0, "read_timeout": 1.5}
     await asyncio.gather(
@@ -150,6 +162,17 @@ async def test_hls_that_stops_and_goes_on(ffmpeg: str, tmp_path: Path) -> None:
     assert watch.of(NoticeKind.GAP)
 
 
+async def test_hls_in_long_segments_is_not_lost_between_them(ffmpeg: str, tmp_path: Path) -> None:
+    to_there = ["-force_key_frames", "expr:gte(t,n_forced*3)", "-f", "hls", "-hls_time", "3", "-hls_list_size", "4"]
+    with web_server(tmp_path) as host, sending(ffmpeg, *to_there, str(tmp_path / "live.m3u8"), rate=5) as sender:
+        await asyncio.to_thread(_wait_for, tmp_path / "live.m3u8", sender)
+        watch = Watch(f"{host}/live.m3u8", open_timeout=15, read_timeout=1.5)
+        async with watch.source:
+            await watch.pictures(40)  # two segments and a part of the third
+    assert watch.kinds == [NoticeKind.CONNECTED]
+    watch.assert_sound()
+
+
 def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 20
     while not path.exists():
@@ -161,6 +184,6 @@ async def test_nobody_sends() -> None:
     for url in (f"rtmp://127.0.0.1:{free_port()}/a?listen=1", f"udp://@:{free_port(socket.SOCK_DGRAM)}"):
         begun = time.monotonic()
         with pytest.raises(SourceTimeout) as caught:
-            await Watch(url, open_timeout=0.7).source.open()
+            await Watch(url, sender_timeout=0.7).source.open()
         assert time.monotonic() - begun < 3
         assert "somebody sending" in caught.value.hint

@@ -70,14 +70,14 @@ async def test_a_camera_that_dies_is_missed_and_welcomed_back(camera: Camera) ->
 
 
 async def test_a_camera_that_freezes_is_lost_within_bounds_and_closed_at_once(camera: Camera) -> None:
-    watch = Watch(camera.url, read_timeout=0.7)
+    watch = Watch(camera.url, read_timeout=2.0)
     async with watch.source as source:
         await watch.pictures(5)
         camera.freeze()
         froze = time.monotonic()
         lost = await watch.told(NoticeKind.LOST)
-        assert 0.5 < time.monotonic() - froze < 2.5
-        assert "did not answer" in lost.detail
+        assert 1.5 < time.monotonic() - froze < 3.5  # not twice as long: that libav waited once is enough
+        assert "did not answer for 2 s" in lost.detail
         await asyncio.sleep(0.3)
         begun = time.monotonic()
         await source.close()

@@ -102,7 +102,7 @@ async def test_a_wrong_passphrase_says_so(ffmpeg: str, port: int) -> None:
 
 
 async def test_nobody_answers_or_calls_and_closing_does_not_wait(port: int) -> None:
-    options = SourceOptions(stream="s", open_timeout=1.0)
+    options = SourceOptions(stream="s", open_timeout=1.0, sender_timeout=1.0)
     with pytest.raises(SourceTimeout, match="does not answer"):
         await open_source(f"srt://127.0.0.1:{port}", options).open()
     with pytest.raises(SourceTimeout, match="nobody sends to"):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from streamcap.models.pool import Models
 from streamcap.server.service import Service, running
 from streamcap.sources import h264
 from streamcap.sources.ports import CLOCK
-from tests.cameras import Camera
+from tests.cameras import Camera, free_port, sending
 from tests.clips_made import clip
 from tests.integration.test_webrtc import counted, until
 from tests.webrtc_peers import receiving, watching
@@ -167,3 +168,23 @@ async def test_twenty_viewers_leave_nothing_behind(models: Models, tmp_path: Pat
         after = counted()
         assert all(b - a < 5 for a, b in zip(before, after, strict=True)), (before, after)
         assert not any(task.get_name() == "broadcast-cam" for task in asyncio.all_tasks())
+
+
+@pytest.mark.ffmpeg
+@pytest.mark.parametrize("scheme", ["rtmp", "udp"])
+async def test_what_an_encoder_sends_is_passed_on(models: Models, ffmpeg: str, scheme: str) -> None:
+    port = free_port(socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM)
+    here, form = {
+        "rtmp": (f"rtmp://127.0.0.1:{port}/live/a?listen=1", "flv"),
+        "udp": (f"udp://127.0.0.1:{port}", "mpegts"),
+    }[scheme]
+    async with service(models, cam=here) as (_, http):
+        await asyncio.sleep(1.0)  # it listens
+        with sending(ffmpeg, "-pix_fmt", "yuv420p", "-f", form, here.partition("?")[0], rate=25):
+            seen = await until(http, "/v1/streams/cam", state="live")
+            assert seen["whep"]["relayed"], seen
+            async with receiving(http, "cam") as frames:
+                await growing(frames, 60)
+    late = frames[-40:]
+    assert 39 * CLOCK / (late[-1].timestamp - late[0].timestamp) == pytest.approx(25, rel=0.1)
+    assert all(h264.IDR in {h264.kind(unit) for unit in h264.units(frame.data, 0)} for frame in frames if frame.key)

@@ -135,6 +135,35 @@ def test_a_rendered_still_scene_is_not_frozen() -> None:
     assert began(watch(lambda t: USUAL, 60, sigma=0)) == []
 
 
+def test_a_freeze_that_ends_with_a_cut_has_ended() -> None:
+    rng = np.random.default_rng(1)
+    live, other = [noisy(USUAL, 1.5, rng) for _ in range(121)], view(canvas(22))
+    after = [noisy(other, 1.5, rng) for _ in range(80)]
+    frames = [*live, *([live[-1]] * 79), *after]
+    readings = watch(lambda t: frames[round(t * FPS)], 60, sigma=0)
+    assert began(readings) == ended(readings) == [Condition.FREEZE]
+    assert not readings[-1][1].troubles
+
+
+def test_black_frames_are_not_a_frozen_picture_too() -> None:
+    rng = np.random.default_rng(1)
+    frames = [BLACK if 120 <= n < 180 else noisy(USUAL, 1.5, rng) for n in range(240)]
+    assert began(watch(lambda t: frames[round(t * FPS)], 60, sigma=0)) == [Condition.BLACK]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_after_a_hole_another_place_is_no_blur(again: bool) -> None:
+    health = HealthWatch()
+    rng = np.random.default_rng(0)
+    dull = defocused(view(canvas(22)), 4.5)
+    told: list[Trouble] = []
+    for n in range(round((FIXED + 20) * FPS)):
+        if n == FIXED * FPS and again:
+            health.begin_anew()
+        told += health.update(noisy(USUAL if n < FIXED * FPS else dull, 1.5, rng), n / FPS).began
+    assert [trouble.what for trouble in told] == ([] if again else [Condition.BLUR])
+
+
 # ---- moved
 
 

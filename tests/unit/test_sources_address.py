@@ -84,6 +84,9 @@ def test_an_unknown_kind_lists_the_possible_ones() -> None:
         ("http://host/cgi?user=me&password=pw&channel=1", "http://host/cgi?user=***&password=***&channel=1"),
         ("https://host/a.m3u8?X-Amz-Signature=ab12&n=3", "https://host/a.m3u8?X-Amz-Signature=***&n=3"),
         ("https://host/a.m3u8?access_token=ab.12", "https://host/a.m3u8?access_token=***"),
+        ("rtmp://me:pw@host/live/a-key?listen=1", "rtmp://host/live/***?listen=1"),
+        ("RTMPS://host:443/app/inst/a-key", "RTMPS://host:443/app/***"),
+        ("rtmp://host/app", "rtmp://host/app"),
         ("srt://host:9000?passphrase=hush&mode=caller", "srt://host:9000?passphrase=***&mode=caller"),
         ("http://host/@user/clip.mp4", "http://host/@user/clip.mp4"),
         ("rtsp://admin:123/45@10.0.0.5/live", "rtsp://10.0.0.5/live"),
@@ -113,3 +116,22 @@ def test_no_password_survives(word: str, port: str) -> None:
 def test_options_out_of_range(values: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         SourceOptions(stream="s", **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("uri", "waits"),
+    [
+        ("rtmp://0.0.0.0/a/k?listen=1", True),
+        ("rtmp://host/a/k", False),
+        ("srt://:9000", True),
+        ("srt://host:9000?mode=listener", True),
+        ("srt://host:9000", False),
+        ("udp://@:5000", True),
+        ("tcp://0.0.0.0:5000?listen", True),
+        ("tcp://host:5000", False),
+        ("rtsp://host/a?listen=1", False),
+        ("clip.mp4", False),
+    ],
+)
+def test_who_has_to_call_whom(uri: str, waits: bool) -> None:
+    assert parse(uri).waits is waits

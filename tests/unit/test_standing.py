@@ -61,6 +61,8 @@ def test_damage_and_a_moved_camera_are_over_after_a_while() -> None:
 
 def test_while_the_source_is_away_that_is_the_state() -> None:
     standing = Standing()
+    first = Notice(NoticeKind.CONNECTED, 0.0, "it delivers")
+    assert told(standing.notice(first)) == [], "that was told when it was opened"
     told(standing.begin("load", "too busy"))
     assert told(standing.notice(Notice(NoticeKind.LOST, 3.0, "gone"))) == [("reconnecting", "lost")]
     assert told(standing.end("load")) == []
