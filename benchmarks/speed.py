@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -26,7 +26,21 @@ MEMORY_AIM_MB = 600.0
 QUICK_S = 20
 PROGRAMS = {"streamcap": "streamcap", "naive": "naive, every frame", "naive_5fps": "naive, 5 frames a second"}
 _TOTAL = re.compile(r"([\d.]+) s of video in ([\d.]+) s")
-_STAGE = re.compile(r"^\s*(\w+)\s+([\d.]+) ms × (\d+)\s*$", re.MULTILINE)
+_STAGE = re.compile(r"^\s*(\w+)\s+([\d.]+) ms × (\d+)(?:, ([\d.]+) ms of processor time)?\s*$", re.MULTILINE)
+
+
+class Spent(NamedTuple):
+    """What a stage took.
+
+    Attributes:
+        ms: a run.
+        runs: how many.
+        cpu_ms: processor milliseconds a run in all threads, from a sample; 0 where it ran too seldom for one.
+    """
+
+    ms: float
+    runs: int
+    cpu_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +50,25 @@ class Timing:
     Attributes:
         media: seconds of video.
         working: seconds from the first frame to the last, without start-up and loading of models.
-        stages: milliseconds a run and number of runs, by name.
+        stages: by name.
         people: found in a frame on average, for a program that counts them.
     """
 
     cost: Finished
     media: float
     working: float
-    stages: dict[str, tuple[float, int]]
+    stages: dict[str, Spent]
     people: float | None = None
 
 
-def read_timings(stderr: str) -> tuple[float, float, dict[str, tuple[float, int]]]:
-    """Media seconds, seconds of work, and stages (ms, runs) from what ``streamcap caption --timings`` says last.
+def read_timings(stderr: str) -> tuple[float, float, dict[str, Spent]]:
+    """Media seconds, seconds of work, and stages from what ``streamcap caption --timings`` says last.
 
     Raises:
         CannotRun: it does not say so.
     """
     total = _TOTAL.search(stderr)
-    stages = {name: (float(ms), int(runs)) for name, ms, runs in _STAGE.findall(stderr)}
+    stages = {name: Spent(float(ms), int(runs), float(cpu or 0)) for name, ms, runs, cpu in _STAGE.findall(stderr)}
     if total is None or not stages:
         raise CannotRun("streamcap caption --timings does not print what this benchmark reads")
     return float(total[1]), float(total[2]), stages
@@ -126,7 +140,7 @@ def _result(clip: Clip, runs: dict[str, list[Timing]], quick: bool) -> Result:
     return Result(
         "speed",
         {"clip": clip.name, "repeats": len(runs["streamcap"]), "seconds": QUICK_S if quick else None},
-        {**figures, "ratio": ratios, "stages": {n: {"ms": ms, "runs": k} for n, (ms, k) in stages.items()}},
+        {**figures, "ratio": ratios, "stages": {n: s._asdict() for n, s in stages.items()}},
         [_programs(figures), _stage_table(stages, main["media_s"])],
         aims,
         notes,
@@ -151,12 +165,17 @@ def _figures(runs: Sequence[Timing]) -> dict[str, float]:
     return {key: round(value, 3) for key, value in found.items()}
 
 
-def _stages(runs: Sequence[Timing]) -> dict[str, tuple[float, int]]:
+def _stages(runs: Sequence[Timing]) -> dict[str, Spent]:
     names = {name for timing in runs for name in timing.stages}
     found = {
-        n: (median([t.stages[n][0] for t in runs if n in t.stages]), runs[0].stages.get(n, (0, 0))[1]) for n in names
+        n: Spent(
+            median([t.stages[n].ms for t in runs if n in t.stages]),
+            max(t.stages[n].runs for t in runs if n in t.stages),
+            median([t.stages[n].cpu_ms for t in runs if n in t.stages]),
+        )
+        for n in names
     }
-    return dict(sorted(found.items(), key=lambda item: -item[1][0] * item[1][1]))
+    return dict(sorted(found.items(), key=lambda item: -item[1].cpu_ms * item[1].runs))
 
 
 def _programs(figures: dict[str, dict[str, float]]) -> Table:
@@ -181,9 +200,18 @@ def _programs(figures: dict[str, dict[str, float]]) -> Table:
     return Table(headers, tuple(rows))
 
 
-def _stage_table(stages: dict[str, tuple[float, int]], media: float) -> Table:
-    rows = [(name, f"{ms:.2f}", str(runs), f"{ms * runs / media:.1f}") for name, (ms, runs) in stages.items()]
-    return Table(("stage", "ms a run", "runs", "ms a second of video"), tuple(rows))
+def _stage_table(stages: dict[str, Spent], media: float) -> Table:
+    rows = [
+        (
+            name, f"{s.ms:.2f}", str(s.runs), f"{s.ms * s.runs / media:.1f}",
+            f"{s.cpu_ms:.2f}" if s.cpu_ms else "–", f"{s.cpu_ms * s.runs / media:.1f}" if s.cpu_ms else "–",
+        )
+        for name, s in stages.items()
+    ]  # fmt: skip
+    headers = (
+        "stage", "ms a run", "runs", "ms a second of video", "processor ms a run", "processor ms a second of video",
+    )  # fmt: skip
+    return Table(headers, tuple(rows))
 
 
 def command(

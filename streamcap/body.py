@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from streamcap.pose import UPRIGHT_DEG, Pose, Posture
 
@@ -58,6 +58,13 @@ class Body:
             if rise is not None and (pose.tilt or 0.0) < UPRIGHT_DEG / 2 and fits[Posture.SITTING] < 0.3:
                 self._rises.append(rise)
         self._settle(pose.t)
+
+    def rest(self, now: float) -> None:
+        """It is as at the last look: nothing has changed since."""
+        if self.pose is not None and self.pose.t == self.looked:
+            self.add(replace(self.pose, t=now))
+        else:
+            self.looked = now  # it could not be read, and cannot be now
 
     @property
     def pose(self) -> Pose | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from streamcap.crew import Crew
 from streamcap.geometry import contained, touches, union
@@ -26,6 +27,10 @@ SMALL_S = 0.35
 # while (seconds).
 MOVING = 0.01
 STILL_S = 2.0
+# Joints of whom no pixel has changed are as they were, once so many looks have shown them; after this long (seconds)
+# they are looked at anew.
+AGREED = 2
+RENEW_S = 12.0
 # Who goes along upright, at this speed (own heights a second) at least, is looked at less often (seconds), unless the
 # box has become lower by this share within the time given (seconds): a fall begins like that.
 WALKING = 0.15
@@ -45,6 +50,14 @@ INSIDE = 0.8
 LENGTH = 0.55
 
 
+@dataclass(slots=True)
+class _Rest:
+    """Somebody of whom no pixel changes: how often, and when last (media seconds), the estimator looked meanwhile."""
+
+    looks: int = 0
+    looked: float = -math.inf
+
+
 class PoseStage:
     """Adds to the ``body`` of tracks what a pose estimator sees of them.
 
@@ -55,6 +68,7 @@ class PoseStage:
 
     def __init__(self, estimator: PoseEstimator, crew: Crew) -> None:
         self._estimator, self._crew = estimator, crew
+        self._rests: dict[int, _Rest] = {}
 
     def begin(self, frame: Frame, tracks: Sequence[Track], changed: Callable[[Box], float]) -> Callable[[], None]:
         """Start to look at those who are due.
@@ -69,7 +83,9 @@ class PoseStage:
         """
         height, width = frame.image.shape[:2]
         with self._crew.stages.part(STAGE):
-            who = chosen(tracks, frame.pts, (width, height), changed)
+            self._rests = {t.id: _Rest() if changed(t.box) > 0 else self._rests.get(t.id, _Rest()) for t in tracks}
+            due = chosen(tracks, frame.pts, (width, height), changed)
+            who = [track for track in due if not self._is_known(track, frame.pts)]
             boxes = [_place(track, frame.pts) for track in who]
             found = self._crew.begin(STAGE, lambda box: self._estimator.estimate(frame.image, box), boxes)
 
@@ -77,8 +93,18 @@ class PoseStage:
             with self._crew.stages(STAGE):
                 for track, joints in zip(who, found(), strict=True):
                     track.body.add(Pose(frame.pts, joints, width / height))
+                    rest = self._rests[track.id]
+                    rest.looks, rest.looked = rest.looks + 1, frame.pts
 
         return finish
+
+    def _is_known(self, track: Track, pts: float) -> bool:
+        """The look that is due would show what the last ones did; the body is told so."""
+        rest = self._rests[track.id]
+        if rest.looks < AGREED or pts - rest.looked >= RENEW_S:
+            return False
+        track.body.rest(pts)
+        return True
 
 
 def chosen(tracks: Sequence[Track], pts: float, size: tuple[int, int], changed: Callable[[Box], float]) -> list[Track]:

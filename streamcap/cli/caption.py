@@ -157,4 +157,5 @@ def _conclude(pipeline: Pipeline, feed: FileFeed, seconds: float, *, timings: bo
     console.print(f"[dim]{media:.1f} s of video in {seconds:.1f} s{speed}, {feed.captions} captions{dropped}[/]")
     if timings:
         for name, time in sorted(pipeline.stages.times.items(), key=lambda item: -item[1].seconds):
-            console.print(f"[dim]{name:>12}  {time.mean_ms:7.2f} ms × {time.count}[/]")
+            cpu = f", {1e3 * time.cpu / time.count:.2f} ms of processor time" if time.cpu else ""
+            console.print(f"[dim]{name:>12}  {time.mean_ms:7.2f} ms × {time.count}{cpu}[/]")

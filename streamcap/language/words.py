@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import inflect
+import typeguard
 
 __all__ = [
     "at",
@@ -22,8 +23,19 @@ __all__ = [
     "written",
 ]
 
-_words = inflect.engine()
 
+def _engine() -> Any:
+    """inflect's engine without its checks of argument types: building them in takes 1.4 s of every start."""
+    checked = typeguard.typechecked
+    typeguard.typechecked = lambda target: target  # type: ignore[assignment]
+    try:
+        import inflect
+    finally:
+        typeguard.typechecked = checked
+    return inflect.engine()
+
+
+_words = _engine()
 
 # Labels that are not written as they are.
 _WRITTEN = {"tv": "TV"}

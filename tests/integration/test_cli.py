@@ -68,7 +68,7 @@ def test_help(command: str) -> None:
     [
         (
             "caption",
-            ["--format", "--output", "--captioner", "--profile", "--fps", "--from", "--to", "--realtime", "rtsp://"],
+            ["--format", "--output", "--captioner", "--profile", "--fps", "--from", "--to", "--realtime", "rtsp(s)://"],
         ),
         ("serve", ["--config", "--stream", "--host", "--port", "--data"]),
         ("demo", ["--seconds"]),

@@ -127,9 +127,9 @@ def test_a_child_that_fails_or_hangs_is_named_and_leaves_nothing() -> None:
 def test_timings_are_read_from_what_the_command_prints() -> None:
     said = (
         "79.4 s of video in 9.7 s, 8.2× real time, 26 captions\n"
-        "      detect    57.85 ms × 398\n        gate     1.61 ms × 398\n"
+        "      detect    57.85 ms × 398, 17.10 ms of processor time\n        gate     1.61 ms × 398\n"
     )
-    assert read_timings(said) == (79.4, 9.7, {"detect": (57.85, 398), "gate": (1.61, 398)})
+    assert read_timings(said) == (79.4, 9.7, {"detect": (57.85, 398, 17.1), "gate": (1.61, 398, 0.0)})
     with pytest.raises(CannotRun):
         read_timings("nothing of the sort")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from streamcap.crew import Crew
 from streamcap.metrics import Stages
 from streamcap.pose import Pose
-from streamcap.posing import BUDGET, STILL_S, WALK_S, PoseStage, chosen
+from streamcap.posing import BUDGET, RENEW_S, STILL_S, WALK_S, PoseStage, chosen
 from streamcap.tracks import Observed, Stage, Track, birth
 from streamcap.types import Box, Frame
 from tests.bodies import ASPECT, figure
@@ -129,3 +130,24 @@ def test_what_is_seen_comes_to_the_body_and_from_there_to_the_instance() -> None
     assert unseen[0] < track.box[0]
     assert unseen[3] > track.box[3]
     assert len(track.body.poses) == 4
+
+
+def test_of_whom_nothing_changes_the_joints_are_known_for_a_while() -> None:
+    track, estimator = person(tall(0.5)), Estimator()
+    frame = np.zeros((600, 800, 3), np.uint8)
+    with ThreadPoolExecutor(1) as pool:
+        stage = PoseStage(estimator, Crew(pool, Stages()))
+
+        def watch(pts: float, changed: Callable[[Box], float]) -> int:
+            before = len(estimator.boxes)
+            track.hold(pts)
+            stage.begin(Frame("s", 0, pts, 0.0, frame), [track], changed)()
+            return len(estimator.boxes) - before
+
+        assert [watch(n * STILL_S, still) for n in range(1, 5)] == [1, 1, 0, 0]
+        assert track.body.looked == 4 * STILL_S
+        assert track.body.pose is not None
+        assert track.body.pose.t == 4 * STILL_S
+        assert watch(5 * STILL_S, moving) == 1
+        assert [watch((5 + n) * STILL_S, still) for n in (1, 2, 3)] == [1, 0, 0]
+        assert watch(7 * STILL_S + RENEW_S, still) == 1
