@@ -11,6 +11,7 @@ import { StreamLog } from "./log.js";
  */
 
 const LIST_MS = 5_000; // rates and drops are not part of the feed
+const SOON_MS = 100;
 const UNAUTHORIZED = 4401;
 
 /** Something was said on a stream. */
@@ -41,7 +42,7 @@ export class Feed extends EventTarget {
     this.client.addEventListener("message", ({ message }) => this.#take(message));
     this.client.addEventListener("state", (event) => this.#connected(event));
     this.client.addEventListener("gap", ({ stream, missed }) => {
-      if (missed !== null) void this.#logs.get(stream)?.catchUp(missed.upto === null);
+      if (missed !== null && missed.upto === null) this.#logs.get(stream)?.forget();
     });
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.refresh());
   }
@@ -60,6 +61,7 @@ export class Feed extends EventTarget {
   log(stream) {
     const known = this.#logs.get(stream);
     if (known !== undefined) return known;
+    for (const log of this.#logs.values()) log.dropped = true;
     this.#logs.clear(); // ten thousand rows of each stream that was ever looked at would be too much
     const log = new StreamLog(this.#api, stream);
     this.#logs.set(stream, log);
@@ -81,6 +83,12 @@ export class Feed extends EventTarget {
     if (document.visibilityState === "visible") this.#timer = setTimeout(() => this.refresh(), LIST_MS);
   }
 
+  /** Fifty streams that say hello are one reason to ask. */
+  #refreshSoon() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.refresh(), SOON_MS);
+  }
+
   /** @param {Message} message */
   #take(message) {
     const { stream } = message;
@@ -90,10 +98,12 @@ export class Feed extends EventTarget {
     } else if (message.type === "snapshot") {
       const last = message.recent?.at(-1);
       if (last !== undefined) this.heard.set(stream, Date.parse(last.at));
+      // A snapshot stands for what came before it, also between the log's last row and now.
+      this.#logs.get(stream)?.reach(message.seq);
     }
     this.#logs.get(stream)?.take(message);
     const known = this.streams.get(stream);
-    if (known === undefined && message.type === "hello") void this.refresh();
+    if (known === undefined && message.type === "hello") this.#refreshSoon();
     if (known !== undefined && message.type === "status") {
       known.state = message.state;
       known.reason = message.reason ?? "";

@@ -19,6 +19,7 @@
  */
 
 export const ROWS_MAX = 10_000; // of one stream in memory; the oldest go, and can be loaded again
+const AGAIN_MS = 3_000;
 const FIRST_PAGE = 300; // messages of all kinds
 const KINDS = "caption,event,status,gap";
 
@@ -27,7 +28,12 @@ export class StreamLog extends EventTarget {
   /** @type {Row[]} by number, ascending */ rows = [];
   /** @type {string | null} */ #epoch = null;
   #earliest = 1;
-  /** @type {Promise<void> | null} */ #loading = null;
+  /** One request after the other, so that each knows what the one before has brought. @type {Promise<void>} */
+  #turn = Promise.resolve();
+  #loaded = false;
+  /** Nobody looks at it any more. */
+  dropped = false;
+  #paging = false;
   #api;
 
   /**
@@ -48,26 +54,41 @@ export class StreamLog extends EventTarget {
 
   /** Load the newest rows. @param {number} newest number of the newest durable message, as far as it is known */
   load(newest) {
-    return this.#once(() => this.#fetch(Math.max(0, newest - FIRST_PAGE), FIRST_PAGE * 2));
+    return this.#next(async () => {
+      await this.#fetch(Math.max(0, newest - FIRST_PAGE), FIRST_PAGE * 2);
+      this.#loaded = true;
+    });
   }
 
   /** Load a page of older rows. */
-  older() {
-    const first = this.rows[0];
-    if (first === undefined || !this.hasOlder || this.rows.length >= ROWS_MAX) return Promise.resolve();
-    const after = Math.max(0, first.seq - 1 - FIRST_PAGE);
-    return this.#once(() => this.#fetch(after, first.seq - 1 - after));
+  async older() {
+    if (this.#paging || !this.hasOlder || this.rows.length >= ROWS_MAX) return;
+    this.#paging = true;
+    try {
+      await this.#next(async () => {
+        const before = (this.rows[0]?.seq ?? 1) - 1;
+        const after = Math.max(0, before - FIRST_PAGE);
+        if (before > 0) await this.#fetch(after, before - after);
+      });
+    } finally {
+      this.#paging = false;
+    }
   }
 
-  /** What was missed: the server could not replay it to the feed. @param {boolean} anew the numbers began anew */
-  async catchUp(anew) {
-    if (anew) {
-      this.rows = [];
-      this.#epoch = null;
-      this.dispatchEvent(new Event("reset"));
-    }
-    const last = this.rows.at(-1)?.seq ?? 0;
-    await this.#once(() => this.#fetch(last, ROWS_MAX));
+  /** The feed goes on after this number: what lies before it and is not here is asked for, until it is had. @param {number} seq */
+  reach(seq) {
+    const load = async () => {
+      let after = /** @type {number | undefined} */ (this.rows.at(-1)?.seq ?? 0);
+      while (this.#loaded && after !== undefined && after < seq) after = await this.#fetch(after, ROWS_MAX);
+    };
+    this.#next(load).catch(() => !this.dropped && setTimeout(() => this.reach(seq), AGAIN_MS));
+  }
+
+  /** The numbers began anew: nothing that is here can be found any more. */
+  forget() {
+    this.rows = [];
+    this.#epoch = null;
+    this.dispatchEvent(new Event("reset"));
   }
 
   /** Take a live message. @param {Message} message */
@@ -78,12 +99,13 @@ export class StreamLog extends EventTarget {
   }
 
   /** @param {() => Promise<void>} load */
-  #once(load) {
-    this.#loading ??= load().finally(() => (this.#loading = null));
-    return this.#loading;
+  #next(load) {
+    const done = this.#turn.then(load);
+    this.#turn = done.catch(() => {}); // whoever asked hears of it
+    return done;
   }
 
-  /** @param {number} after @param {number} limit */
+  /** @param {number} after @param {number} limit @returns {Promise<number | undefined>} where the next page begins */
   async #fetch(after, limit) {
     const page = await this.#api.history(this.stream, { after, limit: Math.min(ROWS_MAX, Math.max(1, limit)), kinds: KINDS });
     if (this.#epoch !== null && page.epoch !== this.#epoch) this.rows = [];
@@ -94,6 +116,7 @@ export class StreamLog extends EventTarget {
       if (row !== null) this.#insert(row);
     }
     this.dispatchEvent(new Event("reset"));
+    return page.next;
   }
 
   /** @param {Row} row @returns {boolean} false for a double */

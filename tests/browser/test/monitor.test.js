@@ -216,7 +216,7 @@ test("what people see is fit to be shown", { skip }, async () => {
     assert.equal((await fetch(`${server.url}/v1/streams`, { method: "POST", headers, body })).status, 201);
     await new Promise((resolve) => setTimeout(resolve, 2_500)); // so that they do not show the same
   }
-  await page.setViewportSize({ width: 1040, height: 640 });
+  await page.setViewportSize({ width: 1040, height: 712 });
   await go("", "Streams");
   await page.locator('.tile[data-stream="dock"] canvas[data-drawn]').waitFor();
   await page.locator('.tile[data-stream="dock"] .tile-caption[data-state="final"]').waitFor({ timeout: 60_000 });

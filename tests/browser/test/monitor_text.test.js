@@ -57,6 +57,33 @@ test("drafts are held apart, and salient finals alone are announced", { skip }, 
   }
 });
 
+test("what is said between the list's answer and the feed's snapshot is not lost", { skip }, async () => {
+  const speaker = await Speaker.start(1);
+  try {
+    const { page, context } = await watched(browser, speaker.url);
+    /** @type {(value?: unknown) => void} */ let open = () => {};
+    const opened = new Promise((resolve) => (open = resolve));
+    await page.routeWebSocket(/\/v1\/captions/, async (socket) => {
+      await opened;
+      socket.connectToServer();
+    });
+    await speaker.say("say cam00 The first.");
+    await page.goto(speaker.url);
+    await page.locator(".tile-link").click();
+    await page.locator(".rows .row", { hasText: "The first." }).waitFor();
+    await speaker.say("flood cam00 5 100");
+    assert.equal(await page.locator(".rows .row").count(), 1, "the feed is not there yet");
+    open();
+    await page.locator(".rows .row", { hasText: "(4)" }).waitFor();
+    await speaker.say("say cam00 The last.");
+    await page.locator(".rows .row", { hasText: "The last." }).waitFor();
+    assert.equal(await page.locator(".rows .row").count(), 7);
+    await context.close();
+  } finally {
+    await speaker.stop();
+  }
+});
+
 test("a page signs in once, and goes on by itself after a restart", { skip }, async () => {
   const server = await Server.start({ streams: { yard: "test:?seconds=3600" }, token: "--scope read" });
   try {
