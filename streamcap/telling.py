@@ -154,7 +154,7 @@ class Teller:
             await self.summarise()
 
     async def flush(self) -> None:
-        """Close the windows that are open: no more observations come."""
+        """Close the windows that are open: no more observations come, or none for a while."""
         for step in self._builder.flush():
             await self._step(step)
 
@@ -266,6 +266,8 @@ class Teller:
             message = gap_message(self._id, start=start, end=end, at=self._clock.wall(), reason=notice.detail)
             await self._feed.publish(self._id, message)
             return
+        if notice.kind is NoticeKind.LOST:  # nobody knows for how long: what is open must not wait for its return
+            await self.flush()
         await self.say(self.standing.notice(notice))
 
     async def say(self, changes: Iterable[Status]) -> None:

@@ -1,0 +1,59 @@
+"""What a stream says when its source comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from streamcap.config import StreamSettings
+from streamcap.flow import SystemClock
+from streamcap.telling import Teller
+from streamcap.types import Fact, Instance, Notice, NoticeKind, Observation, Skill
+from streamcap.wire import CaptionMessage, PublishableMessage, StatusMessage, StreamState
+
+
+class Record:
+    """A feed that keeps what it is given, and can be waited for."""
+
+    def __init__(self) -> None:
+        self.messages: list[PublishableMessage] = []
+        self._news = asyncio.Event()
+
+    async def publish(self, stream: str, message: PublishableMessage, /) -> object:
+        self.messages.append(message)
+        self._news.set()
+        return message
+
+    def set_scene(self, stream: str, /, *, summary: str, instances: tuple[Instance, ...], camera: str) -> None:
+        """Not looked at here."""
+
+    def show_instances(self, stream: str, /, *, t: float, instances: tuple[Instance, ...]) -> None:
+        """Not looked at here."""
+
+    @property
+    def captions(self) -> list[tuple[str, str]]:
+        return [(str(m.status), m.text) for m in self.messages if isinstance(m, CaptionMessage)]
+
+    async def final(self) -> None:
+        """Return when a caption is final."""
+        async with asyncio.timeout(5):
+            while "final" not in [status for status, _ in self.captions]:
+                self._news.clear()
+                await self._news.wait()
+
+
+async def test_what_is_open_when_the_camera_goes_away_becomes_final_then() -> None:
+    record, clock = Record(), SystemClock()
+    teller = Teller(StreamSettings(id="s", source="test:"), record, clock)
+    teller.live = True
+    lanes = [asyncio.create_task(teller.caption()), asyncio.create_task(teller.tell_notices())]
+    fact = Fact("light", 2.0, 2.2, 0.9, Skill.ENVIRONMENT, label="scene", where="on", saliency=0.8)
+    await teller.tell(Observation(2.2, clock.wall(), True, False, True, (fact,), ()))
+    assert [status for status, _ in record.captions] == ["open"]
+    teller.on_notice(Notice(NoticeKind.LOST, 2.2, "it is gone"))
+    await record.final()
+    assert [status for status, _ in record.captions] == ["open", "final"]
+    await teller.notices_told()
+    assert StreamState.RECONNECTING in [m.state for m in record.messages if isinstance(m, StatusMessage)]
+    for lane in lanes:
+        lane.cancel()
+    await asyncio.wait(lanes)
