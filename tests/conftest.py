@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from streamcap.models.pool import Models, load_default
 from streamcap.models.resolver import Resolver
@@ -30,6 +31,11 @@ ALLOWED_FILES = {
     "/proc/": "read by libraries that keep them",
     "/sys/": "processor layout, kept open by inference runtimes",
 }
+
+
+# On a busy machine a deadline tells of the machine, not of the code.
+settings.register_profile("streamcap", deadline=None)
+settings.load_profile("streamcap")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -25,6 +25,7 @@ export class Stage {
   #stream;
   #stop = new AbortController();
   #newest = 0;
+  /** Media time of the picture that is shown. */ #shown = 0;
   /** @type {import("./webrtc.js").Session | null} */ #session = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #again;
   #stale = setInterval(() => performance.now() - this.#newest > STALE_MS && this.#boxes.clear(), STALE_MS);
@@ -44,7 +45,7 @@ export class Stage {
     this.#client.addEventListener("instances", ({ message }) => {
       this.#newest = performance.now();
       this.#boxes.learn(message.t, message.instances);
-      if (!this.#video.hidden) this.#boxes.show(Infinity);
+      this.#boxes.show(this.#video.hidden ? this.#shown : Infinity); // they may come after their picture
     });
     this.#client.connect();
     document.addEventListener("visibilitychange", this.#seen);
@@ -120,6 +121,7 @@ export class Stage {
     await draw(this.#canvas, blob);
     say(this.#note, "");
     this.#boxes.fit(this.#canvas.width, this.#canvas.height);
+    this.#shown = t;
     this.#boxes.show(t);
   }
 }

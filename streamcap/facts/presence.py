@@ -55,7 +55,7 @@ class Presence:
     _occupied: bool = False
 
     def update(self, scene: Scene) -> Iterator[Fact]:
-        """See :class:`Rule`."""
+        """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.confirmed:
             if scene.settling:
                 self._here[track.id] = track
