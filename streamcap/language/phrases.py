@@ -51,7 +51,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "run": ("run {at}", "run"),
     "loiter": ("linger {at}", "linger"),
     "approach": ("approach {to}", "come closer"),
-    "retreat": ("back away",),
+    "retreat": ("move away from {to}", "move away"),
     "close_up": ("come close to {to}", "come very close"),
     "fall": ("fall to the floor",),
     "lie": ("lie down",),
