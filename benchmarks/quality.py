@@ -94,7 +94,7 @@ def measure(
         CannotRun: no clips, no scorer, no weights, or a clip cannot be captioned.
     """
     options = options or Options()
-    clips = Clips.load(options.clips, tuple(only) or (QUICK_CLIPS if quick else ()))
+    clips = Clips.load(options.clips, tuple(only) or (QUICK_CLIPS if quick and options.clips is None else ()))
     need_weights()
     found = recordings(clips, jobs=options.jobs or os.cpu_count() or 1, reuse=options.reuse)
     with _folder(options.keep) as folder:
@@ -234,7 +234,9 @@ def _print_detail(found: dict[str, Any]) -> None:
 
 
 def _aims(overall: Mapping[str, Any]) -> list[Aim]:
-    return [Aim(goal.what, goal.wanted, goal.written(overall[goal.key]), goal.met(overall[goal.key])) for goal in GOALS]
+    """What was set out to be reached, less what these clips have nothing to measure it by."""
+    figures = [(goal, overall[goal.key]) for goal in GOALS if overall[goal.key] is not None]
+    return [Aim(goal.what, goal.wanted, goal.written(figure), goal.met(figure)) for goal, figure in figures]
 
 
 def _tables(found: Evaluation) -> list[Table]:

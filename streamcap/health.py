@@ -186,8 +186,6 @@ class HealthWatch:
         """What comes next is another scene, though no cut to it was seen."""
         self._anew = True
 
-    _sharpness: float = 1.0
-
     def update(self, grey: NDArray[np.uint8], pts: float, *, moving: bool = False, cut: bool = False) -> Health:
         """Look at one frame.
 
@@ -209,7 +207,7 @@ class HealthWatch:
                 ended.append(Trouble(Condition.FREEZE, self._frozen_since, 0.9))
         if self._looked is None or pts - self._looked >= LOOK_S or moving:
             self._look(grey, pts, moving, began, ended)
-        return Health(self._troubles(), tuple(began), tuple(ended), self._sharpness)
+        return Health(self._troubles(), tuple(began), tuple(ended))
 
     def _forget(self) -> list[Trouble]:
         """Another scene: its normal is not known yet. Returns what was wrong with the one before and ends with it."""
@@ -270,7 +268,6 @@ class HealthWatch:
         if int(speaks.sum()) >= CELLS_LEAST and pts - normal.since >= FIXED_S:
             # In less light the same structure has less contrast: lights that go out block no view.
             gain = min(1.0, light / max(normal.light, 1.0))
-            self._sharpness = float(np.median(fine[speaks] / (gain * normal.fine[speaks] + 1e-6)))
             if float((coarse < BLOCKED_COARSE * gain * normal.coarse)[speaks].mean()) >= BLOCKED_CELLS:
                 return {Condition.BLOCKED}
             if float((fine < BLUR_FINE * gain * normal.fine)[speaks].mean()) >= BLUR_CELLS:

@@ -15,6 +15,7 @@ from streamcap.assignment import assign, costs
 from streamcap.camera import Transform
 from streamcap.closeups import fills
 from streamcap.geometry import area, clip, contained
+from streamcap.labels import MOVERS
 from streamcap.reid import Gallery
 from streamcap.tracks import HITS_STILL, Observed, Stage, Track, birth
 from streamcap.types import Box
@@ -195,9 +196,9 @@ class Tracker:
         A blob is no sighting of something that the detector knows: what was absorbed into the background leaves a
         blob behind when it goes.
         """
-        nameless = [t for t in tracks if _is_nameless(t)]
+        nameless = [t for t in tracks if self._is_nameless(t)]
         _, left = self._match(nameless, blobs, pts, MAX_COST)
-        named = [t for t in tracks if not _is_nameless(t) and t.motion > 0.1]
+        named = [t for t in tracks if t not in nameless and t.motion > 0.1]
         if named and left:
             for r, c in assign(costs(named, left, pts), MAX_COST_BLOB):
                 named[r].move(left[c].box, pts)
@@ -207,6 +208,13 @@ class Tracker:
             for b in left
             if area(b.box) >= BLOB_AREA and not any(max(contained(b.box, k), contained(k, b.box)) > 0.2 for k in known)
         ]
+
+    def _is_nameless(self, track: Track) -> bool:
+        """No detector has seen it, or what is so quick was called by names that do not hold, or cannot go by itself."""
+        if not track.vote.named:
+            return True
+        label = track.label
+        return track.is_quick and (label == "object" or (label not in MOVERS and not self._carried(track)))
 
     def _miss(self, looks: Sequence[Box], pts: float) -> None:
         for track in self._tracks:
@@ -288,11 +296,6 @@ class Tracker:
         return TrackerUpdate(active, (*confirmed, *found), returned, tuple(ended))
 
 
-def _is_nameless(track: Track) -> bool:
-    """No detector has seen it, or what is so quick was called by names that do not hold."""
-    return not track.vote.named or (track.label == "object" and track.is_quick)
-
-
 def _twins(old: Track, young: Track) -> bool:
     """One thing seen twice: one kind and one inside the other, or of whatever kind and of one place and size."""
     if max(contained(young.box, old.box), contained(old.box, young.box)) <= TWIN_SHARE:
@@ -304,6 +307,8 @@ def _twins(old: Track, young: Track) -> bool:
 def _is_confirmed(track: Track) -> bool:
     if not track.vote.named:  # motion alone must be large, last, and go somewhere
         return track.hits >= BLOB_HITS and track.travelled()[0] > 0.5
+    if track.roams and track.hits >= BLOB_HITS:  # a word or two of the detector's, of small weight, do not undo that
+        return True
     moving = max(track.start_motion, track.motion) > 0.15
     sure = track.best >= 0.5
     return track.hits >= (HITS_MOVING if moving and sure else HITS_STILL) and track.vote.weight >= 0.8

@@ -11,7 +11,6 @@ Detector and pose estimator work in the threads of a :class:`Crew`; what stands 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.attention import Attention
-from streamcap.camera import CameraReading, CameraWatch, moves_all_over
+from streamcap.camera import CameraReading, CameraWatch
 from streamcap.carrying import Carrying
 from streamcap.crew import Crew
 from streamcap.detecting import DetectStage
@@ -39,6 +38,7 @@ from streamcap.nearness import CloseUp, NearnessWatch
 from streamcap.posing import PoseStage
 from streamcap.setting import SettingWatch
 from streamcap.stationary import PlaceChange, StationaryWatch
+from streamcap.steadiness import SteadyWatch
 from streamcap.types import Box, Frame, Health, Observation
 
 __all__ = ["Perception"]
@@ -93,7 +93,7 @@ class Perception:
         self._key_frames = KeyFrames(encoder, workers, stages)
         self._setting = SettingWatch()
         self._scene_start = 0.0
-        self._steady_since = -math.inf
+        self._steady = SteadyWatch()
         self._last: tuple[int, float] | None = None  # connection and pts of the frame before
         self._frames = 0  # of this scene
 
@@ -142,7 +142,7 @@ class Perception:
             places=places,
             stir=gate.share,
             close=close,
-            steady_since=self._steady_since,
+            steady_since=self._steady.since,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)
@@ -200,10 +200,7 @@ class Perception:
             driving = self._forward.update(grey, pts, gate.changed)
             if self._forward.suspected:  # no one transform describes that, but pixels say nothing of instances either
                 camera = replace(camera, moving=True)
-            if camera.cut:
-                self._steady_since = -math.inf
-            elif self._forward.suspected or camera.transform.quick or moves_all_over(gate.changed):
-                self._steady_since = pts
+            self._steady.update(grey, pts, gate.changed, camera, drives=self._forward.suspected)
             return camera, driving
 
     def _begin_scene(self, pts: float, *, cut: bool) -> None:

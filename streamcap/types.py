@@ -280,13 +280,11 @@ class Health:
     Attributes:
         troubles: what holds now.
         began, ended: what this frame made sure of; ``moved`` is only ever in ``began``.
-        sharpness: fine structure as a share of this view's normal; 1 where that is not known yet.
     """
 
     troubles: tuple[Trouble, ...] = ()
     began: tuple[Trouble, ...] = ()
     ended: tuple[Trouble, ...] = ()
-    sharpness: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,20 @@ class Actor:
 
 
 @dataclass(frozen=True)
+class Shaped:
+    """Something whose box is a function of time."""
+
+    shape: Callable[[float], Box | None]
+    label: str = "person"
+    score: float = 0.7
+    look: int = 0
+
+    def box(self, time: float) -> Box | None:
+        """Where it is, None where it is not there."""
+        return self.shape(time)
+
+
+@dataclass(frozen=True)
 class Scripted:
     """An object of the rendered scene's script as an actor; its box is what is inside the frame."""
 

@@ -1,8 +1,12 @@
 // Boxes, names and ids over a picture. The drawing has the picture's own coordinates, and is fitted as the picture is.
 
 import { svg } from "./dom.js";
+import { fullName, plate, shortName } from "./labels.js";
 
-/** @typedef {import("../js/src/messages.js").InstanceView} InstanceView */
+/**
+ * @typedef {import("../js/src/messages.js").InstanceView} InstanceView
+ * @typedef {{width: number, height: number, letter: number}} Picture its size, and the height of letters in its units
+ */
 
 const TONES = 6;
 const LABEL_PX = 13;
@@ -10,14 +14,15 @@ const KEPT = 12; // moments whose boxes are held, for pictures that come a littl
 
 /** An overlay for one picture. */
 export class Boxes {
-  #group = svg("g");
+  #frames = svg("g");
+  #names = svg("g", { class: "box-names" }); // above all frames, so that none crosses a name
   /** @type {{t: number, instances: InstanceView[]}[]} */ #moments = [];
   /** @type {InstanceView[]} */ #now = [];
   #size = { width: 16, height: 9 };
   #observer = new ResizeObserver(() => this.#draw());
 
   constructor() {
-    this.element = svg("svg", { class: "boxes", viewBox: "0 0 16 9", "aria-hidden": "true" }, this.#group);
+    this.element = svg("svg", { class: "boxes", viewBox: "0 0 16 9", "aria-hidden": "true" }, this.#frames, this.#names);
     this.#observer.observe(this.element);
   }
 
@@ -65,25 +70,60 @@ export class Boxes {
     const shown = this.element.getBoundingClientRect();
     const scale = Math.min(shown.width / width, shown.height / height) || 1;
     const letter = LABEL_PX / scale;
-    this.#group.replaceChildren(...this.#now.map((each) => drawn(each, width, height, letter)));
+    const picture = { width, height, letter };
+    /** @type {import("./labels.js").Plate[]} */
+    const taken = [];
+    const names = [];
+    // The oldest has the first choice, so that a name does not jump when another box comes.
+    for (const each of this.#now.toSorted((a, b) => a.id - b.id)) {
+      const name = shortName(each);
+      const place = name ? plate(name, scaled(each, picture), picture, taken) : null;
+      if (place === null) continue;
+      taken.push(place);
+      names.push(label(each, name, place, letter));
+    }
+    this.#names.replaceChildren(...names);
+    // The smallest is on top: it can be pointed at where it lies in a larger one.
+    this.#frames.replaceChildren(...this.#now.toSorted((a, b) => areaOf(b) - areaOf(a)).map((each) => frame(each, picture)));
   }
 }
 
-/** @param {InstanceView} instance @param {number} width @param {number} height @param {number} letter */
-function drawn(instance, width, height, letter) {
-  const [x0, y0, x1, y1] = instance.box;
-  const [x, y, w, h] = [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height];
-  const words = [...(instance.attributes ?? []).slice(0, 1), instance.label, String(instance.id)].join(" ");
-  const wide = words.length * letter * 0.62 + letter * 0.7;
-  const tall = letter * 1.45;
-  const above = y >= tall ? y - tall : Math.min(y + h, height - tall);
-  const left = Math.max(0, Math.min(x, width - wide));
+/** @param {InstanceView} instance */
+function areaOf({ box: [x0, y0, x1, y1] }) {
+  return (x1 - x0) * (y1 - y0);
+}
+
+/**
+ * The box in the picture's own units.
+ *
+ * @param {InstanceView} instance
+ * @param {Picture} picture
+ * @returns {import("./labels.js").Plate}
+ */
+function scaled({ box: [x0, y0, x1, y1] }, { width, height }) {
+  return { x: x0 * width, y: y0 * height, width: (x1 - x0) * width, height: (y1 - y0) * height };
+}
+
+/** A frame, and all that is known of it for whoever points at it. @param {InstanceView} instance @param {Picture} picture */
+function frame(instance, picture) {
+  const box = scaled(instance, picture);
+  const rx = picture.letter * 0.2;
+  const full = fullName(instance);
   return svg(
     "g",
-    { class: "box", "data-tone": instance.id % TONES, "data-hidden": instance.state === "hidden" },
-    svg("rect", { class: "box-shade", x, y, width: w, height: h, rx: letter * 0.2 }),
-    svg("rect", { class: "box-frame", x, y, width: w, height: h, rx: letter * 0.2 }),
-    svg("rect", { class: "box-plate", x: left, y: above, width: wide, height: tall, rx: letter * 0.2 }),
-    svg("text", { x: left + letter * 0.35, y: above + letter * 1.08, "font-size": letter }, words),
+    { class: "box", "data-tone": instance.id % TONES, "data-hidden": instance.state === "hidden", "data-nameless": !shortName(instance) },
+    svg("rect", { class: "box-shade", ...box, rx }),
+    svg("rect", { class: "box-frame", ...box, rx }),
+    label(instance, full, plate(full, box, picture, []) ?? box, picture.letter),
+  );
+}
+
+/** @param {InstanceView} instance @param {string} words @param {import("./labels.js").Plate} place @param {number} letter */
+function label(instance, words, place, letter) {
+  return svg(
+    "g",
+    { class: "box-label", "data-tone": instance.id % TONES },
+    svg("rect", { class: "box-plate", ...place, rx: letter * 0.2 }),
+    svg("text", { x: place.x + letter * 0.35, y: place.y + letter * 1.08, "font-size": letter }, words),
   );
 }

@@ -24,6 +24,17 @@ export class Dialogs {
   /** @param {App} app */
   constructor(app) {
     this.#app = app;
+    app.feed.addEventListener("streams", () => {
+      const { stream } = this.#published ?? {};
+      if (stream !== undefined && !app.feed.streams.has(stream)) void this.stopPublishing(); // removed: the camera is let go
+    });
+  }
+
+  /** What is open goes with the view that it was opened over; who has to sign in still has to. */
+  close() {
+    for (const dialog of document.querySelectorAll("dialog[open]")) {
+      if (dialog instanceof HTMLDialogElement && dialog !== this.#signing) dialog.close();
+    }
   }
 
   add() {

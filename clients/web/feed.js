@@ -52,6 +52,12 @@ export class Feed extends EventTarget {
     void this.refresh();
   }
 
+  /** Connect at once, not when the pause after a loss is over. */
+  again() {
+    this.client.close();
+    this.client.connect();
+  }
+
   /** @param {string} stream @returns {FeedState | undefined} */
   state(stream) {
     return this.client.states.get(stream);

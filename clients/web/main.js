@@ -33,6 +33,8 @@ export class App {
   /** @type {View | null} */ #view = null;
   #main = h("main", { id: "main" });
   #connection = h("p", { class: "connection", role: "status" });
+  #seconds = h("span", { class: "counts", "aria-hidden": "true" });
+  #retry = button("Try now", () => this.feed.again(), { hidden: true });
   #publishing = h("p", { class: "publishing", hidden: true });
   #toasts = h("div", { class: "toasts", role: "alert" });
   #theme = button("", () => this.#showTheme(nextTheme()), { class: "quiet" });
@@ -46,6 +48,8 @@ export class App {
       h("header", { class: "top" },
         h("a", { href: "#/", class: "brand" }, "streamcap"),
         this.#connection,
+        this.#seconds,
+        this.#retry,
         h("span", { class: "grow" }),
         this.#publishing,
         h("nav", { "aria-label": "Pages" }, h("a", { href: "#/" }, "Wall"), h("a", { href: "#/search" }, "Search"), h("a", { href: "/docs" }, "API")),
@@ -122,7 +126,8 @@ export class App {
     const [path = "", query = ""] = location.hash.slice(1).split("?");
     const [, name, id] = path.split("/");
     this.#view?.close();
-    if (name === "streams" && id) this.#view = new StreamView(this, decodeURIComponent(id));
+    this.dialogs.close();
+    if (name === "streams" && id) this.#view = new StreamView(this, decoded(id));
     else if (name === "search") this.#view = new SearchView(this, new URLSearchParams(query));
     else this.#view = new Wall(this);
     this.#main.replaceChildren(this.#view.element);
@@ -160,18 +165,21 @@ export class App {
 
   #showConnection() {
     const { state, reason, retryAt } = this.feed.connection;
-    const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
     /** @type {Record<string, [string, string]>} */
     const words = {
       open: ["good", "● Connected"],
       connecting: ["busy", "◌ Connecting…"],
-      waiting: ["warn", `↻ Connection lost, again in ${seconds} s`],
+      waiting: ["warn", "↻ Connection lost"],
       closed: ["bad", "✕ Not connected"],
     };
     const [tone, text] = words[state] ?? ["bad", state];
     this.#connection.dataset.tone = tone;
     this.#connection.title = reason;
-    say(this.#connection, text);
+    say(this.#connection, text); // said aloud; the seconds are not
+    const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+    this.#retry.hidden = state !== "waiting";
+    say(this.#seconds, state === "waiting" ? `what is shown is old; again in ${seconds} s` : "");
+    if (state !== "connecting") this.#main.dataset.old = String(state !== "open");
   }
 
   /** @param {string} stream empty for none */
@@ -187,6 +195,15 @@ export class App {
     const line = h("p", { class: "toast" }, text);
     this.#toasts.append(line);
     setTimeout(() => line.remove(), TOAST_MS);
+  }
+}
+
+/** A name out of the address, which a person may have mistyped. @param {string} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
   }
 }
 

@@ -4,9 +4,10 @@ import { one } from "./api.js";
 
 const BREAK = [13, 10, 13, 10];
 const HEAD_MAX = 4096;
+const SILENT_MS = 15_000; // the server repeats its picture more often; a connection that died says nothing
 
 /**
- * Read a stream's moving pictures until the signal says stop or the server does.
+ * Read a stream's moving pictures until the signal says stop, or the server does, or nothing comes any more.
  *
  * @param {import("./api.js").Api} api
  * @param {string} stream
@@ -19,14 +20,22 @@ export async function readPictures(api, stream, show, { width, fps, signal }) {
   const reader = answer.body?.getReader();
   if (reader === undefined) return;
   let held = new Uint8Array(0);
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    held = joined(held, value);
-    for (let part = take(held); part !== null; part = take(held)) {
-      held = part.rest;
-      await show(new Blob([part.jpeg], { type: "image/jpeg" }), part.t);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let silent;
+  try {
+    for (;;) {
+      silent = setTimeout(() => void reader.cancel(), SILENT_MS);
+      const { done, value } = await reader.read();
+      clearTimeout(silent);
+      if (done) return;
+      held = joined(held, value);
+      for (let part = take(held); part !== null; part = take(held)) {
+        held = part.rest;
+        await show(new Blob([part.jpeg], { type: "image/jpeg" }), part.t);
+      }
     }
+  } finally {
+    clearTimeout(silent);
   }
 }
 

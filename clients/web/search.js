@@ -14,8 +14,8 @@ export class SearchView {
   #app;
   #q = h("input", { type: "search", name: "q", required: true, maxlength: 400, placeholder: "person enters, \"from the left\", walk*", "aria-label": "Words to find" });
   #stream = h("select", { "aria-label": "Stream" }, h("option", { value: "" }, "All streams"));
-  #from = h("input", { type: "datetime-local", "aria-label": "From", step: 1 });
-  #to = h("input", { type: "datetime-local", "aria-label": "To", step: 1 });
+  #from = h("input", { type: "datetime-local", step: 1 });
+  #to = h("input", { type: "datetime-local", step: 1 });
   #kind = h("select", { "aria-label": "Kind" }, h("option", { value: "" }, "Captions and events"), h("option", { value: "caption" }, "Captions"), h("option", { value: "event" }, "Events"));
   #count = h("p", { class: "counts", role: "status" });
   #found = h("ol", { class: "found", "aria-label": "Found" });
@@ -26,9 +26,12 @@ export class SearchView {
     for (const id of app.feed.streams.keys()) this.#stream.append(h("option", { value: id }, id));
     this.#q.value = query.get("q") ?? "";
     this.#stream.value = query.get("stream") ?? "";
-    const form = h("form", { class: "filter", role: "search" }, this.#q, this.#stream, this.#kind, this.#from, this.#to, h("button", { class: "primary" }, "Search"));
+    const form = h("form", { class: "filter", role: "search" }, this.#q, this.#stream, this.#kind,
+      h("label", { class: "check" }, "From", this.#from), h("label", { class: "check" }, "To", this.#to), h("button", { class: "primary" }, "Search"));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
+      const asked = new URLSearchParams({ q: this.#q.value, ...(this.#stream.value && { stream: this.#stream.value }) });
+      history.replaceState(null, "", `#/search?${asked}`); // so that it is there on the way back
       void this.#search();
     });
     this.element = h("div", { class: "view" },

@@ -1,6 +1,6 @@
 // One stream: its picture, what is being said, and everything that was.
 
-import { one } from "./api.js";
+import { Problem, one } from "./api.js";
 import { beforePaint, button, clock, h, say, why } from "./dom.js";
 import { Filter, rowElement } from "./rows.js";
 import { setting, choose } from "./settings.js";
@@ -170,12 +170,15 @@ export class StreamView {
   }
 
   async #load() {
-    const newest = this.#app.feed.state(this.#id)?.seq ?? this.#app.feed.streams.get(this.#id)?.seq;
-    if (newest === undefined) return; // the snapshot will say
+    const { feed, api } = this.#app;
+    const newest = feed.state(this.#id)?.seq ?? feed.streams.get(this.#id)?.seq;
+    if (newest === undefined && !feed.listed) return; // the list or the snapshot will say
     this.#loaded = true;
     try {
-      await this.#log.load(newest);
+      // Of a stream that is not watched any more the journal knows.
+      await this.#log.load(newest ?? (await api.history(this.#id, { after: 0, limit: 1 })).newest);
     } catch (error) {
+      if (error instanceof Problem && error.status === 404) return; // the bar says it
       this.#loaded = false;
       this.#app.toast(`History cannot be read: ${why(error)}`);
     }
@@ -266,7 +269,11 @@ export class StreamView {
   #showState() {
     const view = this.#app.feed.streams.get(this.#id);
     if (view === undefined) {
-      if (this.#app.feed.listed) this.#chip.show("ended", "", "This stream is not watched any more");
+      if (this.#app.feed.listed) {
+        this.#chip.show("ended", "", "");
+        if (!this.#loaded) void this.#load();
+        say(this.#rates, "No stream of this name is watched.");
+      }
       return;
     }
     this.#chip.show(view.state, view.reason, view.detail);

@@ -39,7 +39,7 @@ class Motion:
     _gaits: dict[int, _Gait] = field(default_factory=dict)
 
     def update(self, scene: Scene) -> Iterator[Fact]:
-        """See :class:`Rule`."""
+        """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.ended:
             self._gaits.pop(track.id, None)
         if scene.camera.moving or scene.camera.cut or scene.steady_since >= scene.pts:

@@ -271,10 +271,9 @@ def _had_hand_at(person: Track, event: ThingEvent) -> bool:
 
 @dataclass(slots=True)
 class _Item:
-    """A thing that somebody brought, or that lies about alone."""
+    """A thing that somebody brought."""
 
     track: Track
-    bringer: int | None
     alone_since: float | None = None
     told: bool = False
 
@@ -297,15 +296,14 @@ class LeftBehind:
             if track.id in self._known or moves_by_itself(track) or track.label in FIXTURES:
                 continue
             self._known.append(track.id)
-            by = _nearest(track.trail[0][1], people, scene.aspect)
-            if not scene.settling and by is not None:
-                self._items[track.id] = _Item(track, by.id)
+            if not scene.settling and _is_attended(track.trail[0][1], people, scene.aspect):
+                self._items[track.id] = _Item(track)
         for item in list(self._items.values()):
             yield from self._watch(item, people, scene)
 
     def _watch(self, item: _Item, people: Sequence[Track], scene: Scene) -> Iterator[Fact]:
         here = item.track.stage is Stage.ACTIVE
-        attended = not here or _nearest(item.track.box, people, scene.aspect) is not None
+        attended = not here or _is_attended(item.track.box, people, scene.aspect)
         if attended or item.track.speed(1.0) > 0.2:
             item.alone_since = None
             return
@@ -316,11 +314,11 @@ class LeftBehind:
             yield about(item.track, "left_behind", item.alone_since, scene.pts, place(item.track.box), 0.7)
 
 
-def _nearest(box: Box, people: Sequence[Track], aspect: float) -> Track | None:
-    """Who is so near that the thing is his or hers."""
+def _is_attended(box: Box, people: Sequence[Track], aspect: float) -> bool:
+    """Somebody is so near that the thing is his or hers."""
     for person in people:
         p = person.box
         far = GONE_HEIGHTS * (p[3] - p[1])
         if max(p[0] - box[2], box[0] - p[2]) * aspect <= far and max(p[1] - box[3], box[1] - p[3]) <= far:
-            return person
-    return None
+            return True
+    return False

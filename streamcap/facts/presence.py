@@ -24,6 +24,8 @@ NAME_WAIT_S = 1.6
 # From this confidence on it is spoken of at once; a poorer name waits a little for a better one.
 NAME_AT_ONCE = 0.8
 NAME_POOR_S = 0.6
+# A name that came later than its instance must hold for so long (seconds): two looks more at least.
+NAME_HOLDS_S = 0.5
 # What never gets a name is spoken of where it is plainly there: it went about by itself, was seen in so many frames and
 # is this large (share of the frame). No longer than this (seconds) after it came.
 UNNAMED_HITS = 6
@@ -53,7 +55,7 @@ class Presence:
     _occupied: bool = False
 
     def update(self, scene: Scene) -> Iterator[Fact]:
-        """See :class:`Rule`."""
+        """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.confirmed:
             if scene.settling:
                 self._here[track.id] = track
@@ -95,7 +97,7 @@ class Presence:
         if not is_named(track):
             self._unnamed[track.id] = pts
         since = self._unnamed.get(track.id)
-        return since is None or pts - since >= NAME_POOR_S
+        return since is None or pts - since >= NAME_HOLDS_S
 
     def _came(self, track: Track, scene: Scene) -> Iterator[Fact]:
         if scene.close is not None and track.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:
@@ -129,7 +131,7 @@ class Presence:
         here = [t for key, t in self._here.items() if moves_by_itself(t)]
         waiting = any(moves_by_itself(t) for t in self._waiting.values())
         if here or waiting:
-            self._occupied = self._occupied or any(t.appearance.whole or group(t.label) != "person" for t in here)
+            self._occupied = self._occupied or any(_is_somebody(t) for t in here)
             self._empty_since = None
         elif self._occupied:
             self._empty_since = self._empty_since if self._empty_since is not None else scene.pts
@@ -161,6 +163,11 @@ def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
         yield about(track, "enter", track.born, pts, side, 0.85)
     elif moving and not crowded and is_named(track):  # without a name it is noise, unless it comes in from a side
         yield about(track, "appear", track.born, pts, place(track.box), 0.6)
+
+
+def _is_somebody(track: Track) -> bool:
+    """More than an arm that reaches in: it was seen whole, or went about."""
+    return track.roams or bool(track.appearance.whole) or group(track.label) != "person"
 
 
 def _is_plain(track: Track) -> bool:

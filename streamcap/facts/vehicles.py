@@ -161,8 +161,8 @@ class Riding:
                 key, offset = (person.id, mount.id), _offset(person.box, mount.box)
                 known = self._pairs.get(key)
                 drifted = known is None or max(abs(a - b) for a, b in zip(offset, known.offset, strict=True))
-                pair = _Pair(scene.pts, offset) if known is None or drifted > RIDE_DRIFT else known
-                if scene.pts - pair.since >= RIDE_S:
+                pair = _Pair(_together_since(person, mount), offset) if known is None or drifted > RIDE_DRIFT else known
+                if known is not None and scene.pts - pair.since >= RIDE_S:  # two looks at least
                     self._told.add(person.id)
                     yield _ride(person, mount, pair.since, scene.pts)
                     break
@@ -179,6 +179,20 @@ def _sits_on(person: Track, mount: Track) -> bool:
     feet = m[1] + 0.2 * height <= p[3] <= m[3] + 0.05 * height
     lifted = p[3] <= m[3] - PEDALS * height or speed >= FASTER_THAN_WALKING
     return speed >= RIDE_SPEED and over and feet and lifted
+
+
+def _together_since(person: Track, mount: Track) -> float:
+    """Since when, in media seconds, mount and rider are where they are now of each other, while both were seen."""
+    mounts = dict(mount.trail)
+    both = [(t, _offset(box, mounts[t])) for t, box in person.trail if t in mounts]
+    if not both:
+        return person.trail[-1][0]
+    since, now = both[-1]
+    for t, (x, y) in reversed(both):
+        if max(abs(x - now[0]), abs(y - now[1])) > RIDE_DRIFT:
+            break
+        since = t
+    return since
 
 
 def _offset(person: Box, mount: Box) -> tuple[float, float]:

@@ -22,9 +22,12 @@ STAY_MOST_S = 3600.0
 
 _Clause = tuple[Skill, str]
 
-_WAYS = {"left": "to the left", "right": "to the right", "top": "up the picture", "bottom": "down the picture"}
-
-_WAYS = {"left": "to the left", "right": "to the right", "top": "up the picture", "bottom": "down the picture"}
+_WAYS = {
+    "left": "to the left",
+    "right": "to the right",
+    "top": "towards the top of the picture",
+    "bottom": "towards the bottom of the picture",
+}
 
 
 def describe_change(

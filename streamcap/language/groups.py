@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from streamcap.language.phrases import DEPARTURES
+from streamcap.language.phrases import ARRIVALS, DEPARTURES
 from streamcap.types import Fact
 
 __all__ = ["Group", "grouped"]
@@ -48,7 +48,10 @@ class Group:
 
 
 def grouped(facts: Sequence[Fact]) -> list[Group]:
-    """Facts of one kind, class and place together; groups in the order of time."""
+    """Facts of one kind, class and place together; groups in the order of time.
+
+    Who comes does so before all else, though a deed may be dated before the arrival was noticed.
+    """
 
     def key(fact: Fact) -> tuple[str, ...]:
         return fact.what, fact.label, fact.where, *(word for item in sorted(fact.detail.items()) for word in item)
@@ -59,9 +62,18 @@ def grouped(facts: Sequence[Fact]) -> list[Group]:
         merged.append(Group(alike[0].what, alike[0].label, alike[0].where, alike))
     last_gone = max((item.start for item in merged if item.what in DEPARTURES), default=0.0)
 
-    def when(item: Group) -> tuple[float, bool, float]:
+    def when(item: Group) -> tuple[float, bool, bool, float]:
         """Order of time; a scene is empty once the last one has gone."""
-        empty = item.what == "empty"
-        return max(item.start, last_gone) if empty else item.start, empty, -item.saliency
+        empty, comes = item.what == "empty", item.what in ARRIVALS
+        start = _came(item, facts) if comes else item.start
+        return max(start, last_gone) if empty else start, empty, not comes, -item.saliency
 
     return sorted(merged, key=when)
+
+
+def _came(item: Group, facts: Sequence[Fact]) -> float:
+    """When those of an arrival came, at the latest: before the first that they did, unless they were there and went."""
+    own = [fact for fact in facts if set(fact.who) & set(item.who)]
+    if item.again or any(fact.what in DEPARTURES and fact.start < item.start for fact in own):
+        return item.start
+    return min((fact.start for fact in own), default=item.start)

@@ -30,7 +30,7 @@ _FOUND = (Posture.SITTING, Posture.CROUCHING, Posture.LYING)
 _PLACES = {"street": "a street", "room": "a room", "kitchen": "a kitchen", "bedroom": "a bedroom"}
 _SPACES = {"indoor": "indoors", "outdoor": "outdoors"}
 _LIGHTS = {"day": "by day", "night": "at night", "infra-red": "in infra-red light"}
-_SWAY = {"leaves": "leaves move in the wind", "water": "the water moves"}
+_SWAY = {"leaves": "leaves move in the wind"}
 
 
 def describe_scene(
@@ -52,7 +52,8 @@ def describe_scene(
 
 
 def _lead(facts: Iterable[Fact], setting: Setting) -> str:
-    where = _PLACES.get(setting.place) or _SPACES.get(setting.space, "")
+    busy = setting.place == "street" and setting.traffic == "busy"
+    where = "a busy street" if busy else _PLACES.get(setting.place) or _SPACES.get(setting.space, "")
     # Lamps do not tell day from night.
     light = "" if setting.space == "indoor" and setting.light == "day" else _LIGHTS.get(setting.light, "")
     kind = " ".join(part for part in (where, light) if part)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from streamcap.labels import MOVERS
 from streamcap.language.naming import NAME_SURE, is_named
-from streamcap.language.phrases import DOUBTED, HEDGED, SUMMARY, SUMMARY_SCENE
+from streamcap.language.phrases import ARRIVALS, DOUBTED, HEDGED, SUMMARY, SUMMARY_SCENE
 from streamcap.language.words import conjugated, listing, noun, plural, times
 from streamcap.types import Fact, Instance
 
@@ -16,6 +16,8 @@ __all__ = ["Tally", "summarise"]
 # Things that do not go about by themselves and were there for this long (seconds) say what sort of place it is.
 THING_SEEN_S = 1.5
 MAX_THINGS = 4
+# What has no name is not counted, and the camera's own drive is none of what it sees.
+NOBODY = ("object", "camera")
 
 
 class Tally:
@@ -32,7 +34,8 @@ class Tally:
         for fact in facts:
             if fact.confidence < HEDGED and fact.what not in DOUBTED:
                 continue  # what was only said to seem so is not counted as done
-            self._done[fact.what, fact.label] += max(1, len(fact.who))
+            again = fact.what in ARRIVALS and fact.detail.get("again")  # the same one is not counted as another
+            self._done["come_back" if again else fact.what, fact.label] += max(1, len(fact.who))
         in_view = Counter(i.label for i in instances if i.visible and i.confidence >= NAME_SURE and i.label in MOVERS)
         there = Counter(
             i.label
@@ -47,10 +50,10 @@ class Tally:
         """What happened, most telling first."""
         lines = []
         for what, verb in SUMMARY.items():
-            parts = [noun(label, n) for (w, label), n in sorted(self._done.items()) if w == what and label != "object"]
-            total = sum(n for (w, label), n in self._done.items() if w == what and label != "object")
-            if parts:
-                lines.append(f"{listing(parts)} {conjugated(verb, total)}")
+            who = [(label, n) for (w, label), n in sorted(self._done.items()) if w == what and label not in NOBODY]
+            if who:
+                total = sum(n for _, n in who)
+                lines.append(f"{listing([noun(*each) for each in who])} {conjugated(verb, total)}")
         if peak := [noun(label, n) for label, n in self._most.most_common(2) if n > 1]:
             lines.append(f"at most {listing(peak)} are in view at once")
         for what, clause in SUMMARY_SCENE.items():

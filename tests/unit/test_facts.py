@@ -207,6 +207,25 @@ def test_it_becomes_empty_each_time() -> None:
     assert len(stage.said("empty")) == 2
 
 
+def cut_off(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+    """All are cut off by the lower border."""
+    for seen in perfect(time, there):
+        yield Observed((*seen.box[:3], 1.0), seen.score, seen.label, seen.look)
+
+
+def test_after_a_visitor_who_is_never_seen_whole_it_is_empty_too() -> None:
+    stage = Stagehand([Actor(((3, -0.06, 0.7), (8, 1.06, 0.7)), (0.3, 0.6))], detector=cut_off)
+    stage.play(0, 20)
+    assert len(stage.said("empty")) == 1
+
+
+def test_after_an_arm_that_reached_in_it_is_not_empty() -> None:
+    arm = Actor(((3, 0.5, 1.3), (4, 0.5, 1.15), (6, 0.5, 1.15), (7, 0.5, 1.4)), (0.4, 0.7))
+    stage = Stagehand([arm])
+    stage.play(0, 20)
+    assert stage.said("empty") == []
+
+
 # ---- stop and start
 
 

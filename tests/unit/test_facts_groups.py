@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 
 from streamcap.language import describe_change
 from streamcap.types import Box
-from tests.scenes import Actor, Stagehand, instance
+from tests.scenes import Actor, Shaped, Stagehand, instance
 
 PERSON = (0.05, 0.25)
-
-
-@dataclass(frozen=True)
-class Shaped:
-    """A person whose box is a function of time."""
-
-    shape: Callable[[float], Box | None]
-    label: str = "person"
-    score: float = 0.7
-    look: int = 0
-
-    def box(self, time: float) -> Box | None:
-        return self.shape(time)
 
 
 def person(*points: tuple[float, float, float], look: int = 0) -> Actor:

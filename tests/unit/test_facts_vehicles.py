@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,8 @@ from streamcap.facts import Scene
 from streamcap.facts.vehicles import PARK_S, OwnDrive
 from streamcap.instances import Observed, Tracker
 from streamcap.language.change import describe_change
-from streamcap.types import Fact
-from tests.scenes import STILL, WHOLE, Actor, Stagehand
+from streamcap.types import Box, Fact
+from tests.scenes import STILL, WHOLE, Actor, Play, Stagehand, perfect
 
 CAR = (0.25, 0.2)
 
@@ -78,6 +79,20 @@ def test_who_is_on_a_moving_bicycle_rides_it() -> None:
     assert ride.detail["vehicle"] == "bicycle"
     assert ride.end <= 6
     assert describe_change([ride], []).text == "The person rides a bicycle."
+
+
+def test_a_rider_who_is_only_just_recognised_rides_at_once() -> None:
+    def late(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        """The rider is found with little certainty, and so takes longer to confirm than the bicycle."""
+        for seen in perfect(time, there):
+            if seen.label == "bicycle" or time >= 4.0:
+                yield seen
+
+    stage = Stagehand(rider(0.15, lift=0.1), detector=late)
+    stage.play(0, 8)
+    (ride,) = stage.said("ride")
+    (confirmed,) = [time for time, update in stage.updates for t in update.confirmed if t.label == "person"]
+    assert ride.end <= confirmed + 0.41
 
 
 def test_who_stands_at_a_bicycle_does_not_ride() -> None:

@@ -1,11 +1,10 @@
-"""Who turns, runs, lingers, comes near and backs away: from paths and sizes."""
+"""Who turns, runs, lingers, comes near and moves away: from paths and sizes."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import pytest
 
@@ -14,22 +13,9 @@ from streamcap.facts.ways import LINGER_S
 from streamcap.instances import Observed
 from streamcap.language import describe_change
 from streamcap.types import Box
-from tests.scenes import Actor, Play, Stagehand, instance, perfect
+from tests.scenes import Actor, Play, Shaped, Stagehand, instance, perfect
 
 PERSON = (0.06, 0.3)
-
-
-@dataclass(frozen=True)
-class Shaped:
-    """Something whose box is a function of time."""
-
-    shape: Callable[[float], Box | None]
-    label: str = "person"
-    score: float = 0.7
-    look: int = 0
-
-    def box(self, time: float) -> Box | None:
-        return self.shape(time)
 
 
 def around(x: float, y: float, width: float, height: float) -> Box:
@@ -191,7 +177,7 @@ def test_who_backs_away_is_told_once() -> None:
     stage.play(0, 14)
     (retreat,) = stage.said("retreat")
     assert stage.said("approach") == []
-    assert describe_change([retreat], [instance(1)]).text == "The person backs away."
+    assert describe_change([retreat], [instance(1)]).text == "The person moves away from the camera."
 
 
 @pytest.mark.parametrize(

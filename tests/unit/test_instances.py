@@ -319,6 +319,23 @@ def test_large_motion_that_no_detector_knows_is_followed_as_an_object() -> None:
     assert updates[-1].active[0].label == "object"
 
 
+@pytest.mark.parametrize("named", [(4,), (1, 2, 3)])
+def test_what_crosses_quickly_is_one_object_though_the_detector_calls_it_a_cake(named: tuple[int, ...]) -> None:
+    """A word or two do not undo that it was seen to move, and its motion carries it on where the words end."""
+    tracker, ids = Tracker(), set()
+    for step in range(10):
+        box = (0.86 - 0.09 * step, 0.5, 1.0 - 0.09 * step, 0.75)
+        label, score = ("cake", 0.5) if step in named else ("", 0.0)
+        seen = Observed(box, score, label, None, 0.9)
+        update = tracker.update([seen], [WHOLE], STILL, step * 0.2, changed=lambda _: 1.0, cover=lambda _: 0.9)
+        ids |= {t.id for t in update.active}
+    assert ids == {1}
+    (track,) = update.active
+    assert track.roams
+    assert track.label == "object"
+    assert track.hits == 10
+
+
 def test_leaves_in_the_wind_are_nobody() -> None:
     """Motion that stays where it is, however long."""
     tracker, rng = Tracker(), random.Random(2)

@@ -49,7 +49,7 @@ KINDS: dict[str, list[str]] = {
     "group_forms": PLACES,
     "group_parts": PLACES,
     "grapple": PLACES,
-    "drive_through": ["left", "right"],
+    "drive_through": ["left", "right", "top", "bottom"],
     "park": PLACES,
     "carry": [""],
     "pick_up": [""],
@@ -270,6 +270,19 @@ def test_a_summary_counts_only_what_was_held_to_be_so() -> None:
     assert summarise(tally, 10.0) == "In 10 seconds: two people seem to struggle; a person enters."
 
 
+def test_who_comes_back_is_not_counted_as_another() -> None:
+    tally = Tally(0.0)
+    back = replace(fact("enter", 1, where="left", at=5), detail={"again": "1"})
+    tally.add([fact("enter", 1, where="left"), fact("leave", 1, where="left", at=2), back], [])
+    assert summarise(tally, 10.0) == "In 10 seconds: a person enters; a person comes back; a person leaves."
+
+
+def test_a_summary_tells_of_cars_that_drive_through_and_not_of_the_camera_among_them() -> None:
+    tally = Tally(0.0)
+    tally.add([fact("drive_through", 1, label="car", where="left"), fact("drive_through", label="camera")], [])
+    assert summarise(tally, 10.0) == "In 10 seconds: a car drives through."
+
+
 def test_three_deeds_are_listed() -> None:
     facts = [fact("enter", 1, where="left", at=1), fact("stop", 1, where="centre", at=3), fact("fall", 1, at=4)]
     assert change(facts, [instance(1)]) == "A person enters from the left, stops in the centre and falls to the floor."
@@ -297,6 +310,29 @@ def test_it_is_told_in_the_order_of_time_and_emptiness_last() -> None:
         fact("leave", 1, where="left", at=2, saliency=0.1),
     ]
     assert change(facts) == "The person leaves to the left. The car leaves to the right. The scene is empty again."
+
+
+def test_who_comes_does_so_before_all_else() -> None:
+    """An arm is noticed when it has the bottle already."""
+    deed = replace(fact("put_down", 1, where="left", at=2.0), detail={"object": "bottle"})
+    came = fact("enter", 1, where="top", at=2.4)
+    assert change([deed, came], [instance(1)]) == "A person enters from the top and puts a bottle down on the left."
+    left, back = fact("leave", 1, where="left", at=3.0), replace(came, start=5.0, detail={"again": "1"})
+    assert change([deed, left, back], [instance(1)]) == (
+        "The person puts a bottle down on the left and leaves to the left. The person comes back from the top."
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "way"),
+    [
+        ("left", "to the left"), ("right", "to the right"),
+        ("top", "towards the top of the picture"), ("bottom", "towards the bottom of the picture"),
+    ],
+)  # fmt: skip
+def test_a_car_drives_one_way(where: str, way: str) -> None:
+    found = change([fact("drive_through", 1, label="car", where=where)], [instance(1, "car")])
+    assert found == f"The car drives {way}."
 
 
 def test_who_comes_later_was_not_among_those_who_leave() -> None:
@@ -409,6 +445,8 @@ def test_a_scene_in_full(instances: list[Instance], text: str) -> None:
         (Setting(light="day", space="outdoor"), "Outdoors by day: there is a person on the left."),
         (Setting(light="day", space="indoor"), "Indoors: there is a person on the left."),
         (Setting(light="night", place="street"), "A street at night: there is a person on the left."),
+        (Setting(place="street", traffic="busy"), "A busy street: there is a person on the left."),
+        (Setting(place="street", traffic="empty"), "A street: there is a person on the left."),
         (Setting(light="infra-red"), "In infra-red light: there is a person on the left."),
         (Setting(sway="leaves"), "There is a person on the left. Leaves move in the wind."),
     ],

@@ -39,6 +39,7 @@ LAYERS: dict[int, set[str]] = {
             "health",
             "nearness",
             "swing",
+            "steadiness",
             "turned",
             "setting",
             "language",
