@@ -17,7 +17,7 @@ from streamcap.types import Frame, Notice, NoticeKind
 __all__ = ["PATIENCE_S", "Camera", "Watch", "free_port", "sending"]
 
 SERVER = Path(__file__).parent / "integration" / "rtsp_server.py"
-PATIENCE_S = 20.0  # for what ought to take a second or two: the machine may be busy
+PATIENCE_S = 45.0  # for what ought to take a second or two: the machine may be busy
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:

@@ -6,6 +6,10 @@ import { beforePaint, h } from "./dom.js";
 
 const HEIGHT = 56;
 const TICK = 2;
+const MARK_PX = 90; // at least from one mark of the scale to the next
+const STEPS = [10, 30, 60, 300, 600, 1800, 3600, 7200, 21_600, 86_400]; // seconds
+const MINUTES = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
+const SECONDS = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
 /** A drawing for a pointer; the list beside it holds the same for everybody. */
 export class Timeline {
@@ -74,27 +78,18 @@ export class Timeline {
         ink.fillRect(x(row.end), base - tall, TICK, tall);
       }
     }
-    this.#scale(ink, colour("--muted"), start, seconds, width);
+    if (this.#rows.length === 0) return;
+    ink.fillStyle = colour("--muted");
+    ink.font = "11px system-ui, sans-serif";
+    for (const mark of scale(this.#began() + start, seconds, width)) {
+      if (mark.x < width - 50) ink.fillText(mark.words, mark.x + 3, HEIGHT - 2);
+    }
   }
 
-  /**
-   * @param {CanvasRenderingContext2D} ink
-   * @param {string} colour
-   * @param {number} start
-   * @param {number} seconds
-   * @param {number} width
-   */
-  #scale(ink, colour, start, seconds, width) {
-    const steps = [10, 30, 60, 300, 600, 1800, 3600, 7200, 21_600, 86_400];
-    const step = steps.find((each) => seconds / each <= width / 90) ?? 86_400;
-    ink.fillStyle = colour;
-    ink.font = "11px system-ui, sans-serif";
-    for (let t = Math.ceil(start / step) * step; t < start + seconds; t += step) {
-      const left = ((t - start) / seconds) * width;
-      const minutes = Math.floor(t / 60);
-      const words = step < 60 ? `${minutes}:${String(t % 60).padStart(2, "0")}` : minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")} h`;
-      if (left < width - 40) ink.fillText(words, left + 3, HEIGHT - 2);
-    }
+  /** When the media's time began, Unix seconds: the list shows the time of day, and so does the scale. */
+  #began() {
+    const newest = this.#rows.findLast((row) => row.type === "caption") ?? this.#rows.findLast((row) => row.end >= 0);
+    return newest === undefined ? 0 : newest.at / 1000 - newest.end;
   }
 
   /** @param {MouseEvent} event */
@@ -107,4 +102,23 @@ export class Timeline {
     }
     if (best !== null) this.#pick(best);
   }
+}
+
+/**
+ * The marks of a scale, at round times of day.
+ *
+ * @param {number} start Unix seconds
+ * @param {number} seconds
+ * @param {number} width px
+ * @returns {{x: number, words: string}[]}
+ */
+export function scale(start, seconds, width) {
+  const step = STEPS.find((each) => seconds / each <= width / MARK_PX) ?? 86_400;
+  const zone = new Date(start * 1000).getTimezoneOffset() * 60;
+  const format = step < 60 ? SECONDS : MINUTES;
+  const marks = [];
+  for (let t = Math.ceil((start - zone) / step) * step + zone; t < start + seconds; t += step) {
+    marks.push({ x: ((t - start) / seconds) * width, words: format.format(t * 1000) });
+  }
+  return marks;
 }

@@ -36,4 +36,4 @@ def test_the_journal_is_closed_in_good_order(tmp_path: Path) -> None:
         arguments, tmp_path / "out", when=lambda _, err: "Ctrl-C stops" in err.read_text(), number=signal.SIGTERM
     )
     assert done.code == 0 and done.clean and "journal: " in done.err
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["journal.lock", FILE_NAME]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["frames.sqlite3", "journal.lock", FILE_NAME]

@@ -14,7 +14,7 @@ before(async () => {
 });
 after(() => browser?.close());
 
-const HOSTILE = `<img src=x onerror=alert(1)><script>alert(2)</script> "'&lt; javascript:alert(3) \u202etxet`;
+const HOSTILE = `<img src=x onerror=alert(1)><script>alert(2)</script> "'&lt; javascript:alert(3) \u202etxet ${"W".repeat(200)}`;
 
 test("hostile text stays text", { skip }, async () => {
   const speaker = await Speaker.start(1);
@@ -25,6 +25,8 @@ test("hostile text stays text", { skip }, async () => {
     await page.locator('.tile[data-stream="cam00"]').waitFor();
     await speaker.say(`say cam00 ${HOSTILE}`);
     await until(async () => (await page.locator(".tile-caption").textContent()) === HOSTILE, "on the wall");
+    const wide = await page.locator(".tile-caption").evaluate((caption) => caption.scrollWidth - caption.clientWidth);
+    assert.equal(wide, 0, "a long word is broken");
     await page.goto(`${speaker.url}/#/streams/cam00`);
     await until(async () => (await page.locator(".rows .row-text").first().textContent()) === HOSTILE, "in the list");
     await page.goto(`${speaker.url}/#/search?q=alert`);
