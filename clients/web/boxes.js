@@ -1,7 +1,7 @@
 // Boxes, names and ids over a picture. The drawing has the picture's own coordinates, and is fitted as the picture is.
 
 import { svg } from "./dom.js";
-import { fullName, plate, shortName } from "./labels.js";
+import { fullName, inPicture, plate, shortName } from "./labels.js";
 
 /**
  * @typedef {import("../js/src/messages.js").InstanceView} InstanceView
@@ -17,7 +17,8 @@ export class Boxes {
   #frames = svg("g");
   #names = svg("g", { class: "box-names" }); // above all frames, so that none crosses a name
   /** @type {{t: number, instances: InstanceView[]}[]} */ #moments = [];
-  /** @type {InstanceView[]} */ #now = [];
+  /** @type {InstanceView[]} */ #given = [];
+  /** @type {InstanceView[]} those of them that lie in the picture */ #now = [];
   #size = { width: 16, height: 9 };
   #observer = new ResizeObserver(() => this.#draw());
 
@@ -51,8 +52,9 @@ export class Boxes {
 
   /** @param {InstanceView[]} instances */
   set(instances) {
-    if (instances === this.#now) return;
-    this.#now = instances;
+    if (instances === this.#given) return;
+    this.#given = instances;
+    this.#now = instances.filter(inPicture);
     this.#draw();
   }
 

@@ -11,9 +11,15 @@
  */
 
 const NAMELESS = "object"; // what the feed calls a thing that it cannot name
+const LEAST = 0.008; // of the picture's width and height: less is a line at its edge
 const LETTER_WIDE = 0.62; // of the letter's height, on average
 const SIDE = 0.35; // room left and right of the words
 const TALL = 1.45;
+
+/** Whether there is anything to see of it: what leaves is followed to the edge, and past it. @param {InstanceView} instance */
+export function inPicture({ box: [x0, y0, x1, y1] }) {
+  return Math.min(x1, 1) - Math.max(x0, 0) >= LEAST && Math.min(y1, 1) - Math.max(y0, 0) >= LEAST;
+}
 
 /** @param {InstanceView} instance */
 export function shortName(instance) {

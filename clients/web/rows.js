@@ -1,6 +1,6 @@
 // Rows of the list of what was said, and which of them a person wants to see.
 
-import { clock, h, media } from "./dom.js";
+import { clock, duration, h, media } from "./dom.js";
 
 /** @typedef {import("./log.js").Row} Row */
 
@@ -25,7 +25,7 @@ export function weight(saliency) {
  */
 export function rowElement(row, open) {
   const told = row.type === "caption" || row.type === "event";
-  const text = row.type === "gap" ? `${media(row.start)} to ${media(row.end)}: ${row.text}` : row.text;
+  const text = row.type === "gap" ? `${row.text}, for ${duration(row.end - row.start)}` : row.text;
   const element = h(
     "article",
     {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from statistics import median
 
 from streamcap.facts.paths import Trail, leg, size, within
@@ -13,7 +14,7 @@ from streamcap.geometry import area, place, touches
 from streamcap.instances import Track
 from streamcap.labels import VEHICLES
 from streamcap.nearness import CloseUp
-from streamcap.types import Box, Fact, Skill
+from streamcap.types import Box, Fact, Side, Skill
 
 __all__ = ["ClosingIn", "Nearing", "NearingCamera"]
 
@@ -26,6 +27,10 @@ LOOKS = 8
 NEAR = 0.12
 # It was not cut by a border before: who walks in grows too.
 MARGIN = 0.02
+# Whom the lower border cuts off all the time is as high as before: the width alone grows, by so much more, and the head
+# does not sink. No step is more than this part of it all, as it is when arms are stretched out.
+CUT_GROWTH = 1.5
+CUT_STEP = 0.35
 # Close: this share of the frame, for this long (seconds), after it was at most that much; and it is over below.
 CLOSE = 0.45
 CLOSE_S = 0.6
@@ -123,7 +128,18 @@ def growth(trail: Trail) -> str | None:
             and not touches(ends, MARGIN)
         ):
             return way
-    return None
+    return "approach" if _grows_cut_off(part, thirds) else None
+
+
+def _grows_cut_off(part: Trail, thirds: list[tuple[float, float]]) -> bool:
+    """Only the lower border cuts it off, from the first look to the last, and it grows wider all the while."""
+    (first, high), (middle, _), (last, higher) = thirds
+    if any(touches(box, MARGIN) != {Side.BOTTOM} for _, box in part):
+        return False
+    widths = [box[2] - box[0] for _, box in part]
+    step = max(b - a for a, b in pairwise(widths))
+    gradual = step <= CUT_STEP * (widths[-1] - widths[0])
+    return first < middle < last and last >= CUT_GROWTH * first and higher >= high and last * higher >= NEAR and gradual
 
 
 def _extent(part: Trail) -> tuple[float, float]:

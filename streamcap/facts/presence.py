@@ -24,13 +24,15 @@ NAME_WAIT_S = 1.6
 # From this confidence on it is spoken of at once; a poorer name waits a little for a better one.
 NAME_AT_ONCE = 0.8
 NAME_POOR_S = 0.6
-# A name that came later than its instance must hold for so long (seconds): two looks more at least.
+# A poorer name that came later than its instance must hold for so long (seconds): two looks more at least.
 NAME_HOLDS_S = 0.5
 # What never gets a name is spoken of where it is plainly there: it went about by itself, was seen in so many frames and
-# is this large (share of the frame). No longer than this (seconds) after it came.
+# is this large (share of the frame). That is said this long (seconds) after it came, or when it has gone; and where
+# so many are about, it may be a part of anyone, and is not said.
 UNNAMED_HITS = 6
 UNNAMED_AREA = 0.01
 UNNAMED_WAIT_S = 3.0
+UNNAMED_AMONG = 4
 # So shortly after the whole picture moved (seconds), what comes to a side or goes from it is the camera's doing.
 CAMERA_S = 0.6
 # People in a group hide each other: this close (own widths) to another of its kind, nothing appears or disappears.
@@ -50,6 +52,7 @@ class Presence:
     _here: dict[int, Track] = field(default_factory=dict)
     _waiting: dict[int, Track] = field(default_factory=dict)
     _unnamed: dict[int, float] = field(default_factory=dict)  # who was last found to have no name, and when
+    _came_told: set[int] = field(default_factory=set)  # of those that are here
     _gone: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _empty_since: float | None = None
     _occupied: bool = False
@@ -83,21 +86,20 @@ class Presence:
                 patience = NAME_WAIT_S
             if scene.pts - track.confirmed < patience:
                 continue
-            plain = holds or (_is_plain(track) and not is_named(track))
-            if not plain and scene.pts - track.confirmed < UNNAMED_WAIT_S:
-                continue
+            if not holds and scene.pts - track.confirmed < UNNAMED_WAIT_S:
+                continue  # what is seen coming is often named once all of it is in view
             del self._waiting[key]
-            if not plain:
+            if not holds and (is_named(track) or not _is_plain(track)):
                 continue
             self._here[key] = track
             yield from self._came(track, scene)
 
     def _holds_name(self, track: Track, pts: float) -> bool:
-        """Named since its confirmation, or for a while: who waits for any name gets a wrong one by luck."""
+        """Named well, or since its confirmation, or for a while: who waits for any name gets a wrong one by luck."""
         if not is_named(track):
             self._unnamed[track.id] = pts
         since = self._unnamed.get(track.id)
-        return since is None or pts - since >= NAME_HOLDS_S
+        return since is None or pts - since >= NAME_HOLDS_S or track.instance().confidence >= NAME_AT_ONCE
 
     def _came(self, track: Track, scene: Scene) -> Iterator[Fact]:
         if scene.close is not None and track.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:
@@ -106,17 +108,21 @@ class Presence:
             return  # it was not said to have gone
         if _is_cameras(track, track.born, scene):
             return
+        if not is_named(track) and sum(map(is_named, self._here.values())) > UNNAMED_AMONG:
+            return
         crowded = any(_beside(track, other) for other in self._here.values() if other is not track)
         for fact in _arrival(track, scene.pts, crowded=crowded):
+            self._came_told.add(track.id)
             if track.again:
                 fact.detail["again"] = "1"
             yield fact
 
     def _departure(self, track: Track, scene: Scene) -> Iterator[Fact]:
-        known = self._here.pop(track.id, None)
+        known, told = self._here.pop(track.id, None), track.id in self._came_told
+        self._came_told.discard(track.id)
         if known is None or track.twin_since is not None or _is_cameras(track, track.seen, scene):
             return
-        if not is_named(track) and not _is_plain(track):
+        if not is_named(track) and not (told and _is_plain(track)):
             return
         if moves_by_itself(track) and track.went_out:
             self._gone.append(track.id)
@@ -161,7 +167,9 @@ def _arrival(track: Track, pts: float, *, crowded: bool) -> Iterator[Fact]:
     if moving and (sides := touches(first, EDGE)):
         side = nearest_side(first, _negated(track.heading(5.0)), sides)
         yield about(track, "enter", track.born, pts, side, 0.85)
-    elif moving and not crowded and is_named(track):  # without a name it is noise, unless it comes in from a side
+    elif not moving or crowded or not is_named(track):
+        return  # without a name it is noise, unless it comes in from a side
+    elif track.roams or track.label == "person":  # nothing else steps out of a door
         yield about(track, "appear", track.born, pts, place(track.box), 0.6)
 
 

@@ -83,13 +83,14 @@ class Rule(Protocol):
 
 
 def about(track: Track, what: str, start: float, end: float, where: str, confidence: float) -> Fact:
-    """A fact about one instance; its saliency grows with its class and size."""
+    """A fact about one instance, from its first sighting on; its saliency grows with its class and size."""
     instance = track.instance()
     label = instance.label if instance.confidence >= NAME_LEAST else "object"
     size = min(1.0, area(track.box) * 10)
     saliency = SALIENCY[what] * (1.0 if label == "person" else 0.9) * (0.85 + 0.15 * size)
     if label == "object":
         saliency *= 0.6
+    start = max(start, track.first_seen)  # a rule's span of time may reach back to before the stream began
     return Fact(
         what, start, max(start, end), confidence, Skill.ACTION, (instance.id,), label, where, saliency,
         (track.trail[-1][1],),

@@ -364,3 +364,37 @@ def test_a_speck_without_a_name_is_not_spoken_of() -> None:
             yield Observed((x, y, x + 0.09, y + 0.09), 0.0, "", None, 1.0)
 
     assert not Stagehand([comes("left", 3.0)], detector=blobs).play(0, 14)
+
+
+def unnamed(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+    """Only that people are somewhere is seen, of others what they are."""
+    for seen in perfect(time, there):
+        yield Observed(seen.box, 0.0, "", None, 1.0) if seen.label == "person" else seen
+
+
+@pytest.mark.parametrize(("standing", "told"), [(0, ["enter", "leave"]), (6, [])])
+def test_a_large_thing_without_a_name_that_crosses_is_told_of_unless_many_are_about(
+    standing: int, told: list[str]
+) -> None:
+    cars = [Actor(((0, 0.1 + 0.15 * n, 0.2), (40, 0.1 + 0.15 * n, 0.2)), (0.1, 0.1), "car") for n in range(standing)]
+    thing = Actor(((5, -0.1, 0.7), (9, 1.1, 0.7)), (0.2, 0.3))
+    stage = Stagehand([*cars, thing], detector=unnamed)
+    stage.play(0, 20)
+    assert [f.what for f in stage.facts if f.label == "object"] == told
+
+
+def test_what_is_seen_coming_without_a_name_is_told_of_by_the_name_that_it_gets() -> None:
+    def late(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        for seen in perfect(time, there):
+            yield seen if time >= 7.0 else Observed(seen.box, 0.0, "", None, 1.0)
+
+    stage = Stagehand([Actor(((5, -0.1, 0.7), (12, 0.8, 0.7), (40, 0.8, 0.7)), (0.2, 0.3), "car")], detector=late)
+    stage.play(0, 20)
+    assert [f.label for f in stage.said("enter")] == ["car"]
+
+
+def test_a_car_does_not_step_out_of_a_door() -> None:
+    sign = Actor(((5, 0.5, 0.5), (5.6, 0.54, 0.5), (40, 0.54, 0.5)), (0.1, 0.1), "car")
+    stage = Stagehand([sign])
+    stage.play(0, 14)
+    assert stage.said("appear") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -170,6 +171,32 @@ def test_who_comes_closer_approaches_the_camera_once() -> None:
     assert approach.detail == {"to": "camera"}
     assert 5 <= approach.end <= 9
     assert describe_change([approach], [instance(1)]).text == "The person approaches the camera."
+
+
+def cut_off(t: float, *, gradual: bool = True) -> Box:
+    """The lower border cuts the legs off; the width grows, gradually or in one step."""
+    share = min(1.0, max(0.0, (t - 4) / 4)) if gradual else float(t >= 5.5)
+    half = 0.08 * (1 + 1.5 * share)
+    return 0.5 - half, 0.3 - 0.05 * share, 0.5 + half, 1.0
+
+
+def test_whom_the_lower_border_cuts_off_approaches_by_growing_wider() -> None:
+    stage = Stagehand([Shaped(cut_off)], detector=trembling(2))
+    stage.play(0, 14)
+    assert len(stage.said("approach")) == 1
+
+
+def test_who_approaches_from_the_start_does_so_from_the_first_sighting_on() -> None:
+    stage = Stagehand([Shaped(lambda t: cut_off(t + 4))])
+    stage.play(0, 5)
+    (approach,) = stage.said("approach")
+    assert approach.start == 0.0
+
+
+def test_who_stretches_out_the_arms_at_the_lower_border_does_not_approach() -> None:
+    stage = Stagehand([Shaped(functools.partial(cut_off, gradual=False))])
+    stage.play(0, 14)
+    assert stage.said("approach") == []
 
 
 def test_who_backs_away_is_told_once() -> None:

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fullName, plate, shortName } from "../../../clients/web/labels.js";
+import { fullName, inPicture, plate, shortName } from "../../../clients/web/labels.js";
 
 const PICTURE = { width: 640, height: 360, letter: 13 };
 
@@ -38,4 +38,10 @@ test("a name stands above its box, and inside where the box fills the picture", 
   assert.ok(above !== null && above.x === 100 && above.y + above.height === 100);
   const inside = plate("car 1", { x: 0, y: 0, width: 640, height: 360 }, PICTURE, []);
   assert.ok(inside !== null && inside.y === 0);
+});
+
+test("what is past the edge has no box and no name", () => {
+  const at = (/** @type {[number, number, number, number]} */ ...box) => inPicture({ id: 1, label: "person", box });
+  assert.ok(at(0.1, 0.1, 0.12, 0.2) && at(0.9, 0.2, 1, 0.9));
+  assert.ok(!at(0.998, 0.2, 1, 0.9) && !at(1.02, 0.2, 1.2, 0.9) && !at(0.2, 1, 0.4, 1));
 });
