@@ -23,6 +23,8 @@ MINUTE_S = 60.0
 # The same words about the same instances within this time (media seconds) say nothing new.
 REPEAT_S = 30.0
 RECENT = 16
+# Of so many instances it is remembered that a caption spoke of them.
+TOLD = 1024
 KEY_FRAMES = 8
 
 
@@ -172,6 +174,12 @@ class CaptionBook:
     def __init__(self) -> None:
         self._open: dict[str, Caption] = {}
         self._said: list[Caption] = []
+        self._told: dict[int, None] = {}  # in the order in which they were told of
+
+    @property
+    def told(self) -> frozenset[int]:
+        """Ids of those of whom it has spoken, the last 1,024."""
+        return frozenset(self._told)
 
     def said(self, at: float) -> tuple[str, ...]:
         """Texts of the final captions that a reader at ``at`` (media seconds) remembers, oldest first."""
@@ -206,6 +214,9 @@ class CaptionBook:
             tuple(sorted({window.end, *(fact.end for fact in window.facts)})),
         )
         if final:
+            self._told |= dict.fromkeys(what.who)
+            while len(self._told) > TOLD:
+                del self._told[next(iter(self._told))]
             self._open.pop(window.id, None)
             self._said = [*self._said[-RECENT + 1 :], caption]
         else:

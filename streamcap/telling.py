@@ -163,7 +163,7 @@ class Teller:
         await self._windows.put(None)
 
     async def _step(self, step: Step) -> None:
-        window = replace(step.window, said=self._book.said(step.window.start))
+        window = replace(step.window, said=self._book.said(step.window.start), told=self._book.told)
         if not step.closed:
             await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
             return

@@ -345,6 +345,7 @@ class Window:
         start, end: media seconds that its facts speak about.
         scene_start: true where the scene begins here (start, cut, long silence): asks for a full caption.
         key_frames: kept frames of the span, oldest first, at most 8.
+        told: ids of those of whom a caption spoke before; None: of all.
         said: texts of the final captions of the half minute before, oldest first; at least of the newest one.
         setting: what kind of scene it is, as far as is known at its end.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
@@ -360,6 +361,7 @@ class Window:
     key_frames: tuple[KeyFrame, ...] = ()
     scene_start: bool = False
     said: tuple[str, ...] = ()
+    told: frozenset[int] | None = None
     setting: Setting = field(default_factory=Setting)
 
     @property

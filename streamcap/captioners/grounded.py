@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from streamcap.language import Description, describe_change, describe_scene
-from streamcap.types import Window
+from streamcap.types import Fact, Window
 
 __all__ = ["GroundedCaptioner"]
 
@@ -30,10 +30,10 @@ class GroundedCaptioner:
     def whole(self, window: Window) -> Description:
         """What there is to say of a closed window."""
         if not window.scene_start:
-            return describe_change(window.facts, window.instances, said=window.said, smooth=self._smooth)
+            return self._change(window, window.facts)
         scene = describe_scene(window.instances, window.facts, window.setting)
         happened = [fact for fact in window.facts if fact.what != "cut"]
-        change = describe_change(happened, window.instances, said=window.said, smooth=self._smooth)
+        change = self._change(window, happened)
         if not change.text:
             return scene
         return Description(
@@ -42,6 +42,9 @@ class GroundedCaptioner:
             tuple(dict.fromkeys(scene.who + change.who)),
             max(scene.saliency, change.saliency),
         )
+
+    def _change(self, window: Window, facts: Sequence[Fact]) -> Description:
+        return describe_change(facts, window.instances, said=window.said, told=window.told, smooth=self._smooth)
 
     async def describe(self, window: Window) -> AsyncIterator[Description]:
         """See :class:`streamcap.captioners.base.Captioner`; yields once."""

@@ -59,8 +59,6 @@ def serve(
         "tls_key": tls_key,
     }
     settings = _settings(config, stream or [], {"host": host, "port": port, "data": data}, security)
-    if not settings.streams and settings.server.data is None:
-        raise UsageError("no stream to watch", hint="name one: streamcap serve --stream door=rtsp://camera/stream")
     guard_for(settings)  # before anything is loaded or fetched
     from streamcap.cli.loading import load_models
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from streamcap.language.description import Description
@@ -22,6 +23,24 @@ STAY_MOST_S = 3600.0
 
 _Clause = tuple[Skill, str]
 
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """What the words for a clause depend on besides its facts.
+
+    Attributes:
+        present: all that are known, by id.
+        facts: all of the window.
+        strangers: ids of those of whom nothing was said yet.
+        manner: 0 for the usual words, more for other words of the same meaning.
+    """
+
+    present: dict[int, Instance]
+    facts: Sequence[Fact]
+    strangers: frozenset[int]
+    manner: int = 0
+
+
 _WAYS = {
     "left": "to the left",
     "right": "to the right",
@@ -31,7 +50,12 @@ _WAYS = {
 
 
 def describe_change(
-    facts: Sequence[Fact], instances: Sequence[Instance], *, said: Sequence[str] = (), smooth: bool = False
+    facts: Sequence[Fact],
+    instances: Sequence[Instance],
+    *,
+    said: Sequence[str] = (),
+    told: Collection[int] | None = None,
+    smooth: bool = False,
 ) -> Description:
     """A differential caption: only what these facts say, in the order of time, grouped.
 
@@ -39,16 +63,20 @@ def describe_change(
         facts: what happened in the window.
         instances: all that are known at its end, for "the", "another" and counts.
         said: captions of the last while; where this one would read like one of them, it is put in other words.
+        told: ids of those of whom something was said before; None: of all.
         smooth: clauses are joined to longer sentences, for a listener; else each is a sentence, for a guard.
     """
     groups = grouped(_untold(facts, instances))
     if not groups:
         return Description("", saliency=0.0)
-    spoken = [_described(groups, facts, instances, 0, smooth=smooth)]
+    came = {who for fact in facts if fact.what in ARRIVALS for who in fact.who}
+    strangers = {i.id for i in instances if i.id not in told and i.id not in came} if told is not None else set()
+    now = _Now({i.id: i for i in instances}, facts, frozenset(strangers))
+    spoken = [_described(groups, now, smooth=smooth)]
     for manner in MANNERS[1:]:
         if not likeness(spoken[-1].text, said).repeats:
             return spoken[-1]
-        spoken.append(_described(groups, facts, instances, manner, smooth=smooth))
+        spoken.append(_described(groups, replace(now, manner=manner), smooth=smooth))
     return min(spoken, key=lambda description: likeness(description.text, said).ratio)
 
 
@@ -60,10 +88,8 @@ def _untold(facts: Sequence[Fact], instances: Sequence[Instance]) -> list[Fact]:
     return [f for f in facts if f.what != "carry" or (f.who[0], f.detail.get("object")) not in said]
 
 
-def _described(
-    groups: Sequence[Group], facts: Sequence[Fact], instances: Sequence[Instance], manner: int, *, smooth: bool
-) -> Description:
-    clauses = _clauses(groups, {i.id: i for i in instances}, facts, manner)
+def _described(groups: Sequence[Group], now: _Now, *, smooth: bool) -> Description:
+    clauses = _clauses(groups, now)
     skills = {
         skill: _text([clause for _, clause in part], smooth=smooth)
         for skill, part in groupby(sorted(clauses, key=lambda c: c[0].value), key=lambda c: c[0])
@@ -79,16 +105,14 @@ def _text(clauses: Sequence[str], *, smooth: bool) -> str:
     return " ".join(sentence(joined(pair)) for pair in pairs)
 
 
-def _clauses(
-    groups: Sequence[Group], present: dict[int, Instance], facts: Sequence[Fact], manner: int
-) -> list[_Clause]:
+def _clauses(groups: Sequence[Group], now: _Now) -> list[_Clause]:
     clauses: list[_Clause] = []
     left = list(groups)
     while left:
         item = left.pop(0)
         deeds = _deeds(item, left)
         left = [other for other in left if other not in deeds]
-        clauses.append((item.facts[0].skill, _clause(item, deeds, present, facts, manner)))
+        clauses.append((item.facts[0].skill, _clause(item, deeds, now)))
     return clauses
 
 
@@ -104,15 +128,14 @@ def _deeds(item: Group, later: Sequence[Group]) -> list[Group]:
     return deeds[1:]
 
 
-def _clause(
-    item: Group, deeds: Sequence[Group], present: dict[int, Instance], facts: Sequence[Fact], manner: int
-) -> str:
-    if item.what == "empty" and any(is_named(i) and was_there(i, item, facts) for i in present.values()):
+def _clause(item: Group, deeds: Sequence[Group], now: _Now) -> str:
+    if item.what == "empty" and any(is_named(i) and was_there(i, item, now.facts) for i in now.present.values()):
         return "no one is left in view"
     if item.what in SCENE:
         return SCENE[item.what][item.where]
-    verbs = [_verb(each, present, manner) for each in (item, *deeds)]
-    return f"{subject(item, present, facts, manner=manner)} {listing(verbs)}"
+    verbs = [_verb(each, now.present, now.manner) for each in (item, *deeds)]
+    who = subject(item, now.present, now.facts, strangers=now.strangers, manner=now.manner)
+    return f"{who} {listing(verbs)}"
 
 
 def _verb(item: Group, present: dict[int, Instance], manner: int) -> str:

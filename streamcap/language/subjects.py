@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from streamcap.language.groups import Group
@@ -19,7 +19,14 @@ COUNTED = 3
 LATER_S = 1.0
 
 
-def subject(item: Group, present: dict[int, Instance], facts: Sequence[Fact], *, manner: int = 0) -> str:
+def subject(
+    item: Group,
+    present: dict[int, Instance],
+    facts: Sequence[Fact],
+    *,
+    strangers: Collection[int] = (),
+    manner: int = 0,
+) -> str:
     """Who: by what tells them apart.
 
     ``a person in a red top``, ``another person``, ``two more people`` for who comes; ``the person`` for the only one,
@@ -28,6 +35,7 @@ def subject(item: Group, present: dict[int, Instance], facts: Sequence[Fact], *,
     Args:
         present: all that are known, by id.
         facts: all of the window, for who was there when it happened.
+        strangers: ids of those of whom nothing was said yet: "a car leaves", where "the car" would be a riddle.
         manner: 0 for the usual words, more for other words of the same meaning.
     """
     if item.label == "person" and not item.who:
@@ -44,11 +52,13 @@ def subject(item: Group, present: dict[int, Instance], facts: Sequence[Fact], *,
     if item.what in ARRIVALS and not item.again:
         return _who_comes(item, one, others, facts, manner)
     if one is not None and one.attributes and all(i.attributes[:1] != one.attributes[:1] for i in others):
-        return dressed(one, definite=True)
+        return dressed(one, definite=one.id not in strangers)
     # "The person with the bag puts a bag down" says it twice.
     handled = any(fact.detail.get("object") for fact in item.facts)
     if one is not None and one.carries and others and not handled and not any(i.carries for i in others):
         return bearing(one)
+    if one is not None and one.id in strangers and all(i.id in strangers for i in others):
+        return noun(item.label)
     if not others:
         gone = {
             w for f in facts if f.what in DEPARTURES and f.label == item.label and f.start < item.start for w in f.who

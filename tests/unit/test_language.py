@@ -283,6 +283,20 @@ def test_a_summary_tells_of_cars_that_drive_through_and_not_of_the_camera_among_
     assert summarise(tally, 10.0) == "In 10 seconds: a car drives through."
 
 
+def test_of_whom_nothing_was_said_is_not_spoken_as_if_known() -> None:
+    leaves, there = [fact("leave", 1, label="car", where="top")], [instance(1, "car", visible=False)]
+    assert describe_change(leaves, there, told=()).text == "A car leaves at the top."
+    assert describe_change(leaves, there, told={1}).text == "The car leaves at the top."
+    red = [instance(1, attributes=("red top",))]
+    assert describe_change([fact("stop", 1, where="left")], red, told=()).text == (
+        "A person in a red top stops on the left."
+    )
+    came = [fact("enter", 1, where="left"), fact("bend", 1, at=20.0), fact("leave", 1, where="left", at=30.0)]
+    assert describe_change(came, [instance(1)], told=()).text == (
+        "A person enters from the left, bends forward and leaves to the left."
+    )
+
+
 def test_three_deeds_are_listed() -> None:
     facts = [fact("enter", 1, where="left", at=1), fact("stop", 1, where="centre", at=3), fact("fall", 1, at=4)]
     assert change(facts, [instance(1)]) == "A person enters from the left, stops in the centre and falls to the floor."
