@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +15,8 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import CannotRun, Quick, Result, Table, conclude, percentile, progress
-from benchmarks.process import Clip, busy_clip, cpu_seconds, need_weights, peak_mb, streamcap
+from benchmarks.process import Clip, busy_clip, cpu_seconds, need_weights, peak_mb
+from benchmarks.serving import serving
 from streamcap.client import Feed, subscribe
 from streamcap.types import CaptionKind, CaptionStatus
 from streamcap.wire import CaptionMessage
@@ -28,9 +26,6 @@ __all__ = ["Gathered", "measure"]
 # (streams, seconds)
 RUNS = ((1, 60), (1, 180), (2, 120), (4, 120))
 QUICK_RUNS = ((1, 20), (2, 20))
-START_S = 60.0
-STOP_S = 20.0
-_URL = re.compile(r"ws://\S+:\d+")
 FIGURES = {
     "draft_age_ms": "draft age",
     "final_age_ms": "final age",
@@ -115,7 +110,8 @@ def measure(*, quick: bool = False, clip: Clip | None = None) -> Result:
 
 async def _run(clip: Clip, streams: int, seconds: int) -> dict[str, Any]:
     names = [f"stream{n + 1}" for n in range(streams)]
-    async with _serving(clip, names) as (pid, url):
+    async with serving(dict.fromkeys(names, clip.live)) as server:
+        pid, url = server.pid, server.url
         began, cpu = time.monotonic(), cpu_seconds(pid)
         gathered = Gathered()
         async with subscribe(url, kinds=["caption"]) as feed:
@@ -140,54 +136,6 @@ async def _read(feed: Feed, gathered: Gathered, seconds: float) -> None:
             async for message in feed:
                 if isinstance(message, CaptionMessage):
                     gathered.take(message, time.time())
-
-
-@contextlib.asynccontextmanager
-async def _serving(clip: Clip, names: list[str]) -> AsyncIterator[tuple[int, str]]:
-    """Run `streamcap serve` for the length of the block; yields its process id and the address of its feed.
-
-    Raises:
-        CannotRun: it does not say within a minute where it listens.
-    """
-    options = [part for name in names for part in ("--stream", f"{name}={clip.live}")]
-    command = streamcap("serve", "--port", "0", *options)
-    server = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-    )
-    assert server.stderr is not None
-    drain: asyncio.Task[None] | None = None
-    try:
-        url = await _url(server.stderr)
-        drain = asyncio.create_task(_drain(server.stderr), name="server-log")
-        yield server.pid, url
-    finally:
-        if server.returncode is None:
-            server.send_signal(signal.SIGINT)
-            try:
-                await asyncio.wait_for(server.wait(), STOP_S)
-            except TimeoutError:
-                server.kill()
-                await server.wait()
-        if drain is not None:
-            await drain
-
-
-async def _url(stderr: asyncio.StreamReader) -> str:
-    last = "no word"
-    try:
-        async with asyncio.timeout(START_S):
-            while line := (await stderr.readline()).decode("utf-8", "replace"):
-                if found := _URL.search(line):
-                    return found[0]
-                last = line.strip() or last
-    except TimeoutError:
-        raise CannotRun(f"streamcap serve did not start within {START_S:.0f} s: {last}") from None
-    raise CannotRun(f"streamcap serve ended at once: {last}")
-
-
-async def _drain(stderr: asyncio.StreamReader) -> None:
-    while await stderr.readline():
-        pass
 
 
 def _figures(values: list[float]) -> dict[str, float]:
