@@ -208,7 +208,6 @@ def bad_ones(tmp: Path) -> dict[str, Bad]:
         "form": Bad(["caption", "test:", "--format", "pdf"], 2, ("pdf",)),
         "argument": Bad(["caption"], 2, ("source",)),
         "command": Bad(["frobnicate"], 2, ("frobnicate",)),
-        "no stream": Bad(["serve", "--port", "0"], 2, ("no stream",)),
         "bad stream": Bad(["serve", "--port", "0", "--stream", "door"], 2, ("door", "ID=SOURCE")),
         "bad id": Bad(["serve", "--port", "0", "--stream", "a/b=test:"], 2, ("id",), hint=False),
         "bad source": Bad(["serve", "--port", "0", "--stream", "a=gopher://x"], 2, ("gopher",)),
@@ -224,7 +223,7 @@ def bad_ones(tmp: Path) -> dict[str, Bad]:
 # A process of its own, as models are loaded or sources opened.
 WHOLE = ["missing", "empty", "random", "refused", "output"]
 PARTS = [
-    "scheme", "option", "range", "fps", "form", "argument", "command", "no stream", "bad stream", "bad id",
+    "scheme", "option", "range", "fps", "form", "argument", "command", "bad stream", "bad id",
     "bad source", "bad toml", "broken toml", "no toml", "doubled", "watch", "model",
 ]  # fmt: skip
 # typer's own errors are a box with a usage line.
