@@ -25,15 +25,16 @@ pytestmark = pytest.mark.ffmpeg
 GROUP = "239.255.77.7"
 
 
-async def comes_and_goes(watch: Watch, ffmpeg: str, *arguments: str, port: int = 0) -> None:
+async def comes_and_goes(watch: Watch, ffmpeg: str, *arguments: str, port: int = 0, ours: int = 0) -> None:
     """Watch a sender that is killed and started again.
 
     Args:
         port: where the sender listens, so that it has to be there first; 0: the source is opened first.
+        ours: where the source listens, so that the sender, which calls once, has to wait for it.
     """
     with contextlib.ExitStack() as first:
         opening = None if port else asyncio.create_task(watch.source.open())
-        await asyncio.sleep(0.3)
+        await (asyncio.to_thread(_listened_at, ours) if ours else asyncio.sleep(0.3))
         sender = first.enter_context(sending(ffmpeg, *arguments))
         if port:
             await asyncio.to_thread(_listened_at, port)
@@ -46,6 +47,8 @@ async def comes_and_goes(watch: Watch, ffmpeg: str, *arguments: str, port: int =
     try:
         await watch.told(NoticeKind.LOST)
         assert time.monotonic() - died < 5
+        if ours:
+            await asyncio.to_thread(_listened_at, ours)
         with sending(ffmpeg, *arguments):
             await watch.until(NoticeKind.CONNECTED, 2)
             away = time.monotonic() - died
@@ -71,10 +74,10 @@ async def test_senders_that_are_killed_and_come_back(ffmpeg: str) -> None:
     """Side by side: RTMP listened for and called for, MPEG-TS to this machine and to a group, Motion JPEG."""
 
     async def rtmp_listened_for() -> None:
-        url = f"rtmp://127.0.0.1:{free_port()}/live/key"
+        url = f"rtmp://127.0.0.1:{(port := free_port())}/live/key"
         # Nobody is to be called, so nobody is to be spared: it listens again at once.
         waits = {"reconnect_first": 60.0, "reconnect_cap": 60.0}
-        await comes_and_goes(Watch(f"{url}?listen=1", **patient, **waits), ffmpeg, "-f", "flv", url)
+        await comes_and_goes(Watch(f"{url}?listen=1", **patient, **waits), ffmpeg, "-f", "flv", url, ours=port)
 
     async def rtmp_called_for() -> None:
         url = f"rtmp://127.0.0.1:{(port := free_port())}/live/key"
