@@ -17,7 +17,7 @@ from typing import Protocol
 
 from streamcap.captioners import Captioner, GroundedCaptioner, captioner_for
 from streamcap.captions import PACES, CaptionBook, Step, WindowBuilder
-from streamcap.config import Profile, StreamSettings
+from streamcap.config import StreamSettings
 from streamcap.errors import ModelError
 from streamcap.flow import Clock
 from streamcap.frames import FrameKeeper
@@ -108,7 +108,7 @@ class Teller:
         self._feed, self._clock, self._keeper = feed, clock, keeper
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._windows: asyncio.Queue[Window | None] = asyncio.Queue(WINDOWS_WAITING)
-        self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
+        self._grounded = GroundedCaptioner(settings.profile)
         self._captioner: Captioner = captioner or captioner_for(settings)
         self._builder = WindowBuilder(settings.id, pace=PACES[settings.profile], prefix=f"{run_id}c")
         self._book = CaptionBook()
@@ -123,7 +123,7 @@ class Teller:
         """Go on with another profile or captioner. Windows that wait are worded by the new one."""
         if settings.captioner != self._settings.captioner or settings.profile != self._settings.profile:
             self._captioner = captioner_for(settings)
-            self._grounded = GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
+            self._grounded = GroundedCaptioner(settings.profile)
             self._builder.pace = PACES[settings.profile]
         self._settings = settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamcap.captioners.base import Captioner
 from streamcap.captioners.grounded import GroundedCaptioner
-from streamcap.config import CaptionerName, Profile, StreamSettings
+from streamcap.config import CaptionerName, StreamSettings
 
 __all__ = ["Captioner", "GroundedCaptioner", "captioner_for"]
 
@@ -13,4 +13,4 @@ def captioner_for(settings: StreamSettings) -> Captioner:
     """The captioner that a stream's settings name. Further ones are imported here, late, when they are asked for."""
     match settings.captioner:
         case CaptionerName.GROUNDED:
-            return GroundedCaptioner(smooth=settings.profile is Profile.GENERAL)
+            return GroundedCaptioner(settings.profile)

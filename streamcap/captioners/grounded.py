@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from streamcap.config import Profile
 from streamcap.language import Description, describe_change, describe_scene
 from streamcap.types import Fact, Window
 
@@ -14,13 +15,13 @@ class GroundedCaptioner:
     """Facts to sentences. Needs no model; also makes the draft that other captioners refine.
 
     Args:
-        smooth: longer sentences, for a listener; else one idea each, for a guard.
+        profile: who reads: longer sentences for a listener, one idea each for a guard.
     """
 
     name = "grounded"
 
-    def __init__(self, *, smooth: bool = False) -> None:
-        self._smooth = smooth
+    def __init__(self, profile: Profile = Profile.SURVEILLANCE) -> None:
+        self._smooth = profile is Profile.GENERAL
 
     def draft(self, window: Window) -> Description:
         """What can be said of an open window; of a scene in which nothing is found yet, nothing."""

@@ -11,7 +11,7 @@ from streamcap.language.groups import Group, grouped
 from streamcap.language.naming import is_named
 from streamcap.language.phrases import ARRIVALS, DEPARTURES, HEDGED, SCENE, phrase
 from streamcap.language.subjects import subject, was_there
-from streamcap.language.variety import MANNERS, likeness
+from streamcap.language.variety import MANNERS, SAME_TEXT, likeness
 from streamcap.language.words import at, conjugated, joined, listing, number, sentence, with_article
 from streamcap.types import Fact, Instance, Skill
 
@@ -72,12 +72,14 @@ def describe_change(
     came = {who for fact in facts if fact.what in ARRIVALS for who in fact.who}
     strangers = {i.id for i in instances if i.id not in told and i.id not in came} if told is not None else set()
     now = _Now({i.id: i for i in instances}, facts, frozenset(strangers))
-    spoken = [_described(groups, now, smooth=smooth)]
-    for manner in MANNERS[1:]:
-        if not likeness(spoken[-1].text, said).repeats:
-            return spoken[-1]
-        spoken.append(_described(groups, replace(now, manner=manner), smooth=smooth))
-    return min(spoken, key=lambda description: likeness(description.text, said).ratio)
+    ways: list[tuple[float, Description]] = []
+    for manner in MANNERS:
+        way = _described(groups, replace(now, manner=manner), smooth=smooth)
+        ratio = likeness(way.text, said)
+        if ratio < SAME_TEXT:
+            return way
+        ways.append((ratio, way))
+    return min(ways, key=lambda tried: tried[0])[1]
 
 
 def _untold(facts: Sequence[Fact], instances: Sequence[Instance]) -> list[Fact]:
