@@ -17,10 +17,12 @@ __all__ = [
     "DEFAULT_PORT",
     "Admission",
     "CaptionerName",
+    "Contradiction",
     "IceServer",
     "JournalSettings",
     "LimitSettings",
     "LoadSettings",
+    "Mark",
     "Networks",
     "Profile",
     "SecuritySettings",
@@ -28,6 +30,9 @@ __all__ = [
     "Settings",
     "SourcePolicy",
     "StreamSettings",
+    "VisionBackend",
+    "VisionMode",
+    "VisionSettings",
     "WebRtcSettings",
     "is_loopback",
     "load_settings",
@@ -51,6 +56,37 @@ class CaptionerName(StrEnum):
     """Who makes the final text."""
 
     GROUNDED = "grounded"
+    VISION = "vision"
+
+
+class VisionMode(StrEnum):
+    """How a vision–language model is shown what happened (ShareGPT4Video, arXiv:2406.04325)."""
+
+    SLIDING = "sliding"  # the picture before and the picture now: what is different
+    GRID = "grid"  # all key frames of the window as one picture: one cheap look
+
+
+class Mark(StrEnum):
+    """What is drawn on pictures for a vision–language model."""
+
+    SET_OF_MARK = "som"  # numbers and outlines (arXiv:2310.11441)
+    BLUR = "blur"  # all but the instances blurred (FGVP, arXiv:2306.04356)
+    FRAME_NUMBER = "frame-number"  # NumPro (arXiv:2411.10332)
+    HEAT = "heat"  # where to look (attention prompting, arXiv:2409.17143)
+
+
+class Contradiction(StrEnum):
+    """What becomes of a text that contradicts what perception holds to be true."""
+
+    NOTE = "note"  # it is told, scored down, and says which
+    VETO = "veto"  # the grounded text stands instead
+
+
+class VisionBackend(StrEnum):
+    """Where the vision–language model runs."""
+
+    OPENAI = "openai"  # any server with OpenAI's API
+    TRANSFORMERS = "transformers"  # in this process
 
 
 class _Strict(BaseModel):
@@ -66,6 +102,10 @@ class StreamSettings(_Strict):
         source: file, URL, ``device:``, ``whip:`` or ``test:``.
         fps: pictures analysed a second, at most.
         captioner: name of what makes the final text.
+        prompt: what a vision–language captioner is to heed beside its rules; a user's words.
+        mode: how it is shown what happened.
+        marks: what is drawn on the pictures that it is shown.
+        contradictions: what becomes of its text where that contradicts what was perceived.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -73,6 +113,10 @@ class StreamSettings(_Strict):
     fps: Fps = DEFAULT_FPS
     profile: Profile = Profile.SURVEILLANCE
     captioner: CaptionerName = CaptionerName.GROUNDED
+    prompt: Annotated[str, Field(max_length=4000)] = ""
+    mode: VisionMode = VisionMode.SLIDING
+    marks: tuple[Mark, ...] = (Mark.SET_OF_MARK, Mark.FRAME_NUMBER)
+    contradictions: Contradiction = Contradiction.NOTE
 
 
 class ServerSettings(_Strict):
@@ -204,6 +248,41 @@ class WebRtcSettings(_Strict):
     viewers: Annotated[int, Field(ge=0, le=1000)] = 32
 
 
+class VisionSettings(_Strict):
+    """The vision–language model that streams with ``captioner = "vision"`` share.
+
+    Attributes:
+        backend: where it runs.
+        model: name that the server knows, hub id or local folder.
+        url: of the server, with its ``/v1``.
+        api_key_env: environment variable that holds the key; the key itself stands in no file of settings.
+        adapter: hub id or folder of a PEFT adapter; in this process alone.
+        tower: folder of an exported vision tower that takes the place of the model's own; in this process alone.
+        device: ``auto``, ``cpu``, ``cuda``; in this process alone.
+        timeout_s: for one answer.
+        retries: of one answer, where a fault may be a passing one.
+        concurrency: answers at a time, of all streams.
+        max_tokens: most tokens of an answer.
+        calls_per_minute, tokens_per_minute: of one stream; of all streams, ``..._in_all``.
+    """
+
+    backend: VisionBackend = VisionBackend.OPENAI
+    model: str = ""
+    url: str = "http://127.0.0.1:8000/v1"
+    api_key_env: str = "STREAMCAP_VISION_KEY"
+    adapter: str = ""
+    tower: Path | None = None
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 20.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 2
+    max_tokens: Annotated[int, Field(ge=16, le=4096)] = 256
+    calls_per_minute: Annotated[float, Field(gt=0)] = 20.0
+    tokens_per_minute: Annotated[float, Field(gt=0)] = 60_000.0
+    calls_per_minute_in_all: Annotated[float, Field(gt=0)] = 120.0
+    tokens_per_minute_in_all: Annotated[float, Field(gt=0)] = 400_000.0
+
+
 class SecuritySettings(_Strict):
     """Who may use the server, and how much of it. See docs/security.md.
 
@@ -245,6 +324,7 @@ class Settings(_Strict):
     security: SecuritySettings = SecuritySettings()
     webrtc: WebRtcSettings = WebRtcSettings()
     load: LoadSettings = LoadSettings()
+    vision: VisionSettings | None = None
     streams: tuple[StreamSettings, ...] = ()
 
     @field_validator("streams")

@@ -27,6 +27,7 @@ __all__ = [
     "Health",
     "Instance",
     "KeyFrame",
+    "Look",
     "Notice",
     "NoticeKind",
     "Observation",
@@ -244,6 +245,21 @@ class KeyFrame:
 
     t: float
     jpeg: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """A picture of a stream together with who was where in it, for a vision–language model.
+
+    Attributes:
+        t: media seconds.
+        image: (height, width, 3) uint8 RGB, made small, read-only.
+        instances: those in view, as they were at ``t``.
+    """
+
+    t: float
+    image: NDArray[np.uint8]
+    instances: tuple[Instance, ...]
 
 
 class Condition(StrEnum):
