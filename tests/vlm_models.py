@@ -41,7 +41,7 @@ def make(family: str, folder: Path, *, seed: int = 0) -> Path:
                 tensor.normal_(std=0.25 if "embed" not in name else 1.0)
     model.generation_config.eos_token_id = tokens["<end_of_utterance>" if family == "smolvlm" else "<|im_end|>"]
     model.save_pretrained(folder)
-    settings = _TILES if family == "smolvlm" else _patches(14 if family == "qwen2_5_vl" else 16)
+    settings = TILES if family == "smolvlm" else patches(14 if family == "qwen2_5_vl" else 16)
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     return folder
 
@@ -54,7 +54,7 @@ def picture(height: int, width: int, *, seed: int = 0) -> NDArray[np.uint8]:
     return np.clip(shades + rng.integers(-20, 20, shades.shape), 0, 255).astype(np.uint8)
 
 
-_TILES = {
+TILES = {
     "do_image_splitting": True,
     "image_mean": [0.5, 0.5, 0.5],
     "image_std": [0.5, 0.5, 0.5],
@@ -65,7 +65,7 @@ _TILES = {
 }
 
 
-def _patches(side: int) -> dict[str, Any]:
+def patches(side: int) -> dict[str, Any]:
     return {
         "patch_size": side,
         "merge_size": 2,

@@ -1,9 +1,9 @@
 """Keys and values of one answer, in memory that is there before the answer begins, and those of constant prefixes.
 
 transformers' ``DynamicCache`` copies all keys and values for each token; its ``StaticCache`` attends to all its length,
-also where nothing stands yet, and cannot take tokens back. Here the memory is laid out once and a view of its filled part
-is handed to attention: a token costs no copy, wrong guesses are taken back by a number, and a prefix stays where it is
-from one answer to the next.
+also where nothing stands yet, and cannot take tokens back. Here the memory is laid out once, and a view of its filled
+part is handed to attention: a token costs no copy, wrong guesses are taken back by a number, and a prefix stays where
+it is from one answer to the next.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]  # its base is not typed he
 
     def __init__(self) -> None:
         super().__init__()
+        self.keys: Tensor = None
+        self.values: Tensor = None
         self.length = 0
         self.room = 0
 
@@ -118,7 +120,7 @@ class KeysAndValues:
 
 
 class Prefixes:
-    """Keys and values of constant prefixes by their tokens; of more than :data:`PREFIXES` the least lately used goes."""
+    """Keys and values of constant prefixes by their tokens; of more than ``most`` the least lately used goes."""
 
     def __init__(self, most: int = PREFIXES) -> None:
         self._most = most
@@ -148,5 +150,3 @@ class Prefixes:
     def clear(self) -> None:
         """Give the memory back."""
         self._stored.clear()
-
-

@@ -55,7 +55,7 @@ class Chat:
         self._steering = re.compile("|".join(map(re.escape, sorted(filter(None, steering), key=len, reverse=True))))
 
     def plain(self, text: str) -> str:
-        """A text in which no token that steers the model stands; each becomes a space, so that no new one comes about."""
+        """A text without tokens that steer the model; each becomes a space, so that no new one comes about."""
         return self._steering.sub(" ", text)
 
     def tokens(self, prompt: Prompt, sights: Sequence[Sight]) -> Tokens:

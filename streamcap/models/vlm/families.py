@@ -74,6 +74,11 @@ class Family(ABC):
         return int(self.model.config.text_config.max_position_embeddings)
 
     @property
+    def vocabulary(self) -> int:
+        """Scores that :meth:`score` gives for a token."""
+        return int(self.model.lm_head.out_features)
+
+    @property
     def placeholder(self) -> int:
         """Id of the token that stands for one visual token."""
         return int(self.model.config.image_token_id)

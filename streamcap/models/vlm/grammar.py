@@ -69,19 +69,22 @@ class Grammars:
 
     Args:
         tokenizer: transformers' fast tokenizer.
+        vocabulary: how many scores the model gives; often some more than the tokenizer has tokens.
         ends: ids of tokens that end an answer.
 
     Raises:
         ModelLoadError: llguidance is not installed, or cannot read the tokenizer.
     """
 
-    def __init__(self, tokenizer: Any, ends: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> None:
         try:
             from llguidance import LLTokenizer
         except ImportError as error:
             raise ModelLoadError("llguidance is not installed", hint="pip install 'streamcap[torch]'") from error
         try:
-            self._words = LLTokenizer(tokenizer.backend_tokenizer.to_str(), eos_token=list(ends))
+            self._words = LLTokenizer(
+                tokenizer.backend_tokenizer.to_str(), n_vocab=max(vocabulary, len(tokenizer)), eos_token=list(ends)
+            )
         except ValueError as error:
             raise ModelLoadError(f"the tokenizer is of a sort without grammars: {error}") from error
 
@@ -113,12 +116,10 @@ class _Schema:
     def next(self, best: int, scores: Tensor) -> int:
         if not self._matcher.validate_tokens([best]):
             bits = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), np.uint8), bitorder="little")
-            allowed = torch.zeros(len(scores), dtype=torch.bool)
-            known = min(len(bits), len(scores))  # the output may be padded beyond the vocabulary, and the other way round
-            allowed[:known] = torch.from_numpy(bits[:known].astype(bool))
-            best = int(scores.masked_fill(~allowed.to(scores.device), -torch.inf).argmax())
+            allowed = torch.from_numpy(bits[: len(scores)].astype(bool)).to(scores.device)  # bits come by whole words
+            best = int(scores.masked_fill(~allowed, -torch.inf).argmax())
         if not self._matcher.consume_token(best):
-            raise ModelError(f"the answer's grammar failed: {self._matcher.get_error()}")
+            raise ModelError(f"the answer's grammar failed: {self._matcher.get_error().splitlines()[0]}")
         return best
 
     def fixed(self) -> list[int]:

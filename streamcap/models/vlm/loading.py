@@ -135,13 +135,10 @@ def _tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _model(
-    folder: Path, settings: VisionSettings, device: Any, dtype: Any, progress: Callable[[str], None]
-) -> Any:
+def _model(folder: Path, settings: VisionSettings, device: Any, dtype: Any, progress: Callable[[str], None]) -> Any:
     import torch
-    from transformers import AutoModelForImageTextToText
 
-    need = weights.parameters(weights.safetensors(folder)) * dtype.itemsize
+    need = weights.parameters(folder) * dtype.itemsize
     progress(f"loading {settings.model}: {need / 1e9:.1f} GB as {str(dtype).removeprefix('torch.')} on {device}")
     on_gpu = device.type == "cuda"
     weights.check_room(need + BESIDE_BYTES, free=weights.free_memory(), what=settings.model, on_gpu=False)
@@ -149,27 +146,32 @@ def _model(
         free, _ = torch.cuda.mem_get_info(device)
         weights.check_room(need + BESIDE_BYTES, free=free, what=settings.model, on_gpu=True)
     try:
-        model, report = AutoModelForImageTextToText.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-        if missing := sorted(report["missing_keys"]):
-            raise WeightsCorrupt(
-                f"{folder} lacks {len(missing)} of the model's tensors, {missing[0]} among them",
-                hint="fetch the model again",
-            )
-        model = _adapted(model, settings.adapter, progress).to(device).eval()
+        return _adapted(_read(folder, dtype), settings.adapter, progress).to(device).eval().requires_grad_(False)
     except torch.OutOfMemoryError as error:
         raise OutOfDeviceMemory(f"the GPU has no room for {settings.model}", hint="a smaller model") from error
     except StreamcapError:
         raise
     except Exception as error:  # the library raises what its parsers raise, of no common class
         raise ModelLoadError(f"cannot load {settings.model}: {error}") from error
-    return model.requires_grad_(False)
+
+
+def _read(folder: Path, dtype: Any) -> Any:
+    from transformers import AutoModelForImageTextToText
+
+    model, report = AutoModelForImageTextToText.from_pretrained(
+        folder,
+        dtype=dtype,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    if missing := sorted(report["missing_keys"]):
+        raise WeightsCorrupt(
+            f"{folder} lacks {len(missing)} of the model's tensors, {missing[0]} among them",
+            hint="fetch the model again",
+        )
+    return model
 
 
 def _adapted(model: Any, adapter: str, progress: Callable[[str], None]) -> Any:

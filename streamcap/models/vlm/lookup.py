@@ -31,7 +31,6 @@ class Lookup:
         self._sources = [_Source(text) for text in texts]
         self._answer = _Source(())
         self._length = MOST
-        self.guessed = self.kept = 0
 
     def add(self, token: int) -> None:
         """The answer has grown by a token."""
@@ -49,10 +48,8 @@ class Lookup:
                         return found
         return []
 
-    def learn(self, guessed: int, kept: int) -> None:
-        """Of a guess of so many tokens so many were right: the next one is made as long as that promises to pay."""
-        self.guessed += guessed
-        self.kept += kept
+    def learn(self, kept: int) -> None:
+        """Of the last guess so many tokens were right: the next one is made as long as that promises to pay."""
         self._length = min(MOST, max(LEAST, 2 * kept))
 
 

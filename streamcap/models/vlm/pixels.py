@@ -217,9 +217,7 @@ class PatchRule:
                 fewest=int(settings.get("min_pixels") or size["shortest_edge"]),
                 most=int(settings.get("max_pixels") or size["longest_edge"]),
                 resample=int(settings.get("resample", Image.Resampling.BICUBIC)),
-                levels=_levels(
-                    settings, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-                ),
+                levels=_levels(settings, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise WrongModel(f"preprocessor_config.json is not that of a Qwen-VL: {error!r}") from error

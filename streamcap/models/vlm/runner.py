@@ -1,8 +1,8 @@
 """From a prompt to the tokens of its answer, on the thread that owns the model.
 
 Greedy decoding with four savings, none of which changes the answer: keys and values are laid out once, those of the
-constant prefix are kept from one prompt to the next, tokens that the answer is likely to repeat are checked several at a
-time, and what a schema fixes is not asked for one by one. See docs/decisions/032-vlm-runner.md.
+constant prefix are kept from one prompt to the next, tokens that the answer is likely to repeat are checked several at
+a time, and what a schema fixes is not asked for one by one. See docs/decisions/032-vlm-runner.md.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Embedded:
-    """A prompt as the language model reads it: (1, n, width), true where a visual token stands, and what goes deeper."""
+    """A prompt as the language model reads it: (1, n, width), where visual tokens stand, and what goes deeper."""
 
     embeds: Tensor
     seen: Tensor
@@ -177,7 +177,7 @@ class Runner:
         if prompt.answer is None or not self._savings.grammar:
             return FreeText()
         if self._grammars is None:
-            self._grammars = Grammars(self._tokenizer, sorted(self._ends))
+            self._grammars = Grammars(self._tokenizer, self._family.vocabulary, sorted(self._ends))
         return self._grammars.of(prompt.answer.schema)
 
     def _tokens(
@@ -203,17 +203,25 @@ class Runner:
                 made += 1
             if made >= most or choice.done:
                 return
-            guess = self._guess(choice, lookup, most - made - 1)
+            guess, looked_up = self._guess(choice, lookup, most - made - 1)
             with _room():
                 scores = self._read_answer([fresh[-1], *guess], shift)
             fresh = self._take(scores, guess, choice)
-            self._kv.cut(self._kv.length - len(guess) + len(fresh) - 1)
+            kept = len(fresh) - 1
+            self._kv.cut(self._kv.length - len(guess) + kept)
+            if looked_up:
+                lookup.learn(kept)
+                self.work.guessed += len(guess)
+                self.work.kept += kept
 
-    def _guess(self, choice: Choice, lookup: Lookup, room: int) -> list[int]:
-        if not self._savings.lookup:
-            return []
-        guess = choice.fixed()[:room] or lookup.guess(room)
-        return guess[: choice.fitting(guess)] if guess else []
+    def _guess(self, choice: Choice, lookup: Lookup, room: int) -> tuple[list[int], bool]:
+        """What may come next, and whether that was looked up: what the form fixes is no guess."""
+        if not self._savings.lookup or room < 1:
+            return [], False
+        if fixed := choice.fixed()[:room]:
+            return fixed, False
+        guess = lookup.guess(room)
+        return guess[: choice.fitting(guess)], bool(guess)
 
     def _take(self, scores: Tensor, guess: Sequence[int], choice: Choice) -> list[int]:
         """What the model itself chooses, for as long as that is what was guessed, and one token more."""
@@ -224,7 +232,7 @@ class Runner:
                 break
         return fresh
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _read_prompt(
         self, tokens: Tokens, sights: Sequence[Sight], most: int, cancelled: Callable[[], bool]
     ) -> tuple[Tensor, int]:
@@ -235,12 +243,9 @@ class Runner:
         whole = self._embed(ids, [self._look(sight, cancelled) for sight in sights])
         hidden = self._read(whole, positions, start, len(tokens.ids), cancelled)
         self.work.prompt_tokens += len(tokens.ids)
-        self.work.reused += start
         return self._family.score(hidden[:, -1:]), shift
 
-    def _read(
-        self, whole: _Embedded, positions: Tensor, begin: int, end: int, cancelled: Callable[[], bool]
-    ) -> Tensor:
+    def _read(self, whole: _Embedded, positions: Tensor, begin: int, end: int, cancelled: Callable[[], bool]) -> Tensor:
         """Read tokens ``begin`` to ``end`` of a prompt, those before being in the cache; returns the last layer's state
         of the last part."""
         hidden = None
@@ -256,7 +261,7 @@ class Runner:
             hidden = self._family.read(embeds, positions[..., first:last], self._kv.cache, seen, deep)
         return hidden
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _read_answer(self, tokens: Sequence[int], shift: int) -> Tensor:
         ids = torch.tensor([tokens], device=self._device)
         first = self._kv.length + shift
@@ -278,10 +283,12 @@ class Runner:
             return 0
         if prefix == self._held:
             self._kv.cut(len(prefix))
+            self.work.reused += len(prefix)
             return len(prefix)
         self._held = ()
         if (stored := self._prefixes.get(prefix)) is not None:
             self._kv.restore(stored)
+            self.work.reused += len(prefix)
         else:
             self._kv.cut(0)
             ids = torch.tensor([prefix], device=self._device)

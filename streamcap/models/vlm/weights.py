@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import math
-import struct
 from pathlib import Path
 from typing import Any
 
 from streamcap.errors import ModelLoadError, OutOfDeviceMemory, WeightsCorrupt, WeightsUnavailable, WrongModel
 
-__all__ = ["check_room", "find", "free_memory", "parameters", "read_json", "read_preprocessor", "safetensors"]
+__all__ = ["check_room", "find", "free_memory", "parameters", "read_json", "read_preprocessor"]
 
 _log = logging.getLogger(__name__)
 
@@ -19,8 +18,6 @@ _log = logging.getLogger(__name__)
 WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 # Of free memory this share stays for activations, keys and values, and everybody else.
 SPARE = 0.1
-# The header of a safetensors file is no longer (the library's own bound).
-LONGEST_HEADER = 100_000_000
 
 
 def find(model: str, what: str = "model") -> Path:
@@ -103,57 +100,41 @@ def read_preprocessor(folder: Path) -> dict[str, Any]:
     return read_json(folder / "preprocessor_config.json")
 
 
-def safetensors(folder: Path) -> list[Path]:
-    """The files that hold a model's weights, each seen to be whole.
+def parameters(folder: Path) -> int:
+    """How many numbers the weights in a folder are, each file of them being seen to be whole.
 
     Raises:
         WrongModel: there are none of this format.
-        WeightsCorrupt: one is missing, or shorter or longer than its header says.
+        WeightsCorrupt: a file is missing, cut short, or not what it is called.
     """
+    return sum(_parameters(path) for path in _files(folder))
+
+
+def _files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         named = read_json(index).get("weight_map")
         if not isinstance(named, dict) or not named:
             raise WeightsCorrupt(f"{index} names no files", hint="fetch it again")
-        files = [folder / name for name in sorted(set(map(str, named.values())))]
-    else:
-        files = [folder / "model.safetensors"]
-        if not files[0].is_file():
-            other = next((path.name for end in ("*.bin", "*.gguf", "*.pt*") for path in folder.glob(end)), None)
-            found = f"; {other} is of a format that is not loaded" if other else ""
-            raise WrongModel(f"{folder} holds no model.safetensors{found}", hint="only safetensors are loaded")
-    for path in files:
-        _header(path)
-    return files
+        return [folder / name for name in sorted(set(map(str, named.values())))]
+    single = folder / "model.safetensors"
+    if not single.is_file():
+        other = next((path.name for end in ("*.bin", "*.gguf", "*.pt*") for path in folder.glob(end)), None)
+        found = f"; {other} is of a format that is not loaded" if other else ""
+        raise WrongModel(f"{folder} holds no model.safetensors{found}", hint="only safetensors are loaded")
+    return [single]
 
 
-def parameters(files: list[Path]) -> int:
-    """How many numbers the weights are.
+def _parameters(path: Path) -> int:
+    from safetensors import SafetensorError, safe_open
 
-    Raises:
-        WeightsCorrupt: as :func:`safetensors`.
-    """
-    tensors = (tensor for path in files for name, tensor in _header(path).items() if name != "__metadata__")
-    return sum(math.prod(tensor["shape"]) for tensor in tensors)
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """The header of a safetensors file: an 8-byte length, JSON, then the numbers."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-            if not 2 <= length <= min(LONGEST_HEADER, size - 8):
-                raise ValueError("no header")
-            header = json.loads(file.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        if 8 + length + max(ends, default=0) != size:
-            raise ValueError("cut short")
+        with safe_open(path, framework="np") as file:  # reads the header, and sees that the file is as long as it says
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118  # no mapping
     except FileNotFoundError:
         raise WeightsCorrupt(f"{path}, which holds weights, is missing", hint="fetch the model again") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, SafetensorError) as error:
         raise WeightsCorrupt(f"{path} is damaged: {_line(error)}", hint="delete it and fetch it again") from error
-    return dict(header)
 
 
 def check_room(need: int, *, free: int | None, what: str, on_gpu: bool) -> None:
@@ -177,7 +158,7 @@ def check_room(need: int, *, free: int | None, what: str, on_gpu: bool) -> None:
 
 
 def free_memory() -> int | None:
-    """Bytes that this process may still take, of the machine or of its container where that is less; None: not known."""
+    """Bytes that this process may still take, of the machine or its container, whichever is less; None: not known."""
     try:
         fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
         free = int(fields["MemAvailable"].split()[0]) * 1024
