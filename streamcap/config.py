@@ -44,9 +44,10 @@ Fps = Annotated[float, Field(ge=0.01, le=60)]
 
 
 class Profile(StrEnum):
-    """Who reads: a guard wants every salient fact, others a smoother and shorter account."""
+    """Who reads: a guard wants every salient fact, a viewer what happens just now, a listener less and smoother."""
 
     SURVEILLANCE = "surveillance"
+    COMMENTARY = "commentary"
     GENERAL = "general"
 
 

@@ -15,7 +15,8 @@
     ├── ModelError            a model failed (exit 4)
     │   ├── WeightsUnavailable  no source of a weights file can be reached
     │   ├── WeightsCorrupt      a weights file does not match its hash
-    │   └── ModelLoadError      a runtime refuses a weights file, or is not installed
+    │   ├── ModelLoadError      a runtime refuses a weights file, or is not installed
+    │   └── AnswerUnreadable    a model's answer holds nothing that can be used
     └── FeedError             the caption feed failed (exit 3: to a subscriber it is a source)
         ├── WireError         bytes that are not a protocol v1 message
         └── FeedClosed        the feed was closed for a reason that a retry does not cure
@@ -26,6 +27,7 @@ Every error carries one clear line and, where there is something to do about it,
 from __future__ import annotations
 
 __all__ = [
+    "AnswerUnreadable",
     "ConfigError",
     "FeedClosed",
     "FeedError",
@@ -127,6 +129,10 @@ class WeightsCorrupt(ModelError):
 
 class ModelLoadError(ModelError):
     """A runtime refuses a weights file, or the runtime is not installed."""
+
+
+class AnswerUnreadable(ModelError):
+    """A model answered, and nothing in its answer can be used."""
 
 
 class FeedError(StreamcapError):
