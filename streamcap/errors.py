@@ -16,6 +16,9 @@
     │   ├── WeightsUnavailable  no source of a weights file can be reached
     │   ├── WeightsCorrupt      a weights file does not match its hash
     │   ├── ModelLoadError      a runtime refuses a weights file, or is not installed
+    │   │   ├── WrongModel      a file of another sort than is asked for
+    │   │   └── PlanRefused     a compiled engine that was not built for this machine or this graph
+    │   ├── OutOfDeviceMemory   the accelerator has no room for what is asked of it
     │   ├── ModelNotFound       the server has no model of that name
     │   ├── ModelUnauthorised   the server wants another key, or lets this one not use the model
     │   ├── ModelUnavailable    it cannot be reached or fails; it may be well again later
@@ -27,6 +30,7 @@
     │   │   ├── AnswerCut       the answer breaks off
     │   │   ├── AnswerMalformed what comes is not what the interface says
     │   │   ├── AnswerEmpty     there is no word in it
+    │   │   ├── AnswerUnreadable  nothing in its words can be used
     │   │   └── AnswerWithheld  the model's maker or the server's filter holds it back
     │   └── OverBudget          more calls or tokens than were allowed, or no turn in time
     └── FeedError             the caption feed failed (exit 3: to a subscriber it is a source)
@@ -42,6 +46,7 @@ __all__ = [
     "AnswerCut",
     "AnswerEmpty",
     "AnswerMalformed",
+    "AnswerUnreadable",
     "AnswerUnusable",
     "AnswerWithheld",
     "ConfigError",
@@ -55,8 +60,10 @@ __all__ = [
     "ModelUnauthorised",
     "ModelUnavailable",
     "NoVideo",
+    "OutOfDeviceMemory",
     "OverBudget",
     "Overloaded",
+    "PlanRefused",
     "PromptRefused",
     "PromptTooLong",
     "SourceClosed",
@@ -71,6 +78,7 @@ __all__ = [
     "WeightsCorrupt",
     "WeightsUnavailable",
     "WireError",
+    "WrongModel",
 ]
 
 
@@ -155,6 +163,18 @@ class ModelLoadError(ModelError):
     """A runtime refuses a weights file, or the runtime is not installed."""
 
 
+class WrongModel(ModelLoadError):
+    """A file of another sort than is asked for: no sidecar of this form, another role, other inputs or outputs."""
+
+
+class PlanRefused(ModelLoadError):
+    """A compiled engine that was not built for this machine or this graph; the hint is the command that builds one."""
+
+
+class OutOfDeviceMemory(ModelError):
+    """The accelerator has no room for what is asked of it."""
+
+
 class ModelNotFound(ModelError):
     """The server has no model of that name; the hint lists those that it has."""
 
@@ -213,6 +233,10 @@ class AnswerMalformed(AnswerUnusable):
 
 class AnswerEmpty(AnswerUnusable):
     """There is no word in the answer."""
+
+
+class AnswerUnreadable(AnswerUnusable):
+    """A model answered, and nothing in its answer can be used."""
 
 
 class AnswerWithheld(AnswerUnusable):

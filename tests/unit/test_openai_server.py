@@ -31,6 +31,8 @@ from streamcap.models.openai_server import OpenAiServer, Patience
 from streamcap.prompts import Answer, Picture, Prompt, Text, Turn
 from tests.llm_server import MODEL, Fault, LlmServer
 
+pytestmark = pytest.mark.openai
+
 SCHEMA = Answer(
     "window",
     {
