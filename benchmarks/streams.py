@@ -225,10 +225,10 @@ def _result(loads: dict[str, list[Load]], times: Times, quick: bool) -> Result:
             "Clips of 720p30 H.264 without B-frames, half rendered, half real, looped in real time, each stream with a "
             "decoder of its own. Largest numbers: " + ", ".join(f"{name} {number}" for name, number in most.items()) +
             ". The naive program has one thread a stream, OpenCV and the same detector on each whole frame; it "
-            "follows, dates and says nothing, and its age is that of the frame it has just looked at. So is that of a "
-            "draft: `age_ms` − `waited_ms`, to its hand-over to the feed. Beside it is the age from the last frame that "
-            "the draft speaks of: some rules doubt on purpose, up to 4 s, whether who is not seen any more has gone or is "
-            "hidden, with one stream as with many."
+            "follows, dates and says nothing, and its age is that of the frame it has just looked at. So is that of "
+            "a draft: `age_ms` − `waited_ms`, to its hand-over to the feed. Beside it is the age from the last frame "
+            "that the draft speaks of: some rules doubt on purpose, up to 4 s, whether who is not seen any more has "
+            "gone or is hidden, with one stream as with many."
         ],
         image=image,
         quick=quick,
