@@ -6,24 +6,26 @@ import importlib
 import threading
 from typing import TYPE_CHECKING
 
+from streamcap.config import ModelSettings
+
 if TYPE_CHECKING:
     from streamcap.models.pool import Models
 
 __all__ = ["load_models"]
 
 
-def load_models() -> Models:
-    """Load the embedded default, with progress on stderr where its weights are fetched first.
+def load_models(settings: ModelSettings = ModelSettings()) -> Models:
+    """Load the models that are wished, with progress on stderr where weights are fetched first.
 
     Meanwhile a thread imports the pipeline: its grammar library takes a second of CPU to import, while loading models
     waits for the disk and for native code. The thread ends by itself, whatever happens here.
 
     Raises:
-        ModelError: the weights cannot be had or do not load.
+        ModelError: the weights cannot be had or do not load, or the settings name what is not there.
     """
     threading.Thread(target=importlib.import_module, args=("streamcap.pipeline",), daemon=True).start()
     from streamcap.cli.models import weights_progress
-    from streamcap.models.pool import load_default
+    from streamcap.models.pool import load
 
     with weights_progress() as progress:
-        return load_default(progress)
+        return load(settings, progress)
