@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import importlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from streamcap.config import ModelSettings
+import typer
+
+from streamcap.config import DeviceName, ModelSettings
 
 if TYPE_CHECKING:
     from streamcap.models.pool import Models
 
-__all__ = ["load_models"]
+__all__ = ["DetectorOption", "DeviceOption", "EncoderOption", "load_models"]
+
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="default, none, or an exported graph: its folder, file, or name.", show_default="default"
+    ),
+]
+DetectorOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="default, or an exported graph.", show_default="default")
+]
+DeviceOption = Annotated[
+    DeviceName | None, typer.Option(help="Where exported graphs run.", show_default=DeviceName.AUTO.value)
+]
 
 
 def load_models(settings: ModelSettings = ModelSettings()) -> Models:
