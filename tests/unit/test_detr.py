@@ -19,6 +19,7 @@ from streamcap.models.engine import Device
 from streamcap.models.graph import read_graph
 from streamcap.models.onnx import OnnxEngine
 from tests.graphs import COLOURS, make_detector, make_encoder
+from tests.prerequisites import need
 
 
 def quarters() -> NDArray[np.uint8]:
@@ -30,7 +31,7 @@ def quarters() -> NDArray[np.uint8]:
 
 
 def test_what_is_seen_is_where_it_is(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     detector = open_detector(ModelSettings(detector=str(make_detector(tmp_path).parent)))
     assert detector.labels == COLOURS
     found = detector.detect(quarters(), threshold=0.5)
@@ -44,7 +45,7 @@ def test_what_is_seen_is_where_it_is(tmp_path: Path) -> None:
 
 
 def test_batched_each_gets_its_own(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     path = make_detector(tmp_path)
     info = read_graph(path)
     engine = OnnxEngine.of(path, info, device=Device.CPU)
@@ -59,7 +60,7 @@ def test_batched_each_gets_its_own(tmp_path: Path) -> None:
 
 
 def test_an_encoder_is_no_detector(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     with pytest.raises(WrongModel, match="detector is needed"):
         open_detector(ModelSettings(detector=str(make_encoder(tmp_path / "e").parent)))
     with pytest.raises(WrongModel, match="encoder is needed"):
@@ -67,7 +68,7 @@ def test_an_encoder_is_no_detector(tmp_path: Path) -> None:
 
 
 def test_classes_are_named_as_coco_names_them(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     path = make_detector(tmp_path)
     info = read_graph(path)
     detector = DetrDetector(

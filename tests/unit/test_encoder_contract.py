@@ -24,6 +24,7 @@ from streamcap.models.onnx import OnnxEngine
 from streamcap.models.vision import GraphEncoder
 from streamcap.sources.rendered_art import Painter
 from tests.graphs import make_encoder
+from tests.prerequisites import need
 
 Weights = Callable[[str], Path]
 
@@ -64,7 +65,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
         encoder: GraphEncoder = ClipEncoder(weights("clip-vit-b16-int8"))
         reference = encoder
     else:
-        pytest.importorskip("onnx")
+        need("engines")
         reference = graph(tmp_path / "reference")[1]
         if name == "batched":
             encoder = batched(tmp_path / name)

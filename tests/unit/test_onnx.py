@@ -14,6 +14,7 @@ from streamcap.models.engine import Device
 from streamcap.models.graph import TensorInfo, read_graph, sidecar_of, write_graph_info
 from streamcap.models.onnx import OnnxEngine, ProviderChoice, choose_provider, session
 from tests.graphs import encoder_info, make_encoder, written
+from tests.prerequisites import need
 
 CPU, CUDA, OPENVINO = "CPUExecutionProvider", "CUDAExecutionProvider", "OpenVINOExecutionProvider"
 
@@ -45,7 +46,7 @@ def test_a_gpu_that_is_wished_and_cannot_be_had() -> None:
 
 
 def test_a_provider_that_does_not_start_leaves_the_next_one(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     path = make_encoder(tmp_path)
     opened, chosen = session(path, "the encoder", ProviderChoice((CUDA, CPU)), threads=1)
     assert opened.get_providers() == [CPU]
@@ -57,7 +58,7 @@ def test_a_provider_that_does_not_start_leaves_the_next_one(tmp_path: Path) -> N
 
 
 def test_a_shape_that_the_graph_does_not_take(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     path = make_encoder(tmp_path)
     engine = OnnxEngine.of(path, read_graph(path), device=Device.CPU)
     for shape in ((1, 3, 32, 31), (3, 32, 32), (0, 3, 32, 32), (1, 1, 32, 32)):
@@ -75,7 +76,7 @@ def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_is_not_what_its_sidecar_says(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     path = make_encoder(tmp_path)
     info = read_graph(path)
     more = (*info.outputs, TensorInfo(name="more", dtype="float32", shape=("batch", 2)))
@@ -91,7 +92,7 @@ def test_a_graph_that_is_not_what_its_sidecar_says(tmp_path: Path) -> None:
 
 
 def test_a_gpu_that_is_wished_is_not_replaced_by_the_processor(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     path = make_encoder(tmp_path)
     settings = ModelSettings.model_validate({"encoder": str(path), "device": "cuda"})
     try:

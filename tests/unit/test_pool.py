@@ -12,11 +12,12 @@ from streamcap.config import Decode, ModelSettings
 from streamcap.errors import ModelError
 from streamcap.models.pool import load
 from tests.graphs import COLOURS, make_detector, make_encoder
+from tests.prerequisites import need
 
 
 @pytest.mark.weights
 def test_exported_graphs_take_the_place_of_the_defaults(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     settings = ModelSettings(
         encoder=str(make_encoder(tmp_path / "e").parent), detector=str(make_detector(tmp_path / "d").parent)
     )
@@ -42,7 +43,7 @@ def test_no_encoder_at_all() -> None:
 
 @pytest.mark.weights
 def test_what_cannot_be_loaded_leaves_nothing_behind(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
+    need("engines")
     detector = str(make_detector(tmp_path / "d").parent)
     before = threading.active_count()
     with pytest.raises(ModelError, match="no graph"):
