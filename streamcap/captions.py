@@ -160,6 +160,7 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation, told_unti
         instances=instances,
         key_frames=kept,
         setting=seen.setting,
+        waited=max(0.0, seen.pts - end),
     )
 
 
@@ -214,6 +215,7 @@ class CaptionBook:
             what.skills,
             _named(window.instances, what.who),
             tuple(sorted({window.end, *(fact.end for fact in window.facts)})),
+            window.waited,
         )
         if final:
             self._told |= dict.fromkeys(what.who)
