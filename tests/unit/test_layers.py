@@ -50,6 +50,8 @@ LAYERS: dict[int, set[str]] = {
             "wire",
             "standing",
             "shedding",
+            "breaker",
+            "budget",
             "subtitles",
             "subtitles_live",
         ),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from streamcap.config import VisionBackend, VisionSettings
-from streamcap.errors import ModelError
+from streamcap.errors import AnswerCut, AnswerEmpty, ModelBusy, ModelError, ModelTimeout, ModelUnavailable
 from streamcap.prompts import Picture, Prompt, Text
 from tests import vlm_models
 
@@ -47,16 +47,22 @@ async def model(folder: Path) -> AsyncIterator[Any]:
 
 
 async def said(model: Any, prompt: Prompt = PROMPT, timeout_s: float = 30, begun: asyncio.Event | None = None) -> str:
+    """The answer, which ends at the most tokens that it may have."""
     pieces = []
-    async for piece in model.generate(prompt, timeout_s=timeout_s):
-        pieces.append(piece.text)
-        if begun is not None:
-            begun.set()
+    with pytest.raises(AnswerCut) as caught:
+        async for piece in model.generate(prompt, timeout_s=timeout_s):
+            pieces.append(piece.text)
+            if begun is not None:
+                begun.set()
+    assert caught.value.at_limit
     return "".join(pieces)
 
 
 async def test_pieces_come_while_the_answer_is_made(model: Any) -> None:
-    pieces = [piece async for piece in model.generate(PROMPT, timeout_s=30)]
+    pieces = []
+    with pytest.raises(AnswerCut):
+        async for piece in model.generate(PROMPT, timeout_s=30):
+            pieces.append(piece)
     assert len(pieces) > 10
     assert "".join(piece.text for piece in pieces) == await said(model)
     assert pieces[-1].usage.completion_tokens == PROMPT.max_tokens
@@ -106,7 +112,7 @@ async def test_a_cancelled_task_ends_the_work(model: Any) -> None:
 
 async def test_an_answer_that_takes_too_long_is_told(model: Any) -> None:
     before = await said(model)
-    with pytest.raises(ModelError, match=r"did not answer within 0\.05 s") as caught:
+    with pytest.raises(ModelTimeout, match=r"did not answer within 0\.05 s") as caught:
         await said(model, LONG, timeout_s=0.05)
     assert caught.value.hint
     assert await said(model) == before
@@ -115,7 +121,7 @@ async def test_an_answer_that_takes_too_long_is_told(model: Any) -> None:
 async def test_who_waits_too_long_is_told(model: Any) -> None:
     async with aclosing(model.generate(LONG, timeout_s=30)) as answer:
         await anext(answer)
-        with pytest.raises(ModelError, match="busy"):
+        with pytest.raises(ModelBusy, match="busy"):
             await said(model, timeout_s=0.05)
 
 
@@ -128,7 +134,7 @@ async def test_no_more_than_so_many_wait(model: Any, monkeypatch: pytest.MonkeyP
         waiting = [asyncio.create_task(said(model)) for _ in range(2)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        with pytest.raises(ModelError, match="2 prompts wait"):
+        with pytest.raises(ModelBusy, match="2 prompts wait"):
             await said(model)
     assert len(set(await asyncio.gather(*waiting))) == 1
 
@@ -138,11 +144,17 @@ async def test_closing_ends_the_answer_that_is_made(model: Any) -> None:
     task = asyncio.create_task(said(model, LONG, begun=begun))
     await asyncio.wait_for(begun.wait(), 20)
     await model.close()
-    with pytest.raises(ModelError, match="closed"):
+    with pytest.raises(ModelUnavailable, match="closed"):
         await task
-    with pytest.raises(ModelError, match="closed"):
+    with pytest.raises(ModelUnavailable, match="closed"):
         await said(model)
     await model.close()
+
+
+async def test_an_answer_without_a_word_is_told(model: Any) -> None:
+    model.runner._ends = frozenset(range(vlm_models.VOCABULARY))
+    with pytest.raises(AnswerEmpty):
+        _ = [piece async for piece in model.generate(PROMPT, timeout_s=30)]
 
 
 async def test_a_defect_is_not_taken_for_an_answer(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

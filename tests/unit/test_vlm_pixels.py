@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamcap.errors import ModelError, WrongModel
+from streamcap.errors import PromptRefused, WrongModel
 from tests import vlm_models
 
 pytestmark = pytest.mark.torch
@@ -58,7 +58,7 @@ def test_patches_are_those_of_transformers(height: int, width: int, side: int) -
     image = vlm_models.picture(height, width)
     rule = PatchRule.read(stated)
     if max(height, width) > 200 * min(height, width):
-        with pytest.raises(ModelError, match="too narrow"):
+        with pytest.raises(PromptRefused, match="too narrow"):
             rule.cut(image)
         return
     theirs = Qwen2VLImageProcessorPil(**stated)(image, return_tensors="np", input_data_format="channels_last")

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcap.config import VisionBackend, VisionSettings
-from streamcap.errors import ModelError
+from streamcap.errors import PromptRefused, PromptTooLong
 from streamcap.prompts import Answer, Picture, Prompt, Text, Turn
 from tests import vlm_models
 
@@ -261,13 +261,13 @@ def test_an_answer_holds_to_its_schema(folder: Path) -> None:
 
 def test_a_schema_that_cannot_be_held_to_is_told(smolvlm: Path) -> None:
     prompt = replace(QUESTION, answer=Answer("odd", {"type": "no such type"}))
-    with pytest.raises(ModelError, match="schema"):
+    with pytest.raises(PromptRefused, match="schema"):
         said(runner(smolvlm), prompt)
 
 
 def test_a_prompt_that_is_too_long_is_told(smolvlm: Path) -> None:
     running = runner(smolvlm)
-    with pytest.raises(ModelError, match="at most 4096 fit") as caught:
+    with pytest.raises(PromptTooLong, match="at most 4096 fit") as caught:
         said(running, replace(QUESTION, parts=(Text("a word " * 15_000),)))
     assert caught.value.hint
     assert said(running, replace(QUESTION, max_tokens=3))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streamcap.errors import ModelError, WrongModel
+from streamcap.errors import PromptRefused, WrongModel
 from streamcap.models.vlm.towers import Sight
 from streamcap.prompts import Picture, Prompt, Text
 
@@ -65,13 +65,13 @@ class Chat:
             sights: the prompt's pictures, in order.
 
         Raises:
-            ModelError: the model's chat template does not take such a prompt.
+            PromptRefused: the model's chat template does not take such a prompt.
         """
         before = self._before(prompt)
         question = {"role": "user", "content": [self._part(part) for part in prompt.parts]}
         pieces = self._render([*before, question], answer=True).split(self._picture)
         if len(pieces) != len(sights) + 1:
-            raise ModelError(
+            raise PromptRefused(
                 f"the model's chat template shows {len(pieces) - 1} of {len(sights)} pictures",
                 hint="its tokenizer_config.json or chat_template.jinja is not for pictures",
             )
@@ -104,7 +104,7 @@ class Chat:
                 messages, chat_template=self._template, tokenize=False, add_generation_prompt=answer
             )
         except (TemplateError, ValueError, TypeError) as error:
-            raise ModelError(f"the model's chat template failed: {error}") from error
+            raise PromptRefused(f"the model's chat template failed: {error}") from error
         return str(rendered)
 
 

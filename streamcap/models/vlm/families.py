@@ -100,7 +100,7 @@ class Family(ABC):
             grid: of patches, where a tower takes no other.
 
         Raises:
-            ModelError: the picture is of a form that the family cannot see.
+            PromptRefused: the picture is of a form that the family cannot see.
         """
 
     @abstractmethod

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import torch
 
-from streamcap.errors import ModelError, ModelLoadError
+from streamcap.errors import ModelError, ModelLoadError, PromptRefused
 
 __all__ = ["Choice", "FreeText", "Grammars"]
 
@@ -92,7 +92,7 @@ class Grammars:
         """The choice of tokens for one answer of that schema.
 
         Raises:
-            ModelError: the schema is of a sort that no grammar can be made of.
+            PromptRefused: the schema is of a sort that no grammar can be made of.
         """
         from llguidance import LLMatcher
 
@@ -101,7 +101,7 @@ class Grammars:
         grammar = LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_flexible": False})
         matcher = LLMatcher(self._words, grammar, log_level=0)
         if matcher.is_error():
-            raise ModelError(f"no grammar can be made of the answer's schema: {matcher.get_error()}")
+            raise PromptRefused(f"no grammar can be made of the answer's schema: {matcher.get_error()}")
         return _Schema(matcher)
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
-from streamcap.errors import ModelError
+from streamcap.errors import AnswerCut, AnswerEmpty, ModelBusy, ModelError, ModelTimeout, ModelUnavailable
 from streamcap.flow import Turns
 from streamcap.models.language import Piece
 from streamcap.models.vlm.runner import Cancelled, Runner
@@ -64,23 +64,28 @@ class LocalModel:
         is being read, and waits for that.
 
         Raises:
-            ModelError: too many prompts wait already, the time is over, memory is short, the prompt is too long, or the
-                model is closed.
+            ModelBusy: too many prompts wait already, or it had no turn within the time.
+            ModelTimeout: the answer is not whole within the time.
+            PromptTooLong, PromptRefused: of this prompt no answer can be made.
+            OutOfDeviceMemory: the GPU has no room for it.
+            AnswerCut, AnswerEmpty: there is no whole answer, or no word in it; what came of it came.
+            ModelUnavailable: the model was closed.
+            ModelError: the runtime failed.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         if self._turns.waiting >= WAITING:
-            raise ModelError(f"{WAITING} prompts wait for {self._name} already", hint="fewer streams, or a server")
+            raise ModelBusy(f"{WAITING} prompts wait for {self._name} already", hint="fewer streams, or a server")
         async with contextlib.AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout_at(deadline):
                     await stack.enter_async_context(self._turns.turn(deadline))
             except TimeoutError:
-                raise ModelError(f"{self._name} was busy for {timeout_s:g} s with other prompts") from None
+                raise ModelBusy(f"{self._name} was busy for {timeout_s:g} s with other prompts") from None
             stop = threading.Event()
             inbox: _Inbox = asyncio.Queue()  # holds an answer at most
             if self._stopping.is_set():
-                raise ModelError(f"{self._name} is closed")
+                raise ModelUnavailable(f"{self._name} is closed")
             work = loop.run_in_executor(self._worker, self._answer, prompt, stop, loop, inbox)
             try:
                 while (piece := await self._next(inbox, deadline, timeout_s)) is not None:
@@ -94,7 +99,7 @@ class LocalModel:
             async with asyncio.timeout_at(deadline):
                 item = await inbox.get()
         except TimeoutError:
-            raise ModelError(
+            raise ModelTimeout(
                 f"{self._name} did not answer within {timeout_s:g} s",
                 hint="a smaller model, fewer tokens, a GPU, or a higher timeout_s",
             ) from None
@@ -109,11 +114,18 @@ class LocalModel:
             return stop.is_set() or self._stopping.is_set()
 
         end: BaseException | None = None
+        blank = True
         try:
             for piece in self._runner.answer(prompt, cancelled):
+                blank = blank and not piece.text.strip()
                 loop.call_soon_threadsafe(inbox.put_nowait, piece)
+            if self._runner.at_limit:
+                line = "the answer breaks off at the most tokens that it may have"
+                end = AnswerCut(line, hint="raise [vision] max_tokens", at_limit=True)
+            elif blank:
+                end = AnswerEmpty("the model answered with no word")
         except Cancelled:
-            end = ModelError(f"{self._name} is closed")  # if it is nobody's wish but ours
+            end = ModelUnavailable(f"{self._name} is closed")  # if it is nobody's wish but ours
         except ModelError as error:
             end = error
         except RuntimeError as error:  # how torch says whatever goes wrong within it

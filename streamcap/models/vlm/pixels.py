@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from streamcap.errors import ModelError, WrongModel
+from streamcap.errors import PromptRefused, WrongModel
 
 __all__ = ["Levels", "PatchRule", "Patches", "TileRule", "Tiles", "resized"]
 
@@ -236,10 +236,10 @@ class PatchRule:
         """(height, width) in pixels that a picture gets: whole tokens, near its aspect, within the bounds.
 
         Raises:
-            ModelError: a picture that is narrower than any camera's.
+            PromptRefused: a picture that is narrower than any camera's.
         """
         if max(height, width) > NARROWEST * min(height, width):
-            raise ModelError(f"a picture of {width} x {height} pixels is too narrow for the model")
+            raise PromptRefused(f"a picture of {width} x {height} pixels is too narrow for the model")
         unit = self.patch * self.merge
         high, wide = round(height / unit) * unit, round(width / unit) * unit
         if high * wide > self.most:
@@ -260,7 +260,7 @@ class PatchRule:
             grid: rows and columns of patches that it is squashed to; None for what suits its size.
 
         Raises:
-            ModelError: as :meth:`size`.
+            PromptRefused: as :meth:`size`.
         """
         if grid is None:
             height, width = self.size(*image.shape[:2])

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from streamcap.errors import ModelError, OutOfDeviceMemory
+from streamcap.errors import ModelError, OutOfDeviceMemory, PromptTooLong
 from streamcap.models.language import Piece, Usage
 from streamcap.models.vlm.cache import KeysAndValues, Prefixes
 from streamcap.models.vlm.chat import Chat, Tokens
@@ -93,6 +93,10 @@ class Runner:
         tower: stands in the place of the model's own; it is closed with the runner.
         context: most tokens of prompt and answer together.
         most_tokens: of any answer, whatever its prompt says.
+
+    Attributes:
+        work: what its answers took so far.
+        at_limit: the last answer ended at the most tokens that it might have, and not of itself.
     """
 
     def __init__(
@@ -122,6 +126,7 @@ class Runner:
         self._held: tuple[int, ...] = ()  # the prefix whose keys and values stand first
         self._grammars: Grammars | None = None
         self.work = Work()
+        self.at_limit = False
 
     @property
     def cache_bytes(self) -> int:
@@ -165,10 +170,11 @@ class Runner:
         tokens = self._chat.tokens(prompt, sights)
         most = min(prompt.max_tokens, self._most_tokens)
         if len(tokens.ids) + most > self._context:
-            raise ModelError(
+            raise PromptTooLong(
                 f"the prompt has {len(tokens.ids)} tokens, and its answer may have {most}: at most {self._context} fit",
                 hint="fewer or smaller pictures, a shorter prompt, or a lower max_tokens",
             )
+        self.at_limit = False
         choice = self._choice(prompt)
         echo = [self._chat.encode(text) for text in prompt.echo] if self._savings.lookup else []
         return len(tokens.ids), self._tokens(tokens, sights, choice, Lookup(echo), most, cancelled)
@@ -201,7 +207,10 @@ class Runner:
                 yield token
                 lookup.add(token)
                 made += 1
-            if made >= most or choice.done:
+            if choice.done:
+                return
+            if made >= most:
+                self.at_limit = True
                 return
             guess, looked_up = self._guess(choice, lookup, most - made - 1)
             with _room():
