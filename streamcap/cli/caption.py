@@ -87,7 +87,7 @@ def caption(
         def make(on_progress: Callable[[float], None]) -> Pipeline:
             return Pipeline(
                 settings,
-                lambda notify: open_source(source, replace(options, on_notice=notify)),
+                lambda notify: open_source(source, replace(options, gpu_decode=models.gpu_decode, on_notice=notify)),
                 models,
                 feed,
                 clock,
