@@ -62,6 +62,7 @@ class VisionMode(StrEnum):
 
     SLIDING = "sliding"  # the picture before and the picture now: what is different
     GRID = "grid"  # all key frames of the window as one picture: one cheap look
+    RECAPTION = "recaption"  # the grounded text and the pictures: the text, in more detail
 
 
 class Mark(StrEnum):

@@ -98,8 +98,8 @@ class Looks:
             if before and not window.scene_start:
                 aside.put(replace(before[-1].look, t=before[-1].nearest(window.start)), 1.0)
         mine = [r for r in recent if r.scene == aside.scene]
-        for fact in window.facts if mine else ():
-            aside.put(_nearest(mine, fact.end).look, fact.saliency)
+        for fact in window.facts if mine else ():  # by its end it has happened
+            aside.put(next((r for r in mine if r.until >= fact.end), mine[-1]).look, fact.saliency)
 
     def of(self, window: Window) -> tuple[Look, ...]:
         """The looks of a window that has closed, oldest first, at most 8; the last one is how it is now."""

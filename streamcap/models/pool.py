@@ -6,9 +6,13 @@ import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from streamcap.models.base import Detector, Encoder, PoseEstimator
 from streamcap.models.resolver import Progress, ensure
+
+if TYPE_CHECKING:  # captioners bring a grammar library, which is imported beside the loading of models
+    from streamcap.captioners.shared import SharedModel
 
 __all__ = ["Models", "load_default"]
 
@@ -21,12 +25,15 @@ class Models:
         encoder: None leaves the memory empty.
         workers: where crops are detected side by side and features and poses computed.
         pose: None leaves out what is told from how people hold themselves.
+        vision: the vision–language model, for streams that ask for it; None where none is set up. Its own context
+            manager ends it.
     """
 
     detector: Detector
     encoder: Encoder | None
     workers: Executor
     pose: PoseEstimator | None = None
+    vision: SharedModel | None = None
 
     def __enter__(self) -> Models:
         return self
