@@ -23,6 +23,7 @@ __all__ = [
     "LimitSettings",
     "LoadSettings",
     "Mark",
+    "Networks",
     "Profile",
     "SecuritySettings",
     "ServerSettings",
@@ -41,6 +42,7 @@ DEFAULT_PORT = 8750
 DEFAULT_FPS = 5.0
 # Frames analysed a second; the least is one in a hundred seconds, so that what is divided by it stays a number.
 Fps = Annotated[float, Field(ge=0.01, le=60)]
+Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 class Profile(StrEnum):
@@ -216,7 +218,7 @@ class SourcePolicy(_Strict):
     )
     media_root: Path | None = None
     allow_private: bool = False
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: Networks = ()
 
 
 class IceServer(_Strict):
@@ -293,6 +295,8 @@ class SecuritySettings(_Strict):
         allowed_hosts: names by which clients may call the server, beside ``localhost`` and addresses; where it listens
             beyond this machine and none is given: any name.
         tls_cert, tls_key: PEM files; both or neither.
+        trusted_proxies: networks, such as ``10.0.0.7/32``, of reverse proxies. Whom a request comes from, and whether
+            by TLS, is what they say (X-Forwarded-For, X-Forwarded-Proto); who can send from there can be anybody.
         sources: what streams that are added over the API may open.
     """
 
@@ -302,6 +306,7 @@ class SecuritySettings(_Strict):
     allowed_hosts: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    trusted_proxies: Networks = ()
     limits: LimitSettings = LimitSettings()
     sources: SourcePolicy = SourcePolicy()
 

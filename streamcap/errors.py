@@ -15,7 +15,10 @@
     ├── ModelError            a model failed (exit 4)
     │   ├── WeightsUnavailable  no source of a weights file can be reached
     │   ├── WeightsCorrupt      a weights file does not match its hash
-    │   └── ModelLoadError      a runtime refuses a weights file, or is not installed
+    │   ├── ModelLoadError      a runtime refuses a weights file, or is not installed
+    │   │   ├── WrongModel      a file of another sort than is asked for
+    │   │   └── PlanRefused     a compiled engine that was not built for this machine or this graph
+    │   └── OutOfDeviceMemory   the accelerator has no room for what is asked of it
     └── FeedError             the caption feed failed (exit 3: to a subscriber it is a source)
         ├── WireError         bytes that are not a protocol v1 message
         └── FeedClosed        the feed was closed for a reason that a retry does not cure
@@ -32,7 +35,9 @@ __all__ = [
     "ModelError",
     "ModelLoadError",
     "NoVideo",
+    "OutOfDeviceMemory",
     "Overloaded",
+    "PlanRefused",
     "SourceClosed",
     "SourceError",
     "SourceNotFound",
@@ -45,6 +50,7 @@ __all__ = [
     "WeightsCorrupt",
     "WeightsUnavailable",
     "WireError",
+    "WrongModel",
 ]
 
 
@@ -127,6 +133,18 @@ class WeightsCorrupt(ModelError):
 
 class ModelLoadError(ModelError):
     """A runtime refuses a weights file, or the runtime is not installed."""
+
+
+class WrongModel(ModelLoadError):
+    """A file of another sort than is asked for: no sidecar of this form, another role, other inputs or outputs."""
+
+
+class PlanRefused(ModelLoadError):
+    """A compiled engine that was not built for this machine or this graph; the hint is the command that builds one."""
+
+
+class OutOfDeviceMemory(ModelError):
+    """The accelerator has no room for what is asked of it."""
 
 
 class FeedError(StreamcapError):
