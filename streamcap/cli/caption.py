@@ -16,11 +16,33 @@ from rich.console import Console
 
 from streamcap.cli.output import FileFeed, Format, writer_for
 from streamcap.cli.signals import stop_on_signals
-from streamcap.config import DEFAULT_FPS, CaptionerName, Profile, StreamSettings
+from streamcap.cli.vision import (
+    Backend,
+    Contradictions,
+    Key,
+    Marks,
+    Mode,
+    ModelName,
+    Prompt,
+    Url,
+    vision_settings,
+)
+from streamcap.config import (
+    DEFAULT_FPS,
+    CaptionerName,
+    Contradiction,
+    Profile,
+    StreamSettings,
+    VisionBackend,
+    VisionMode,
+    VisionSettings,
+)
 from streamcap.errors import UsageError
 from streamcap.flow import SystemClock
 
 if TYPE_CHECKING:
+    from streamcap.captioners import SharedModel
+    from streamcap.models.pool import Models
     from streamcap.pipeline import Pipeline
 
 __all__ = ["caption"]

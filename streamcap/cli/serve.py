@@ -121,6 +121,7 @@ def _settings(
         "journal": base.journal.model_dump(),
         "load": base.load.model_dump(),
         "webrtc": base.webrtc.model_dump(),
+        "vision": base.vision.model_dump() if base.vision is not None else None,
         "security": {**base.security.model_dump(), **_given(security)},
         "streams": [*(stream.model_dump() for stream in base.streams), *added],
     }
