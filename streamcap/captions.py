@@ -48,9 +48,11 @@ class Pace:
     calm: int
 
 
-# A guard is told of all that may matter, at once; a listener of less, in longer breaths.
+# A guard is told of all that may matter, at once; a viewer often, of what is worth a word; a listener of less, in
+# longer breaths.
 PACES = {
     Profile.SURVEILLANCE: Pace(0.2, 0.6, 1.8, 6),
+    Profile.COMMENTARY: Pace(0.3, 0.9, 2.5, 8),
     Profile.GENERAL: Pace(0.4, 1.2, 4.0, 4),
 }
 

@@ -50,9 +50,10 @@ UserPrompt = Annotated[str, Field(max_length=4000)]
 
 
 class Profile(StrEnum):
-    """Who reads: a guard wants every salient fact, others a smoother and shorter account."""
+    """Who reads: a guard wants every salient fact, a viewer what happens just now, a listener less and smoother."""
 
     SURVEILLANCE = "surveillance"
+    COMMENTARY = "commentary"
     GENERAL = "general"
 
 

@@ -18,7 +18,8 @@
     │   ├── ModelLoadError      a runtime refuses a weights file, or is not installed
     │   │   ├── WrongModel      a file of another sort than is asked for
     │   │   └── PlanRefused     a compiled engine that was not built for this machine or this graph
-    │   └── OutOfDeviceMemory   the accelerator has no room for what is asked of it
+    │   ├── OutOfDeviceMemory   the accelerator has no room for what is asked of it
+    │   └── AnswerUnreadable    a model's answer holds nothing that can be used
     └── FeedError             the caption feed failed (exit 3: to a subscriber it is a source)
         ├── WireError         bytes that are not a protocol v1 message
         └── FeedClosed        the feed was closed for a reason that a retry does not cure
@@ -29,6 +30,7 @@ Every error carries one clear line and, where there is something to do about it,
 from __future__ import annotations
 
 __all__ = [
+    "AnswerUnreadable",
     "ConfigError",
     "FeedClosed",
     "FeedError",
@@ -145,6 +147,10 @@ class PlanRefused(ModelLoadError):
 
 class OutOfDeviceMemory(ModelError):
     """The accelerator has no room for what is asked of it."""
+
+
+class AnswerUnreadable(ModelError):
+    """A model answered, and nothing in its answer can be used."""
 
 
 class FeedError(StreamcapError):

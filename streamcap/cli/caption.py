@@ -63,7 +63,10 @@ def caption(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to stdout.")] = None,
     captioner: Annotated[CaptionerName, typer.Option(help="Who makes the final text.")] = CaptionerName.GROUNDED,
     profile: Annotated[
-        Profile, typer.Option(help="surveillance: every salient fact; general: fewer.")
+        Profile,
+        typer.Option(
+            help="surveillance: every salient fact; commentary: what happens just now, smoothly; general: fewer."
+        ),
     ] = Profile.SURVEILLANCE,
     fps: Annotated[
         float, typer.Option(min=0.1, max=60, help="Pictures analysed a second of video, at most.")
