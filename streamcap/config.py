@@ -352,7 +352,7 @@ class Settings(_Strict):
     def _have_a_model(self) -> Settings:
         wanting = [stream.id for stream in self.streams if stream.captioner is CaptionerName.VISION]
         if wanting and self.vision is None:
-            raise ValueError(f"captioner = \"vision\" of {', '.join(wanting)} needs a [vision] section")
+            raise ValueError(f'captioner = "vision" of {", ".join(wanting)} needs a [vision] section')
         return self
 
 

@@ -153,9 +153,9 @@ class Manager:
     async def change(self, stream: str, settings: StreamSettings, *, paused: bool) -> None:
         """Watch a stream with other settings, or pause it.
 
-        Another rate, profile, captioner or prompt is taken up while it is watched: nothing is opened anew or forgotten. With
-        another source what is open becomes final, and watching begins anew. The source of a paused stream is kept open
-        for half a minute.
+        Another rate, profile, captioner or prompt is taken up while it is watched: nothing is opened anew or forgotten.
+        With another source what is open becomes final, and watching begins anew. The source of a paused stream is kept
+        open for half a minute.
 
         Calls for one stream must not overlap. Cancelled, the stream may be left paused.
 

@@ -37,7 +37,6 @@ from streamcap.types import (
     Observation,
     Window,
 )
-from streamcap.wording import Wording
 from streamcap.wire import (
     PublishableMessage,
     StreamState,
@@ -47,6 +46,7 @@ from streamcap.wire import (
     status_message,
     unchanged_message,
 )
+from streamcap.wording import Wording
 
 __all__ = ["Feed", "Teller"]
 

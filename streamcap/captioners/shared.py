@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Final
 
 from streamcap.config import VisionBackend, VisionSettings
-from streamcap.errors import ConfigError, ModelError, WeightsUnavailable
+from streamcap.errors import ModelError, WeightsUnavailable
 from streamcap.flow import Clock, Turns
 from streamcap.metrics import Histogram
 from streamcap.models.language import LanguageModel, Piece
@@ -162,7 +162,7 @@ class SharedModel:
                 _log.warning("%s cannot be loaded yet: %s", self.settings.model, error)
                 self._trouble = error
             except ModelError as error:
-                _log.error("%s cannot be loaded: %s", self.settings.model, error)  # noqa: TRY400 - no defect
+                _log.error("%s cannot be loaded: %s", self.settings.model, error)
                 self._trouble = error
                 return
             else:

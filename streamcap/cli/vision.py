@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from streamcap.config import Contradiction, Mark, VisionBackend, VisionMode, VisionSettings
-from streamcap.errors import ConfigError, ModelError, UsageError
+from streamcap.config import Mark, VisionBackend, VisionSettings
+from streamcap.errors import ConfigError, UsageError
 from streamcap.flow import Clock
 
 if TYPE_CHECKING:

@@ -85,7 +85,6 @@ def window(name: str, t: float = 10.0) -> Window:
 async def test_one_after_the_other_each_knows_what_was_said_before() -> None:
     lane = Lane(Slow(3.0))
     run = asyncio.create_task(lane.wording.run())
-    assert not lane.wording.busy
     for name in ("a", "b"):
         await lane.wording.put(window(name), live=True)
     assert lane.wording.busy
