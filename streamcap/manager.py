@@ -22,6 +22,7 @@ from streamcap.sources import Kind, SharedSources, open_source, parse, redact
 from streamcap.sources.ports import Ports
 from streamcap.sources.relay import Relay
 from streamcap.supervision import Means, Supervision, backoff
+from streamcap.types import Instance
 
 __all__ = ["Manager", "StreamInfo"]
 
@@ -240,6 +241,11 @@ class Manager:
         """What a stream was seen to look like; None where it is not watched."""
         known = self._streams.get(stream)
         return known.pipeline.memory if known is not None and known.pipeline is not None else None
+
+    def instances(self, stream: str) -> tuple[Instance, ...]:
+        """All that is followed in a stream now; nothing where it is not watched."""
+        known = self._streams.get(stream)
+        return known.pipeline.instances if known is not None and known.pipeline is not None else ()
 
     def relay(self, stream: str) -> Relay | None:
         """The packets of a stream's source; None where it has none, or is not watched."""

@@ -31,7 +31,7 @@ from streamcap.saliency import Rarity
 from streamcap.sources import FrameSource
 from streamcap.standing import Status
 from streamcap.telling import Feed, Teller
-from streamcap.types import Frame, Notice, Observation, SourceInfo
+from streamcap.types import Frame, Instance, Notice, Observation, SourceInfo
 from streamcap.wire import StreamState
 
 __all__ = ["Pipeline", "Watcher"]
@@ -123,6 +123,7 @@ class Pipeline:
         self._looked: deque[float] = deque(maxlen=512)  # clock seconds of the frames of the last RATE_S
         self._other_since = clock.monotonic()  # since when its rate is not as its state says
         self.busy = 0.0
+        self.instances: tuple[Instance, ...] = ()  # as of the newest frame
         self._on_progress = on_progress
         self._info: SourceInfo | None = None
         self._first_pts: float | None = None
@@ -254,6 +255,7 @@ class Pipeline:
             self._looked.append(began)
             if self._shown is not None:
                 self._shown.view.show(frame)
+            self.instances = seen.instances
             self._feed.show_instances(self._id, t=seen.pts, instances=seen.instances)
             seen = calibrated(seen)
             seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))

@@ -61,6 +61,7 @@ LAYERS: dict[int, set[str]] = {
         "posing",
         "keyframes",
         "looks",
+        "answering",
         "pipeline",
         "telling",
         "wording",
