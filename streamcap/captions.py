@@ -169,6 +169,7 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation, told_unti
         instances=instances,
         key_frames=kept,
         setting=seen.setting,
+        waited=max(0.0, seen.pts - end),
     )
 
 
@@ -223,6 +224,7 @@ class CaptionBook:
             what.skills,
             _named(window.instances, what.who),
             tuple(sorted({window.end, *(fact.end for fact in window.facts)})),
+            window.waited,
             what.conflicts,
         )
         if final:

@@ -385,6 +385,8 @@ class Window:
         past: kept frames that stand for what was seen before, oldest first, at most 3; likewise.
         so_far: what happened in the last minutes, in a sentence; likewise.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
+        waited: media seconds from ``end`` to the newest frame that was looked at when it took this shape: until a rule
+            was sure, and until nothing more came.
     """
 
     id: str
@@ -399,6 +401,7 @@ class Window:
     said: tuple[str, ...] = ()
     told: frozenset[int] | None = None
     setting: Setting = field(default_factory=Setting)
+    waited: float = 0.0
     looks: tuple[Look, ...] = ()
     past: tuple[KeyFrame, ...] = ()
     so_far: str = ""
@@ -422,6 +425,7 @@ class Caption:
         instances: those that the text names, as they were at ``end``.
         evidence: media times of the frames that show it.
         source: name of the captioner.
+        waited: media seconds from ``end`` to the newest frame that was looked at, as in :class:`Window`.
         conflicts: where the text contradicts what was perceived; of a vetoed text those that it was vetoed for.
     """
 
@@ -438,6 +442,7 @@ class Caption:
     skills: dict[Skill, str] = field(default_factory=dict)
     instances: tuple[Instance, ...] = ()
     evidence: tuple[float, ...] = ()
+    waited: float = 0.0
     conflicts: tuple[Conflict, ...] = ()
 
 

@@ -25,11 +25,12 @@ def narrowed(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     return np.asarray(scaled, np.uint8)
 
 
-def to_jpeg(image: NDArray[np.uint8]) -> bytes:
+def to_jpeg(image: NDArray[np.uint8], quality: int = QUALITY) -> bytes:
     """The picture as JPEG.
 
     Args:
         image: (h, w, 3) uint8 RGB.
+        quality: 1..100.
     """
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality))
     return bytes(data.tobytes())

@@ -207,8 +207,10 @@ class NumberedMessage(_StreamMessage):
 class CaptionMessage(NumberedMessage):
     """One revision of a caption, with its whole text; durable where ``status`` is ``final`` or ``retracted``.
 
-    ``age_ms`` runs from the capture of the last frame that the text speaks about to ``emitted_at``. ``conflicts`` is
-    absent where the text contradicts nothing; where ``source`` is ``grounded`` it says why another text did not stand.
+    ``age_ms`` runs from the capture of the last frame that the text speaks about to ``emitted_at``. ``waited_ms`` of it
+    passed on purpose: until it was sure that somebody is gone and not only hidden, until nothing more came that belongs
+    to the same caption. The rest is what transport, looking and wording took. ``conflicts`` is absent where the text
+    contradicts nothing; where ``source`` is ``grounded`` it says why another text did not stand.
     """
 
     type: Literal["caption"] = "caption"
@@ -228,6 +230,7 @@ class CaptionMessage(NumberedMessage):
     captured_at: WallTime
     emitted_at: WallTime
     age_ms: SeqOrZero
+    waited_ms: SeqOrZero | None = None  # absent: not known
 
 
 class EventMessage(NumberedMessage):

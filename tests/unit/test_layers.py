@@ -50,6 +50,7 @@ LAYERS: dict[int, set[str]] = {
             "wire",
             "standing",
             "shedding",
+            "breaker",
             "subtitles",
             "subtitles_live",
         ),

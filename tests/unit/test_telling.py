@@ -57,3 +57,15 @@ async def test_what_is_open_when_the_camera_goes_away_becomes_final_then() -> No
     for lane in lanes:
         lane.cancel()
     await asyncio.wait(lanes)
+
+
+async def test_how_long_a_departure_was_doubted_is_no_fault_of_the_machine() -> None:
+    record, clock = Record(), SystemClock()
+    teller = Teller(StreamSettings(id="s", source="test:"), record, clock)
+    gone = Instance(1, "person", 0.9, (0.4, 0.4, 0.5, 0.6), (0, 0), 1.0, 10.0, visible=False)
+    leave = Fact("leave", 10.0, 10.0, 0.8, Skill.ACTION, (1,), "person", "left", 0.8)
+    captured = clock.wall() - 0.3  # the frame took 0.3 s from the glass to here
+    await teller.tell(Observation(14.2, captured, True, False, True, (leave,), (gone,)))
+    (draft,) = [m for m in record.messages if isinstance(m, CaptionMessage)]
+    assert draft.waited_ms == 4200
+    assert 300 <= draft.age_ms - 4200 < 400
