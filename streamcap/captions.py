@@ -198,14 +198,18 @@ class CaptionBook:
         recent = [caption.text for caption in self._said if at - caption.end <= REPEAT_S]
         return tuple(recent or [caption.text for caption in self._said[-1:]])
 
+    def is_news(self, window: Window, what: Description) -> bool:
+        """True where a draft of the window's caption was shown, or one would say something new."""
+        return window.id in self._open or (bool(what.text) and not self._repeats(window, what))
+
     def revise(self, window: Window, what: Description, *, source: str, final: bool) -> Caption | None:
         """The next revision of a window's caption; None where it would say nothing new.
 
         A caption of which a draft was shown always becomes final, so that no subscriber keeps a draft for ever.
         """
-        before = self._open.get(window.id)
-        if before is None and (not what.text or self._repeats(window, what)):
+        if not self.is_news(window, what):
             return None
+        before = self._open.get(window.id)
         text = what.text or (before.text if before else "")
         if before is not None and not final and before.text == text:
             return None

@@ -127,12 +127,12 @@ class Teller:
         self._feed, self._clock, self._keeper, self._vision = feed, clock, keeper, vision
         self._notices: asyncio.Queue[Notice] = asyncio.Queue(NOTICES_WAITING)
         self._grounded = GroundedCaptioner(settings.profile)
-        self._wording = Wording(
-            settings.id, captioner or captioner_for(settings, vision), self._grounded, self.standing,
-            recalled=self._recalled, revise=self._revise, say=self.say,
-        )  # fmt: skip
         self._builder = WindowBuilder(settings.id, pace=PACES[settings.profile], prefix=f"{run_id}c")
         self._book = CaptionBook()
+        self._wording = Wording(
+            settings.id, captioner or captioner_for(settings, vision), self._grounded, self.standing,
+            recalled=self._recalled, is_news=self._book.is_news, revise=self._revise, say=self.say,
+        )  # fmt: skip
         self._tally: Tally | None = None  # since the last summary; None before the first frame
         self._differences: deque[Difference] = deque(maxlen=DIFFERENCES)  # likewise
         self._events = 0

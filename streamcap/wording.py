@@ -71,6 +71,7 @@ class Wording:
         grounded: makes the text that stands where the captioner fails; may be replaced.
         standing: where it is noted that the captioner fails.
         recalled: gives a window with what was said before it, when its turn comes.
+        is_news: whether what is said of a window would be new; what would not costs no captioner.
         revise: publishes revisions.
         say: publishes changes of the stream's state.
 
@@ -86,13 +87,14 @@ class Wording:
         standing: Standing,
         *,
         recalled: Callable[[Window], Window],
+        is_news: Callable[[Window, Description], bool],
         revise: Revise,
         say: Callable[[Iterable[Status]], Awaitable[None]],
     ) -> None:
         self.captioner, self.grounded = captioner, grounded
         self.looks: Looks | None = None
         self._stream, self._standing = stream, standing
-        self._recalled, self._revise, self._say = recalled, revise, say
+        self._recalled, self._is_news, self._revise, self._say = recalled, is_news, revise, say
         self._waiting: asyncio.Queue[Window | _Told | _Summary | None] = asyncio.Queue(WAITING)
         self._at: Window | _Summary | None = None
         self._limit: asyncio.Timeout | None = None
@@ -182,8 +184,9 @@ class Wording:
         await self._waiting.put(item)
 
     async def _word(self, window: Window) -> None:
-        captioner = self.captioner
-        last = await self._asked(lambda: self._described(captioner, window))
+        captioner, last = self.captioner, None
+        if self._is_news(window, self.grounded.whole(window)):
+            last = await self._asked(lambda: self._described(captioner, window))
         if last is None:
             await self.finalise_grounded(window)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import Final
 
 from streamcap.config import VisionBackend, VisionSettings
-from streamcap.errors import ModelError, WeightsUnavailable
+from streamcap.errors import ModelError, ModelLoadError, ModelUnavailable, WeightsUnavailable
 from streamcap.flow import Clock, Turns
 from streamcap.metrics import Histogram
 from streamcap.models.language import LanguageModel, Piece
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 # Weights that cannot be had are tried again after this time, doubled each time up to the longest (seconds).
 AGAIN_S: Final = 60.0
 AGAIN_MOST_S: Final = 900.0
+# Whoever asks while it is being loaded may ask again after this time (seconds).
+LOADING_AGAIN_S: Final = 10.0
 # Seconds of an answer. From a small model on a GPU to a large one on a processor.
 ANSWER_BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
 
@@ -75,11 +78,16 @@ class SharedModel:
         self._clock, self._load = clock, load or load_model
         self._turns = Turns(settings.concurrency)
         self._model: LanguageModel | None = None
-        self._trouble: ModelError = ModelError(f"{settings.model} is being loaded")
+        self._trouble: ModelError = ModelUnavailable(f"{settings.model} is being loaded", retry_after_s=LOADING_AGAIN_S)
         self._loading: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()  # it is there, or was tried in vain
 
     async def __aenter__(self) -> SharedModel:
+        """Raises ConfigError or ModelLoadError where a server's client cannot be made; what is loaded comes later."""
+        if self.settings.backend is VisionBackend.OPENAI:
+            self._model = await self._load(self.settings)
+            self._tried.set()
+            return self
         self._loading = asyncio.create_task(self._keep_loading(), name="load-vision")
         return self
 
@@ -186,6 +194,9 @@ async def load_model(settings: VisionSettings) -> LanguageModel:
 
             return OpenAiServer(settings)
         case VisionBackend.TRANSFORMERS:
-            from streamcap.models.vlm import load
-
-            return await load(settings)
+            try:
+                vlm = importlib.import_module("streamcap.models.vlm")
+            except ImportError as error:
+                raise ModelLoadError(f"models do not run in this process: {error}") from error
+            model: LanguageModel = await vlm.load(settings)
+            return model

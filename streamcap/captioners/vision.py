@@ -3,8 +3,8 @@
     window ──> prompt ──> turn and budget ──> model ──pieces──> drafts
                                                 └──whole──> parsed ──> repeats? contradicts? ──> final
 
-What is quiet costs nothing: a window without anything to say, or with nothing that was not said before, is not shown to
-the model. What the model says is held against what perception measured (:func:`streamcap.prompts.contradictions`).
+What is quiet costs nothing: a window of which there is nothing new to say does not come here. What the model says is
+held against what perception measured (:func:`streamcap.prompts.contradictions`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from streamcap.prompts import (
     build_summary,
     build_window,
     contradictions,
-    is_told,
     parse_answer,
     repeats,
     scored,
@@ -87,7 +86,7 @@ class VisionCaptioner:
     async def describe(self, window: Window) -> AsyncIterator[Description]:
         """See :class:`streamcap.captioners.base.Captioner`."""
         grounded = replace(self._grounded.whole(window), source=self._grounded.name)
-        if _is_quiet(window, grounded):
+        if not window.looks:
             yield grounded
             return
         prompt = await asyncio.to_thread(self._prompt, window, grounded)
@@ -207,15 +206,6 @@ def look_of(key: KeyFrame) -> Look | None:
         return None
     image = cv2.imdecode(np.frombuffer(key.jpeg, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else Look(key.t, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), ())
-
-
-def _is_quiet(window: Window, grounded: Description) -> bool:
-    """There is nothing to show a model: nothing happened that is worth a word, or it was told, or nobody saw it."""
-    if not window.looks:
-        return True
-    if window.scene_start:
-        return False
-    return not grounded.text or is_told(window.facts, window.instances, window.said)
 
 
 def _skills(answer: WindowAnswer) -> dict[Skill, str]:

@@ -59,6 +59,7 @@ class Lane:
         self.wording = Wording(
             "s", captioner, GroundedCaptioner(), Standing(),
             recalled=lambda window: replace(window, said=tuple(self.said[-1:])), revise=self._revise, say=self._say,
+            is_news=lambda window, what: window.id != "old",
         )  # fmt: skip
 
     async def _revise(self, window: Window, what: Description, source: str, *, final: bool) -> None:
@@ -170,6 +171,18 @@ async def test_an_overdue_window_is_told_in_its_turn_and_not_asked_about() -> No
     await run
     assert lane.finals == [("a", "slow"), ("b", "grounded"), ("c", "slow")]
     assert captioner.asked == ["a", "c"]
+
+
+@virtual_time
+async def test_what_says_nothing_new_costs_no_captioner() -> None:
+    captioner = Slow(5.0)
+    lane = Lane(captioner)
+    run = asyncio.create_task(lane.wording.run())
+    await lane.wording.put(window("old"), live=True)
+    await lane.wording.end()
+    await run
+    assert captioner.asked == []
+    assert asyncio.get_running_loop().time() == 0
 
 
 @virtual_time
