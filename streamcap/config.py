@@ -18,12 +18,16 @@ __all__ = [
     "Admission",
     "CaptionerName",
     "Contradiction",
+    "Decode",
+    "DeviceName",
     "IceServer",
     "JournalSettings",
     "LimitSettings",
     "LoadSettings",
     "Mark",
+    "ModelSettings",
     "Networks",
+    "PrecisionName",
     "Profile",
     "SecuritySettings",
     "ServerSettings",
@@ -174,6 +178,54 @@ class LoadSettings(_Strict):
 
     floor_fps: Fps = 3.0
     admission: Admission = Admission.REFUSE
+
+
+class DeviceName(StrEnum):
+    """Where networks run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class PrecisionName(StrEnum):
+    """Which of the graphs of a model is taken."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    INT8_DYNAMIC = "int8-dynamic"
+    FP8 = "fp8"
+
+
+class Decode(StrEnum):
+    """What decodes video."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class ModelSettings(_Strict):
+    """Which networks look, and where they run.
+
+    Attributes:
+        encoder: ``default``, ``none``, or an exported graph: its folder, ONNX file, or name in the engine cache.
+        detector: ``default`` or an exported graph.
+        device: of exported graphs; the defaults are quantised for processors and run there. ``auto`` takes a GPU where
+            there is one that can; with ``cuda`` it is an error if there is none.
+        precision: ``auto`` takes what suits the device best, of the graphs that are there.
+        decode: ``cuda`` decodes on NVIDIA's video engine, and on the processor whatever it cannot; ``auto`` does that
+            where the encoder or the detector runs on the GPU, too.
+    """
+
+    encoder: Annotated[str, Field(min_length=1)] = "default"
+    detector: Annotated[str, Field(min_length=1)] = "default"
+    device: DeviceName = DeviceName.AUTO
+    precision: PrecisionName = PrecisionName.AUTO
+    decode: Decode = Decode.AUTO
 
 
 class LimitSettings(_Strict):
@@ -337,6 +389,7 @@ class Settings(_Strict):
     webrtc: WebRtcSettings = WebRtcSettings()
     load: LoadSettings = LoadSettings()
     vision: VisionSettings | None = None
+    models: ModelSettings = ModelSettings()
     streams: tuple[StreamSettings, ...] = ()
 
     @field_validator("streams")

@@ -15,6 +15,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, load_models
 from streamcap.cli.output import FileFeed, Format, writer_for
 from streamcap.cli.signals import stop_on_signals
 from streamcap.cli.vision import PANEL, marks_of, shared_model, vision_settings
@@ -22,6 +23,8 @@ from streamcap.config import (
     DEFAULT_FPS,
     CaptionerName,
     Contradiction,
+    DeviceName,
+    ModelSettings,
     Profile,
     StreamSettings,
     VisionBackend,
@@ -108,6 +111,9 @@ def caption(
             rich_help_panel=PANEL,
         ),
     ] = Contradiction.NOTE,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Say what happens in one video or live stream.
 
@@ -122,15 +128,16 @@ def caption(
         contradictions=contradictions,
     )  # fmt: skip
     wants_model = captioner is CaptionerName.VISION
-    vision = vision_settings(backend, model, url, key_env) if wants_model else None
+    vision = vision_settings(backend, model, url, key_env, device) if wants_model else None
+    wanted = ModelSettings(
+        encoder=encoder or "default", detector=detector or "default", device=device or DeviceName.AUTO
+    )
     clock = SystemClock()
     options = SourceOptions(stream=settings.id, fps=fps, start=start, end=end, realtime=realtime, clock=clock)
     _check_output(output, source)
     check(source)  # a wrong name must not cost the wait for models, or the download of their weights
 
-    from streamcap.cli.loading import load_models
-
-    models = load_models()
+    models = load_models(wanted)
     from streamcap.pipeline import Pipeline  # read meanwhile
 
     with models, ExitStack() as files:

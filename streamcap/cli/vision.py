@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from rich.console import Console
 
-from streamcap.config import Mark, VisionBackend, VisionSettings
+from streamcap.config import DeviceName, Mark, VisionBackend, VisionSettings
 from streamcap.errors import ConfigError, UsageError
 from streamcap.flow import Clock
 
@@ -24,14 +24,16 @@ NONE = "none"
 UNBOUNDED = 1e9
 
 
-def vision_settings(backend: VisionBackend, model: str, url: str | None, api_key_env: str | None) -> VisionSettings:
+def vision_settings(
+    backend: VisionBackend, model: str, url: str | None, api_key_env: str | None, device: DeviceName | None
+) -> VisionSettings:
     """Settings of the model for one command.
 
     Raises:
         ConfigError: they do not hold.
     """
     budget = ("calls_per_minute", "tokens_per_minute", "calls_per_minute_in_all", "tokens_per_minute_in_all")
-    given = {"model": model, "url": url, "api_key_env": api_key_env}
+    given = {"model": model, "url": url, "api_key_env": api_key_env, "device": device}
     raw = {"backend": backend, **dict.fromkeys(budget, UNBOUNDED), **{k: v for k, v in given.items() if v is not None}}
     try:
         return VisionSettings.model_validate(raw)
