@@ -46,7 +46,7 @@ class StreamInfo:
         fps: looked at a second where the machine keeps up; target_fps: what it is lowered to now, together with all
             others, where it does not; analysed_fps: over the last five seconds.
         paused: not watched until it is resumed.
-        settings: what it is watched with; the source in them may hold credentials.
+        settings: what it is watched with, without credentials.
     """
 
     id: str
@@ -287,7 +287,7 @@ class Manager:
             pipeline.rate if pipeline else 0.0,
             settings.profile,
             stream.paused,
-            settings,
+            settings.model_copy(update={"source": redact(settings.source)}),
         )
 
     # ---- the load
