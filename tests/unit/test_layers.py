@@ -51,6 +51,7 @@ LAYERS: dict[int, set[str]] = {
             "standing",
             "shedding",
             "breaker",
+            "budget",
             "subtitles",
             "subtitles_live",
         ),
