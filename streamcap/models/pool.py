@@ -13,7 +13,8 @@ from streamcap.config import Decode, ModelSettings
 from streamcap.models.base import Detector, Encoder, PoseEstimator
 from streamcap.models.resolver import Progress, ensure
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # captioners bring a grammar library, which is imported beside the loading of models
+    from streamcap.captioners.shared import SharedModel
     from streamcap.models.engine import EngineInfo
     from streamcap.models.vision import GraphEncoder
 
@@ -28,6 +29,8 @@ class Models:
         encoder: None leaves the memory empty.
         workers: where crops are detected side by side and features and poses computed.
         pose: None leaves out what is told from how people hold themselves.
+        vision: the vision–language model, for streams that ask for it; None where none is set up. Its own context
+            manager ends it.
         engines: what runs exported graphs, by role.
         gpu_decode: the GPU is to decode video, too.
         resources: what is closed with the models, after the workers.
@@ -40,6 +43,7 @@ class Models:
     engines: dict[str, EngineInfo] = field(default_factory=dict)
     gpu_decode: bool = False
     resources: ExitStack = field(default_factory=ExitStack)
+    vision: SharedModel | None = None
 
     def __enter__(self) -> Models:
         return self
@@ -82,7 +86,9 @@ def load(settings: ModelSettings, progress: Progress | None = None) -> Models:
         workers = ThreadPoolExecutor(cores, "streamcap-model")
         on_gpu = any(engine.device == "cuda" for engine in engines.values())
         gpu_decode = settings.decode is Decode.CUDA or (settings.decode is Decode.AUTO and on_gpu)
-        return Models(detector, encoder, workers, pose, engines, gpu_decode, loaded.pop_all())
+        return Models(
+            detector, encoder, workers, pose, engines=engines, gpu_decode=gpu_decode, resources=loaded.pop_all()
+        )
 
 
 def _detector(
