@@ -31,14 +31,12 @@ def find(model: str, what: str = "model") -> Path:
         WeightsUnavailable: there is no such folder, no such model, it needs a licence to be accepted, or neither the
             hub can be reached nor is it cached.
     """
-    if not model:
-        raise WeightsUnavailable(f"no {what} is named", hint="--model PATH or hub id; docs/models.md has a list")
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder
     name, _, revision = model.partition("@")
     if model.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise WeightsUnavailable(f"there is no folder {model}", hint="a folder, or a hub id as OWNER/NAME")
+        raise WeightsUnavailable(f"there is no folder {model}", hint="a folder, or a hub id as OWNER/NAME: docs/models.md")
     return _from_hub(name, revision or None, what)
 
 
