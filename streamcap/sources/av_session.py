@@ -89,6 +89,7 @@ class AvSession(Session):
         self._relay = relay
         self._converter = Converter(options.max_side)
         self._progress = options.clock.monotonic()  # when a picture was decoded last
+        self._waited = 0.0  # seconds for packets, since the last picture
         self._reader: SrtReader | None = None
         self._sender: float | None = None  # Unix seconds of the sender's clock at time stamp 0
         self._hwaccel = nvdec() if options.gpu_decode else None
@@ -136,7 +137,8 @@ class AvSession(Session):
                 self._reporter.damage(stamp.time, pictures=1)
             convert = partial(self._converter.image, frame)
             size = (frame.width, frame.height)
-            yield Picture(stamp.time, size, convert, arrived if self._live else None, self._sent(frame))
+            waited, self._waited = self._waited, 0.0
+            yield Picture(stamp.time, size, convert, arrived if self._live else None, self._sent(frame), waited)
         self._check_length()
 
     # ---- opening
@@ -199,6 +201,7 @@ class AvSession(Session):
         if self._start > 0 and not self._live:
             self._begin_at(self._start)
         self.paced = not self._live and self._is_live()
+        self.bursts = self._live and self._container.format.name in _PLAYLISTS
         if self._live:
             self.after = After.RECONNECT
         elif self._address.loop:
@@ -307,6 +310,7 @@ class AvSession(Session):
             if packet is None:
                 return
             waited = time.monotonic() - begun
+            self._waited += waited
             yield packet
             if self._live and waited >= self._silence:
                 # What the parser still held is handed over when the time is up; libav would wait as long once more.
