@@ -36,7 +36,7 @@ def find(model: str, what: str = "model") -> Path:
         return folder
     name, _, revision = model.partition("@")
     if model.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise WeightsUnavailable(f"there is no folder {model}", hint="a folder, or a hub id as OWNER/NAME: docs/models.md")
+        raise WeightsUnavailable(f"there is no folder {model}", hint="a folder, or a hub id: OWNER/NAME")
     return _from_hub(name, revision or None, what)
 
 
