@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from streamcap.config import VisionSettings
 from streamcap.errors import ModelLoadError, OutOfDeviceMemory, StreamcapError, WeightsCorrupt, WrongModel
 from streamcap.models.vlm import weights
+from streamcap.models.vlm.adapters import Adapted, adapt
 
 if TYPE_CHECKING:
     from streamcap.models.vlm.families import Family
@@ -83,8 +84,8 @@ def load_runner(
     if device.type == "cpu":
         torch.set_num_threads(max(1, _cpus() - 1))  # perception and the decoders keep one
     tokenizer = _tokenizer(folder)
-    model = _model(folder, settings, device, dtype, progress)
-    family = FAMILIES[kind](model, preprocessor, picture_tokens=settings.picture_tokens)
+    adapted = _model(folder, settings, device, dtype, progress)
+    family = FAMILIES[kind](adapted.model, preprocessor, picture_tokens=settings.picture_tokens)
     chat = Chat(tokenizer, picture=family.picture, template=family.template)
     tower = _tower(settings, family)
     runner = Runner(
@@ -93,6 +94,7 @@ def load_runner(
         chat,
         ends=_ends(folder, tokenizer, config),
         tower=tower,
+        learned=adapted.learned,
         most_tokens=settings.max_tokens,
         savings=savings,
     )
@@ -146,7 +148,8 @@ def _model(folder: Path, settings: VisionSettings, device: Any, dtype: Any, prog
         free, _ = torch.cuda.mem_get_info(device)
         weights.check_room(need + BESIDE_BYTES, free=free, what=settings.model, on_gpu=True)
     try:
-        return _adapted(_read(folder, dtype), settings.adapter, progress).to(device).eval().requires_grad_(False)
+        adapted = adapt(_read(folder, dtype), settings.adapter, progress)
+        return Adapted(adapted.model.to(device).eval().requires_grad_(False), adapted.learned)
     except torch.OutOfMemoryError as error:
         raise OutOfDeviceMemory(f"the GPU has no room for {settings.model}", hint="a smaller model") from error
     except StreamcapError:
@@ -172,37 +175,6 @@ def _read(folder: Path, dtype: Any) -> Any:
             hint="fetch the model again",
         )
     return model
-
-
-def _adapted(model: Any, adapter: str, progress: Callable[[str], None]) -> Any:
-    """The model with an adapter folded into its weights, so that it costs nothing.
-
-    Raises:
-        WeightsUnavailable, WeightsCorrupt, WrongModel, ModelLoadError: the adapter cannot be had, read or folded in.
-    """
-    if not adapter:
-        return model
-    try:
-        from peft import PeftConfig, PeftModel
-        from peft.tuners.tuners_utils import BaseTuner
-    except ImportError as error:
-        raise ModelLoadError("peft is not installed", hint=INSTALL) from error
-    folder = weights.find(adapter, "adapter")
-    weights.read_json(folder / "adapter_config.json")
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise WrongModel(f"{folder} holds no adapter_model.safetensors", hint="only safetensors are loaded")
-    progress(f"folding in the adapter {adapter}")
-    try:
-        config = PeftConfig.from_pretrained(str(folder))
-        tuned = PeftModel.from_pretrained(model, str(folder), config=config)
-    except Exception as error:  # the library raises what its parsers raise, of no common class
-        raise WrongModel(f"the adapter {adapter} does not fit the model: {error}") from error
-    if not isinstance(tuned.base_model, BaseTuner) or not hasattr(tuned, "merge_and_unload"):
-        raise WrongModel(
-            f"the adapter {adapter} is of type {config.peft_type}, which cannot be folded into the weights",
-            hint="LoRA and its kin can",
-        )
-    return tuned.merge_and_unload(safe_merge=True)
 
 
 def _tower(settings: VisionSettings, family: Family) -> VisionTower | None:
