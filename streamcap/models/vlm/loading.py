@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamcap.config import VisionSettings
-from streamcap.errors import ModelLoadError, OutOfDeviceMemory, StreamcapError, WeightsCorrupt, WrongModel
+from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, StreamcapError, WeightsCorrupt, WrongModel
 from streamcap.models.vlm import weights
 from streamcap.models.vlm.adapters import Adapted, adapt
 
@@ -82,12 +82,12 @@ def load_runner(
     preprocessor = weights.read_preprocessor(folder)
     device, dtype = _device(settings.device)
     if device.type == "cpu":
-        torch.set_num_threads(max(1, _cpus() - 1))  # perception and the decoders keep one
+        torch.set_num_threads(_threads())
     tokenizer = _tokenizer(folder)
     adapted = _model(folder, settings, device, dtype, progress)
     family = FAMILIES[kind](adapted.model, preprocessor, picture_tokens=settings.picture_tokens)
     chat = Chat(tokenizer, picture=family.picture, template=family.template)
-    tower = _tower(settings, family)
+    tower = _tower(settings, family, device)
     runner = Runner(
         family,
         tokenizer,
@@ -102,8 +102,10 @@ def load_runner(
     return runner
 
 
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _threads() -> int:
+    """All processors but one, which perception and the decoders keep."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cpus - 1)
 
 
 def _device(wanted: str) -> tuple[Any, Any]:
@@ -177,8 +179,23 @@ def _read(folder: Path, dtype: Any) -> Any:
     return model
 
 
-def _tower(settings: VisionSettings, family: Family) -> VisionTower | None:
-    return None
+def _tower(settings: VisionSettings, family: Family, device: Any) -> VisionTower | None:
+    """The exported tower that the settings name; the model's own is let go.
+
+    Raises:
+        ModelError: it cannot be had, does not load, or is that of another model.
+    """
+    if settings.tower is None:
+        return None
+    from streamcap.models.vlm.exported import open_tower
+
+    tower = open_tower(settings.tower, gpu=device.type == "cuda", threads=_threads())
+    try:
+        family.replace_tower(tower.info)
+    except ModelError:
+        tower.close()
+        raise
+    return tower
 
 
 def _ends(folder: Path, tokenizer: Any, config: Mapping[str, Any]) -> list[int]:
