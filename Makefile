@@ -7,9 +7,14 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+MODELS_INSTALLED := $(VENV)/.installed-models
+# no: `make test` leaves torch and the other backends of models out, and skips their tests.
+MODELS ?= yes
+# Where torch has builds without CUDA (0.2 GB in place of 3); asked only where it can be reached.
+TORCH_CPU ?= https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help setup weights demo test js browser lint format quality bench clean
+.PHONY: help setup models weights demo test js browser lint format quality bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +37,16 @@ $(INSTALLED): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+models: $(MODELS_INSTALLED)  ## Install torch and the other backends of models, which only their tests need
+
+# Quick the second time. Where it cannot be installed the tests that need it are skipped, and the next run tries again.
+$(MODELS_INSTALLED): $(INSTALLED)
+	@echo "installing the backends of models into $(VENV) (about 1.3 GB with torch for CPUs, once; MODELS=no leaves them out)"
+	@index=; if $(BIN)/python -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1] + "/torch/", timeout=5)' \
+		$(TORCH_CPU) 2>/dev/null; then index="--extra-index-url $(TORCH_CPU)"; fi; \
+	if $(BIN)/python -m pip install --quiet --disable-pip-version-check $$index --editable '.[dev,models]'; \
+	then touch $@; else echo "not installed: the tests that need them are skipped"; fi
+
 weights: $(INSTALLED)  ## Fetch and check what the embedded default and the demo need
 	@$(BIN)/streamcap models pull default demo
 
@@ -39,7 +54,7 @@ demo: weights  ## Play a real clip as a live stream, captions in the terminal an
 	@$(BIN)/streamcap demo $(ARGS)
 
 # Without weights the tests that need them are skipped, or fail where STREAMCAP_REQUIRE names them.
-test: $(INSTALLED)  ## Run the tests
+test: $(INSTALLED) $(if $(filter yes,$(MODELS)),$(MODELS_INSTALLED))  ## Run the tests
 	@$(BIN)/streamcap models pull default || echo "going on without weights"
 	$(BIN)/python -m pytest $(ARGS)
 

@@ -45,9 +45,11 @@ class Pace:
     calm: int
 
 
-# A guard is told of all that may matter, at once; a listener of less, in longer breaths.
+# A guard is told of all that may matter, at once; a viewer often, of what is worth a word; a listener of less, in
+# longer breaths.
 PACES = {
     Profile.SURVEILLANCE: Pace(0.2, 0.6, 1.8, 6),
+    Profile.COMMENTARY: Pace(0.3, 0.9, 2.5, 8),
     Profile.GENERAL: Pace(0.4, 1.2, 4.0, 4),
 }
 
@@ -158,6 +160,7 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation, told_unti
         instances=instances,
         key_frames=kept,
         setting=seen.setting,
+        waited=max(0.0, seen.pts - end),
     )
 
 
@@ -212,6 +215,7 @@ class CaptionBook:
             what.skills,
             _named(window.instances, what.who),
             tuple(sorted({window.end, *(fact.end for fact in window.facts)})),
+            window.waited,
         )
         if final:
             self._told |= dict.fromkeys(what.who)

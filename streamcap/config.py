@@ -17,16 +17,26 @@ __all__ = [
     "DEFAULT_PORT",
     "Admission",
     "CaptionerName",
+    "Contradiction",
+    "Decode",
+    "DeviceName",
     "IceServer",
     "JournalSettings",
     "LimitSettings",
     "LoadSettings",
+    "Mark",
+    "ModelSettings",
+    "Networks",
+    "PrecisionName",
     "Profile",
     "SecuritySettings",
     "ServerSettings",
     "Settings",
     "SourcePolicy",
     "StreamSettings",
+    "VisionBackend",
+    "VisionMode",
+    "VisionSettings",
     "WebRtcSettings",
     "is_loopback",
     "load_settings",
@@ -36,12 +46,14 @@ DEFAULT_PORT = 8750
 DEFAULT_FPS = 5.0
 # Frames analysed a second; the least is one in a hundred seconds, so that what is divided by it stays a number.
 Fps = Annotated[float, Field(ge=0.01, le=60)]
+Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 class Profile(StrEnum):
-    """Who reads: a guard wants every salient fact, others a smoother and shorter account."""
+    """Who reads: a guard wants every salient fact, a viewer what happens just now, a listener less and smoother."""
 
     SURVEILLANCE = "surveillance"
+    COMMENTARY = "commentary"
     GENERAL = "general"
 
 
@@ -49,6 +61,37 @@ class CaptionerName(StrEnum):
     """Who makes the final text."""
 
     GROUNDED = "grounded"
+    VISION = "vision"
+
+
+class VisionMode(StrEnum):
+    """How a vision–language model is shown what happened (ShareGPT4Video, arXiv:2406.04325)."""
+
+    SLIDING = "sliding"  # the picture before and the picture now: what is different
+    GRID = "grid"  # all key frames of the window as one picture: one cheap look
+
+
+class Mark(StrEnum):
+    """What is drawn on pictures for a vision–language model."""
+
+    SET_OF_MARK = "som"  # numbers and outlines (arXiv:2310.11441)
+    BLUR = "blur"  # all but the instances blurred (FGVP, arXiv:2306.04356)
+    FRAME_NUMBER = "frame-number"  # NumPro (arXiv:2411.10332)
+    HEAT = "heat"  # where to look (attention prompting, arXiv:2409.17143)
+
+
+class Contradiction(StrEnum):
+    """What becomes of a text that contradicts what perception holds to be true."""
+
+    NOTE = "note"  # it is told, scored down, and says which
+    VETO = "veto"  # the grounded text stands instead
+
+
+class VisionBackend(StrEnum):
+    """Where the vision–language model runs."""
+
+    OPENAI = "openai"  # any server with OpenAI's API
+    TRANSFORMERS = "transformers"  # in this process
 
 
 class _Strict(BaseModel):
@@ -64,6 +107,10 @@ class StreamSettings(_Strict):
         source: file, URL, ``device:``, ``whip:`` or ``test:``.
         fps: pictures analysed a second, at most.
         captioner: name of what makes the final text.
+        prompt: what a vision–language captioner is to heed beside its rules; a user's words.
+        mode: how it is shown what happened.
+        marks: what is drawn on the pictures that it is shown.
+        contradictions: what becomes of its text where that contradicts what was perceived.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -71,6 +118,10 @@ class StreamSettings(_Strict):
     fps: Fps = DEFAULT_FPS
     profile: Profile = Profile.SURVEILLANCE
     captioner: CaptionerName = CaptionerName.GROUNDED
+    prompt: Annotated[str, Field(max_length=4000)] = ""
+    mode: VisionMode = VisionMode.SLIDING
+    marks: tuple[Mark, ...] = (Mark.SET_OF_MARK, Mark.FRAME_NUMBER)
+    contradictions: Contradiction = Contradiction.NOTE
 
 
 class ServerSettings(_Strict):
@@ -124,6 +175,54 @@ class LoadSettings(_Strict):
     admission: Admission = Admission.REFUSE
 
 
+class DeviceName(StrEnum):
+    """Where networks run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class PrecisionName(StrEnum):
+    """Which of the graphs of a model is taken."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    INT8_DYNAMIC = "int8-dynamic"
+    FP8 = "fp8"
+
+
+class Decode(StrEnum):
+    """What decodes video."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class ModelSettings(_Strict):
+    """Which networks look, and where they run.
+
+    Attributes:
+        encoder: ``default``, ``none``, or an exported graph: its folder, ONNX file, or name in the engine cache.
+        detector: ``default`` or an exported graph.
+        device: of exported graphs; the defaults are quantised for processors and run there. ``auto`` takes a GPU where
+            there is one that can; with ``cuda`` it is an error if there is none.
+        precision: ``auto`` takes what suits the device best, of the graphs that are there.
+        decode: ``cuda`` decodes on NVIDIA's video engine, and on the processor whatever it cannot; ``auto`` does that
+            where the encoder or the detector runs on the GPU, too.
+    """
+
+    encoder: Annotated[str, Field(min_length=1)] = "default"
+    detector: Annotated[str, Field(min_length=1)] = "default"
+    device: DeviceName = DeviceName.AUTO
+    precision: PrecisionName = PrecisionName.AUTO
+    decode: Decode = Decode.AUTO
+
+
 class LimitSettings(_Strict):
     """What the server bears from its clients.
 
@@ -171,7 +270,7 @@ class SourcePolicy(_Strict):
     )
     media_root: Path | None = None
     allow_private: bool = False
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: Networks = ()
 
 
 class IceServer(_Strict):
@@ -202,6 +301,41 @@ class WebRtcSettings(_Strict):
     viewers: Annotated[int, Field(ge=0, le=1000)] = 32
 
 
+class VisionSettings(_Strict):
+    """The vision–language model that streams with ``captioner = "vision"`` share.
+
+    Attributes:
+        backend: where it runs.
+        model: name that the server knows, hub id or local folder.
+        url: of the server, with its ``/v1``.
+        api_key_env: environment variable that holds the key; the key itself stands in no file of settings.
+        adapter: hub id or folder of a PEFT adapter; in this process alone.
+        tower: folder of an exported vision tower that takes the place of the model's own; in this process alone.
+        device: ``auto``, ``cpu``, ``cuda``; in this process alone.
+        timeout_s: for one answer.
+        retries: of one answer, where a fault may be a passing one.
+        concurrency: answers at a time, of all streams.
+        max_tokens: most tokens of an answer.
+        calls_per_minute, tokens_per_minute: of one stream; of all streams, ``..._in_all``.
+    """
+
+    backend: VisionBackend = VisionBackend.OPENAI
+    model: str = ""
+    url: str = "http://127.0.0.1:8000/v1"
+    api_key_env: str = "STREAMCAP_VISION_KEY"
+    adapter: str = ""
+    tower: Path | None = None
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = "auto"
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 20.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 2
+    max_tokens: Annotated[int, Field(ge=16, le=4096)] = 256
+    calls_per_minute: Annotated[float, Field(gt=0)] = 20.0
+    tokens_per_minute: Annotated[float, Field(gt=0)] = 60_000.0
+    calls_per_minute_in_all: Annotated[float, Field(gt=0)] = 120.0
+    tokens_per_minute_in_all: Annotated[float, Field(gt=0)] = 400_000.0
+
+
 class SecuritySettings(_Strict):
     """Who may use the server, and how much of it. See docs/security.md.
 
@@ -213,6 +347,8 @@ class SecuritySettings(_Strict):
         allowed_hosts: names by which clients may call the server, beside ``localhost`` and addresses; where it listens
             beyond this machine and none is given: any name.
         tls_cert, tls_key: PEM files; both or neither.
+        trusted_proxies: networks, such as ``10.0.0.7/32``, of reverse proxies. Whom a request comes from, and whether
+            by TLS, is what they say (X-Forwarded-For, X-Forwarded-Proto); who can send from there can be anybody.
         sources: what streams that are added over the API may open.
     """
 
@@ -222,6 +358,7 @@ class SecuritySettings(_Strict):
     allowed_hosts: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    trusted_proxies: Networks = ()
     limits: LimitSettings = LimitSettings()
     sources: SourcePolicy = SourcePolicy()
 
@@ -240,6 +377,8 @@ class Settings(_Strict):
     security: SecuritySettings = SecuritySettings()
     webrtc: WebRtcSettings = WebRtcSettings()
     load: LoadSettings = LoadSettings()
+    vision: VisionSettings | None = None
+    models: ModelSettings = ModelSettings()
     streams: tuple[StreamSettings, ...] = ()
 
     @field_validator("streams")

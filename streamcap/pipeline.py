@@ -41,7 +41,7 @@ RATE_S = 5.0
 # A stream that is looked at less often than it is to be says so after this time, and after this time that it no longer
 # is (seconds).
 LOWERED_S = 5.0
-RESTORED_S = 10.0
+RESTORED_S = 3.0
 
 
 class Watcher(Protocol):

@@ -22,7 +22,7 @@ from streamcap.errors import ModelError
 from streamcap.flow import Clock
 from streamcap.frames import FrameKeeper
 from streamcap.language import Description, Tally, describe_change, describe_scene, summarise
-from streamcap.standing import Standing, Status
+from streamcap.standing import Standing, Status, merged
 from streamcap.types import (
     Caption,
     CaptionKind,
@@ -245,11 +245,15 @@ class Teller:
         await self._publish(caption)
 
     def on_notice(self, notice: Notice) -> None:
-        """Take what the source has to say; never waits."""
-        try:
-            self._notices.put_nowait(notice)
-        except asyncio.QueueFull:
-            _log.warning("%s: too many notices, left out: %s", self._id, notice.detail)
+        """Take what the source has to say; never waits. Where too much of it waits already, it is told in short."""
+        if self._notices.full():
+            waiting = [self._notices.get_nowait() for _ in range(self._notices.qsize())]
+            for each in merged(waiting):
+                self._notices.put_nowait(each)
+            for _ in waiting:
+                self._notices.task_done()
+            _log.warning("%s: too many notices wait and are told in short, the newest: %s", self._id, notice.detail)
+        self._notices.put_nowait(notice)
 
     async def tell_notices(self) -> None:
         """Publish what the source has to say; until cancelled."""

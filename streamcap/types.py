@@ -27,6 +27,7 @@ __all__ = [
     "Health",
     "Instance",
     "KeyFrame",
+    "Look",
     "Notice",
     "NoticeKind",
     "Observation",
@@ -246,6 +247,21 @@ class KeyFrame:
     jpeg: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """A picture of a stream together with who was where in it, for a vision–language model.
+
+    Attributes:
+        t: media seconds.
+        image: (height, width, 3) uint8 RGB, made small, read-only.
+        instances: those in view, as they were at ``t``.
+    """
+
+    t: float
+    image: NDArray[np.uint8]
+    instances: tuple[Instance, ...]
+
+
 class Condition(StrEnum):
     """What may be wrong with the picture itself."""
 
@@ -349,6 +365,8 @@ class Window:
         said: texts of the final captions of the half minute before, oldest first; at least of the newest one.
         setting: what kind of scene it is, as far as is known at its end.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
+        waited: media seconds from ``end`` to the newest frame that was looked at when it took this shape: until a rule
+            was sure, and until nothing more came.
     """
 
     id: str
@@ -363,6 +381,7 @@ class Window:
     said: tuple[str, ...] = ()
     told: frozenset[int] | None = None
     setting: Setting = field(default_factory=Setting)
+    waited: float = 0.0
 
     @property
     def previous(self) -> str:
@@ -383,6 +402,7 @@ class Caption:
         instances: those that the text names, as they were at ``end``.
         evidence: media times of the frames that show it.
         source: name of the captioner.
+        waited: media seconds from ``end`` to the newest frame that was looked at, as in :class:`Window`.
     """
 
     id: str
@@ -398,6 +418,7 @@ class Caption:
     skills: dict[Skill, str] = field(default_factory=dict)
     instances: tuple[Instance, ...] = ()
     evidence: tuple[float, ...] = ()
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from streamcap.models.pool import Models, load_default
 from streamcap.models.resolver import Resolver
+from tests.llm_server import LlmServer, llm_server
 from tests.prerequisites import PREREQUISITES, SHARED, SYSTEM_PYTHON, need, required
 
 # What is about to end after a test (a thread in its last instructions, a cancelled task in its cleanup) gets this long.
@@ -107,6 +108,13 @@ def models() -> Iterator[Models]:
         for _ in range(8):
             loaded.workers.submit(time.sleep, 0.01)
         yield loaded
+
+
+@pytest.fixture
+def llm() -> Iterator[LlmServer]:
+    """A running server of OpenAI's chat API, whose faults a test switches."""
+    with llm_server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

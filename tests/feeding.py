@@ -101,7 +101,15 @@ async def serving(
     )
     guard = Guard(app, tokens, security, hosts=security.allowed_hosts)
     task = asyncio.create_task(
-        serve(guard, port=port, ready=ready, shutdown_s=shutdown_s, limits=security.limits, tls=tls)
+        serve(
+            guard,
+            port=port,
+            ready=ready,
+            shutdown_s=shutdown_s,
+            limits=security.limits,
+            tls=tls,
+            proxies=security.trusted_proxies,
+        )
     )
     try:
         yield await asyncio.wait_for(ready, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -98,6 +99,24 @@ def _browser() -> str:
     return "" if found else "no Chromium"
 
 
+def _packages(extra: str, *names: str) -> Callable[[], str]:
+    """Looked for, not imported: torch takes seconds."""
+
+    def look() -> str:
+        absent = [name for name in names if importlib.util.find_spec(name) is None]
+        return f"{', '.join(absent)} not installed: pip install '.[{extra}]', or make test" if absent else ""
+
+    return look
+
+
+def _tensorrt_rtx() -> str:
+    try:
+        importlib.import_module("tensorrt_rtx")
+    except (ImportError, OSError) as error:  # no such package, or its libraries do not load here
+        return f"tensorrt_rtx cannot be imported: {error}"
+    return ""
+
+
 PREREQUISITES: dict[str, Callable[[], str]] = {
     "rtsp": _rtsp,
     "ffmpeg": _ffmpeg,
@@ -106,6 +125,10 @@ PREREQUISITES: dict[str, Callable[[], str]] = {
     "webrtc": _webrtc,
     "browser": _browser,  # tests/browser, which reads the names by itself
     "weights": _weights,
+    "torch": _packages("torch", "torch", "transformers", "peft"),
+    "openai": _packages("openai", "openai"),
+    "engines": _packages("engines", "torch", "onnx", "onnxscript"),
+    "tensorrt-rtx": _tensorrt_rtx,
     "clips": _folder("clips", "truth.json"),
     "stress": _folder("stress", "manifest.json"),
     "scorer": _folder("tools", "score_captions.py"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from streamcap.captioners.base import Captioner
 from streamcap.captioners.grounded import GroundedCaptioner
 from streamcap.config import CaptionerName, StreamSettings
+from streamcap.errors import ConfigError
 
 __all__ = ["Captioner", "GroundedCaptioner", "captioner_for"]
 
@@ -14,3 +15,5 @@ def captioner_for(settings: StreamSettings) -> Captioner:
     match settings.captioner:
         case CaptionerName.GROUNDED:
             return GroundedCaptioner(settings.profile)
+        case CaptionerName.VISION:
+            raise ConfigError("no vision–language model is set up", hint="add a [vision] section to the settings")

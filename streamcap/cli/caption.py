@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 from rich.console import Console
 
+from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, load_models
 from streamcap.cli.output import FileFeed, Format, writer_for
 from streamcap.cli.signals import stop_on_signals
-from streamcap.config import DEFAULT_FPS, CaptionerName, Profile, StreamSettings
+from streamcap.config import DEFAULT_FPS, CaptionerName, DeviceName, ModelSettings, Profile, StreamSettings
 from streamcap.errors import UsageError
 from streamcap.flow import SystemClock
 
@@ -41,7 +42,10 @@ def caption(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to stdout.")] = None,
     captioner: Annotated[CaptionerName, typer.Option(help="Who makes the final text.")] = CaptionerName.GROUNDED,
     profile: Annotated[
-        Profile, typer.Option(help="surveillance: every salient fact; general: fewer.")
+        Profile,
+        typer.Option(
+            help="surveillance: every salient fact; commentary: what happens just now, smoothly; general: fewer."
+        ),
     ] = Profile.SURVEILLANCE,
     fps: Annotated[
         float, typer.Option(min=0.1, max=60, help="Pictures analysed a second of video, at most.")
@@ -53,6 +57,9 @@ def caption(
     ] = False,
     events: Annotated[bool, typer.Option("--events", help="Text format: show events beside captions.")] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Print milliseconds per stage at the end.")] = False,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Say what happens in one video or live stream.
 
@@ -63,14 +70,15 @@ def caption(
     from streamcap.sources import SourceOptions, check, open_source
 
     settings = StreamSettings(id="caption", source=source, fps=fps, profile=profile, captioner=captioner)
+    wanted = ModelSettings(
+        encoder=encoder or "default", detector=detector or "default", device=device or DeviceName.AUTO
+    )
     clock = SystemClock()
     options = SourceOptions(stream=settings.id, fps=fps, start=start, end=end, realtime=realtime, clock=clock)
     _check_output(output, source)
     check(source)  # a wrong name must not cost the wait for models, or the download of their weights
 
-    from streamcap.cli.loading import load_models
-
-    models = load_models()
+    models = load_models(wanted)
     from streamcap.pipeline import Pipeline  # read meanwhile
 
     with models, ExitStack() as files:

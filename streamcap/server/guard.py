@@ -17,12 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final, cast
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from streamcap.config import LimitSettings, SecuritySettings
 from streamcap.server.limits import Buckets, client_key
@@ -92,9 +93,14 @@ class Guard:
         self._origins, self._hosts = security.allowed_origins, hosts
         self._limits: LimitSettings = security.limits
         self._buckets = Buckets(self._limits.requests_per_s, self._limits.burst)
+        proxies = [str(network) for network in security.trusted_proxies]
+        self._unveiled = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", self._enter), proxies))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a connection through, or refuse it."""
+        await self._unveiled(scope, receive, send)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from streamcap.config import LimitSettings
+from streamcap.config import LimitSettings, Networks
 from streamcap.server.limits import Connections, Lease, client_key
 from streamcap.server.transport import FORCE_CLOSE, FeedWebSocketProtocol
 
@@ -33,6 +33,7 @@ class FeedHttpProtocol(H11Protocol):
 
     limits: ClassVar[LimitSettings]
     counted: ClassVar[Connections]
+    proxies: ClassVar[Networks]
 
     lease: Lease | None = None
     _head_timer: asyncio.TimerHandle | None = None
@@ -57,7 +58,8 @@ class FeedHttpProtocol(H11Protocol):
         assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
         client = self.client[0] if self.client else None
-        self.lease = self.counted.enter(client_key(client, exempt_loopback=self.limits.exempt_loopback))
+        key = client_key(client, exempt_loopback=self.limits.exempt_loopback, exempt=self.proxies)
+        self.lease = self.counted.enter(key)
         self._await_head()
         if self.lease is None:
             transport.write(_FULL)
@@ -150,6 +152,7 @@ class FeedHttpProtocol(H11Protocol):
             self.lease = None
 
 
-def http_protocol(limits: LimitSettings, connections: Connections) -> type[FeedHttpProtocol]:
-    """The protocol of one server."""
-    return type("FeedHttpProtocol", (FeedHttpProtocol,), {"limits": limits, "counted": connections})
+def http_protocol(limits: LimitSettings, connections: Connections, proxies: Networks = ()) -> type[FeedHttpProtocol]:
+    """The protocol of one server; connections from ``proxies`` are not counted by address."""
+    own = {"limits": limits, "counted": connections, "proxies": proxies}
+    return type("FeedHttpProtocol", (FeedHttpProtocol,), own)

@@ -10,6 +10,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from streamcap.config import Networks
+
 __all__ = ["FILES_RESERVED", "Buckets", "Connections", "Lease", "allow_open_files", "client_key", "room_for"]
 
 logger = logging.getLogger(__name__)
@@ -41,8 +43,11 @@ def room_for(connections: int) -> int:
     return room
 
 
-def client_key(host: str | None, *, exempt_loopback: bool = True) -> str | None:
+def client_key(host: str | None, *, exempt_loopback: bool = True, exempt: Networks = ()) -> str | None:
     """Who counts as one client: an IPv4 address, or a /64 of IPv6, which is what one customer gets.
+
+    Args:
+        exempt: not counted.
 
     Returns:
         None for a client that is not counted.
@@ -53,7 +58,7 @@ def client_key(host: str | None, *, exempt_loopback: bool = True) -> str | None:
         return host or "unknown"
     if isinstance(address, ipaddress.IPv6Address):
         address = address.ipv4_mapped or address
-    if address.is_loopback and exempt_loopback:
+    if (address.is_loopback and exempt_loopback) or any(address in network for network in exempt):
         return None
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

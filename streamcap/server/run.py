@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from streamcap.config import LimitSettings
+from streamcap.config import LimitSettings, Networks
 from streamcap.errors import ConfigError, UsageError
 from streamcap.server.http_transport import http_protocol
 from streamcap.server.limits import Connections, room_for
@@ -106,6 +106,7 @@ async def serve(
     shutdown_s: float = SHUTDOWN_S,
     limits: LimitSettings | None = None,
     tls: tuple[Path, Path] | None = None,
+    proxies: Networks = (),
 ) -> None:
     """Serve until cancelled.
 
@@ -117,6 +118,7 @@ async def serve(
         listener: from :func:`bind`, instead of ``host`` and ``port``; closed at the end.
         ready: set to the real address once connections are accepted.
         tls: certificate chain and key, PEM files.
+        proxies: whose connections are not counted by address: they bring those of others.
 
     Raises:
         UsageError: the address cannot be listened on.
@@ -129,7 +131,7 @@ async def serve(
     listener = listener or bind(host, port)
     config = uvicorn.Config(
         app,
-        http=http_protocol(limits, Connections(room_for(limits.connections), limits.connections_per_address)),
+        http=http_protocol(limits, Connections(room_for(limits.connections), limits.connections_per_address), proxies),
         h11_max_incomplete_event_size=limits.header_bytes,
         ssl_certfile=certificate,
         ssl_keyfile=key,
@@ -143,7 +145,7 @@ async def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=False,  # the guard's
         timeout_graceful_shutdown=max(1, round(shutdown_s)),
     )
     server = _Server(config, limits)

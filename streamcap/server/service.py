@@ -107,7 +107,13 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
             await control.restore()
             ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
             serving = serve_app(
-                guard, host=settings.server.host, listener=listener, ready=ready, limits=security.limits, tls=tls
+                guard,
+                host=settings.server.host,
+                listener=listener,
+                ready=ready,
+                limits=security.limits,
+                tls=tls,
+                proxies=security.trusted_proxies,
             )
             server = asyncio.create_task(serving, name="server")
             either: list[asyncio.Future[Any]] = [server, ready]

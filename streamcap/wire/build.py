@@ -55,6 +55,7 @@ def caption_message(stream: str, caption: Caption, *, emitted_at: float, seq: in
         seq: number of a durable one where the caller numbers (a file of captions); a hub's publisher leaves it out.
     """
     emitted, captured = wall_time(emitted_at), wall_time(caption.captured_at)
+    age_ms = max(0, (emitted - captured) // timedelta(milliseconds=1))
     message = CaptionMessage(
         stream=stream,
         at=emitted,
@@ -72,7 +73,8 @@ def caption_message(stream: str, caption: Caption, *, emitted_at: float, seq: in
         evidence=tuple(Evidence(t=float(t)) for t in caption.evidence),
         captured_at=captured,
         emitted_at=emitted,
-        age_ms=max(0, (emitted - captured) // timedelta(milliseconds=1)),
+        age_ms=age_ms,
+        waited_ms=min(age_ms, round(1e3 * caption.waited)),
     )
     return message if seq is None else numbered(message, seq)
 

@@ -198,7 +198,9 @@ class NumberedMessage(_StreamMessage):
 class CaptionMessage(NumberedMessage):
     """One revision of a caption, with its whole text; durable where ``status`` is ``final`` or ``retracted``.
 
-    ``age_ms`` runs from the capture of the last frame that the text speaks about to ``emitted_at``.
+    ``age_ms`` runs from the capture of the last frame that the text speaks about to ``emitted_at``. ``waited_ms`` of it
+    passed on purpose: until it was sure that somebody is gone and not only hidden, until nothing more came that belongs
+    to the same caption. The rest is what transport, looking and wording took.
     """
 
     type: Literal["caption"] = "caption"
@@ -217,6 +219,7 @@ class CaptionMessage(NumberedMessage):
     captured_at: WallTime
     emitted_at: WallTime
     age_ms: SeqOrZero
+    waited_ms: SeqOrZero | None = None  # absent: not known
 
 
 class EventMessage(NumberedMessage):

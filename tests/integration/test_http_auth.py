@@ -129,3 +129,15 @@ async def test_a_name_is_judged_by_its_addresses() -> None:
     await admission(policy, lambda host: ["8.8.8.8"])("rtsp://cam.example/live")
     with pytest.raises(UsageError):
         await admission(policy)("gopher://x/")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_behind_a_proxy_with_tls_the_cookie_is_for_tls(models: Models, tmp_path: Path, trusted: bool) -> None:
+    reader = bearer(TokenFile(tmp_path / TOKENS_FILE), Scope.READ)
+    security = {"trusted_proxies": ["127.0.0.0/8"] if trusted else [], "allowed_hosts": ["camera.example"]}
+    async with service(models, tmp_path, **security) as http:
+        proxied = {"host": "camera.example", "origin": "https://camera.example", "x-forwarded-proto": "https"}
+        begun = await http.post("/v1/session", headers=reader | proxied)
+        assert begun.status_code == 200 and ("; secure" in begun.headers["set-cookie"].lower()) is trusted
+        described = (await http.get("/asyncapi.json", headers=reader | proxied)).json()
+        assert described["servers"]["here"] == {"host": "camera.example", "protocol": "wss" if trusted else "ws"}

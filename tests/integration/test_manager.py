@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from streamcap import manager
+from streamcap import manager, supervision
 from streamcap.config import StreamSettings
 from streamcap.errors import FeedError, UsageError
 from streamcap.flow import SystemClock
@@ -175,7 +175,7 @@ async def test_nothing_to_wait_for(models: Models) -> None:
 async def test_pausing_and_removing_do_not_wait_for_ever_for_a_full_disk(
     models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager, "STOP_S", 0.5)
+    monkeypatch.setattr(supervision, "STOP_S", 0.5)
     journal = SlowJournal()
     async with service(models, journal) as one, asyncio.timeout(60):
         settings = stream("yard", "test:?seconds=3600&width=320&height=180")
@@ -194,3 +194,42 @@ async def test_pausing_and_removing_do_not_wait_for_ever_for_a_full_disk(
         await one.manager.remove("yard")
         assert one.manager.infos() == []
     assert (await one.states("yard"))[-2:] == [StreamState.STALLED, StreamState.ENDED]
+
+
+class StumblingClock(SystemClock):
+    """Stands still for its first readings, as no clock does: what divides by the time between two of them fails."""
+
+    def __init__(self, readings: int) -> None:
+        super().__init__()
+        self._left, self._still = readings, super().monotonic()
+        self.went_on = asyncio.Event()
+
+    def monotonic(self) -> float:
+        if self._left > 0:
+            self._left -= 1
+            return self._still
+        self.went_on.set()
+        return super().monotonic()
+
+
+async def test_a_look_at_the_load_that_fails_is_told_of_and_the_next_one_is_taken(
+    models: Models, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(manager, "WEIGH_S", 0.05)
+    monkeypatch.setattr(supervision, "BACKOFF_FIRST_S", 0.05)
+
+    def failed() -> int:
+        return sum("load cannot be judged" in record.message and bool(record.exc_info) for record in caplog.records)
+
+    hub, clock = Hub(MemoryJournal()), StumblingClock(3)
+    async with Manager(hub, models, clock) as watched, asyncio.timeout(20):
+        await clock.went_on.wait()
+        await watched.start(stream("cam", "test:?realtime=1"))
+        async with hub.subscribe("cam") as feed:
+            async for item in feed:
+                if isinstance(decode(item.text), CaptionMessage):
+                    break
+        await clock.sleep(3 * manager.WEIGH_S)
+        assert watched.load > 0
+    await hub.close()
+    assert failed() == 2

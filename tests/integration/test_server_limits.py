@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import os
 import resource
 import socket
@@ -354,6 +355,28 @@ async def test_requests_from_one_address() -> None:
         assert refusal.value.response.status_code == 429
         await asyncio.sleep(0.7)
         assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_behind_a_proxy_each_client_counts_by_itself() -> None:
+    hub = await opened()
+    limits = LimitSettings(requests_per_s=0.1, burst=3, connections_per_address=2, exempt_loopback=False)
+    local = (ipaddress.IPv4Network("127.0.0.0/8"),)
+
+    async def codes(where: Listening, *addresses: str) -> list[int]:
+        async with httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http:
+            headers = [{"x-forwarded-for": address} for address in addresses]
+            return [(await http.get("/healthz", headers=each)).status_code for each in headers]
+
+    async with serving(hub, security=SecuritySettings(limits=limits, trusted_proxies=local)) as where:
+        assert await codes(where, *["192.0.2.1"] * 5) == [200, 200, 200, 429, 429]
+        assert await codes(where, "192.0.2.2", "192.0.2.1, 192.0.2.2", "192.0.2.2, 127.0.0.9") == [200, 200, 200]
+        assert await codes(where, "192.0.2.9, 192.0.2.2") == [429], "what a client writes itself is not believed"
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(3):
+                await stack.enter_async_context(wired(where))
+            assert await codes(where, "192.0.2.3") == [200], "the proxy may hold more connections than a client"
+    async with serving(hub, security=SecuritySettings(limits=limits)) as where:
+        assert await codes(where, *[f"192.0.2.{n}" for n in range(4)]) == [200, 200, 200, 429], "nobody is believed"
 
 
 def open_files() -> int:

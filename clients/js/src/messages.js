@@ -39,6 +39,7 @@
  * @property {string} captured_at
  * @property {string} emitted_at
  * @property {number} age_ms
+ * @property {number} [waited_ms] of it, until it was sure and complete
  * @typedef {Envelope & Numbered & CaptionBody} CaptionMessage
  *
  * @typedef {object} EventBody
@@ -163,6 +164,7 @@ const CAPTION = {
   captured_at: time,
   emitted_at: time,
   age_ms: seq,
+  waited_ms: maybe(seq),
 };
 const STATUS = {
   ...numbered,

@@ -1,0 +1,189 @@
+"""What docker/ builds and runs, without Docker: the same steps, in the same order, by a user who owns nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamcap import __version__
+from streamcap.config import is_loopback, load_settings
+from streamcap.models.store import cache_root
+from tests.cameras import free_port
+from tests.prerequisites import ROOT, need
+from tests.programs import until
+
+DOCKER = ROOT / "docker"
+NOGROUP = "nogroup"
+HEALTHCHECK = DOCKER / "healthcheck.py"
+BUILD_S = 900  # pip fetches what the image holds
+# yes: install everything that the image holds, as its RUN lines say, with Debian's Python, and run it as `nobody` (as
+# root only). Otherwise the wheel alone is installed, over this environment's packages: the same program within seconds.
+WHOLE = os.environ.get("STREAMCAP_IMAGE") == "whole"
+
+
+def instructions(dockerfile: str) -> list[tuple[str, str]]:
+    """Instructions and what they say, with continued lines joined and comments left out."""
+    text = re.sub(r"(?m)^\s*#.*\n", "", dockerfile)
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines) if word]
+
+
+def by_stage(steps: list[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+    """The instructions of each stage, by its name."""
+    stages: dict[str, list[tuple[str, str]]] = {"": []}
+    for word, rest in steps:
+        if word == "FROM":
+            stages[rest.rpartition(" AS ")[2]] = []
+        else:
+            stages[list(stages)[-1]].append((word, rest))
+    return stages
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[tuple[str, str]]:
+    return instructions((DOCKER / "Dockerfile").read_text("utf-8"))
+
+
+def test_what_is_copied_is_there_and_not_ignored(steps: list[tuple[str, str]]) -> None:
+    ignore = (ROOT / ".dockerignore").read_text("utf-8").split()
+    assert ignore[ignore.index("*") :], "nothing goes to the builder unless it is named"
+    copied = [rest.split()[:-1] for word, rest in steps if word == "COPY" and not rest.startswith("--from")]
+    assert copied
+    for source in {path for paths in copied for path in paths}:
+        assert (ROOT / source).exists() and f"!{source}" in ignore, source
+
+
+def test_both_targets_run_as_somebody_who_is_nobody(steps: list[tuple[str, str]]) -> None:
+    stages = by_stage(steps)
+    for name in ("cpu", "gpu"):
+        said = dict(stages[name])
+        assert said["USER"] == "10001:10001" and said["EXPOSE"] == "8750"
+        assert "/opt/streamcap/healthcheck.py" in said["HEALTHCHECK"] and "/opt/streamcap/" in said["COPY"]
+        assert json.loads(said["ENTRYPOINT"]) == ["streamcap"] and json.loads(said["CMD"])[0] == "serve"
+    assert list(stages)[-1] == "cpu", "what a build without a target gives"
+
+
+def test_the_settings_of_the_compose_file_hold() -> None:
+    settings = load_settings(DOCKER / "streamcap.toml")
+    compose = (DOCKER / "compose.yml").read_text("utf-8")
+    assert not is_loopback(settings.server.host) and f":{settings.server.port}" in compose
+    assert settings.server.data is not None and f"data:{settings.server.data.as_posix()}" in compose
+    assert settings.streams[0].source in compose, "what is published there is watched"
+    assert not settings.security.insecure, "who comes from outside needs a token"
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the image holds, in a folder.
+
+    Attributes:
+        opt: stands for ``/opt/streamcap``.
+        who: whose rights it runs with; None for the tests' own.
+    """
+
+    opt: Path
+    env: dict[str, str]
+    who: str | None
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Run a program of the image, in its data folder, without anything of the tests' environment."""
+        return subprocess.Popen(
+            arguments, cwd=self.env["STREAMCAP_DATA"], env=self.env, user=self.who, group=self.who and NOGROUP,
+            extra_groups=[] if self.who else None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, **options,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Run one to its end."""
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=60)
+            return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def image(steps: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Image:
+    need("weights")
+    root = tmp_path_factory.mktemp("image")
+    for folder in (root, *root.parents[:2]):
+        folder.chmod(0o755)  # pytest's folders are its owner's
+    opt, dist, data = root / "streamcap", root / "dist", root / "data"
+    for word, rest in by_stage(steps)["wheel"]:
+        if word == "RUN":
+            assert "pip wheel --no-deps --wheel-dir /dist ." in rest
+            build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w"]
+            subprocess.run([*build, str(dist), str(ROOT)], check=True, timeout=BUILD_S, capture_output=True)
+    data.mkdir(mode=0o700)
+    env = {"PATH": f"{opt}/bin:/usr/bin:/bin", "STREAMCAP_DATA": str(data), "LANG": "C.UTF-8"}
+    if WHOLE:
+        env["STREAMCAP_CACHE"] = str(opt / "cache")
+        _build(by_stage(steps)["cpu-build"], {"/opt/streamcap": str(opt), "/dist": str(dist)})
+        shutil.copy(HEALTHCHECK, opt)
+        shutil.chown(data, "nobody", NOGROUP)
+        return Image(opt, env, "nobody")
+    env["STREAMCAP_CACHE"] = str(cache_root().parent)
+    subprocess.run([sys.executable, "-m", "venv", opt], check=True, timeout=120)
+    (site,) = opt.glob("lib/python*/site-packages")
+    (site / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
+    install = [str(opt / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", *map(str, dist.glob("*.whl"))]
+    subprocess.run(install, check=True, timeout=120)
+    shutil.copy(HEALTHCHECK, opt)
+    return Image(opt, env, None)
+
+
+def _build(stage: list[tuple[str, str]], places: dict[str, str]) -> None:
+    """The RUN lines of a stage, with its arguments and in other places."""
+    said = dict(os.environ)
+    for word, rest in stage:
+        for here, there in places.items():
+            rest = rest.replace(here, there)
+        if word in {"ARG", "ENV"}:
+            name, _, value = rest.partition("=")
+            said[name] = value
+        elif word == "RUN":
+            script = re.sub(r"--mount=\S+", "", rest).replace("python3 -m venv", "/usr/bin/python3 -m venv")
+            subprocess.run(["/bin/sh", "-euc", script], env=said, check=True, timeout=BUILD_S)
+
+
+def test_the_image_serves_says_that_it_is_well_and_stops(image: Image, tmp_path: Path) -> None:
+    assert image.run("streamcap", "--version") == (0, f"streamcap {__version__}\n", "")
+    python, check = str(image.opt / "bin" / "python"), str(image.opt / "healthcheck.py")
+    url = f"http://127.0.0.1:{(port := free_port())}/healthz"
+    assert image.run(python, check, url)[0] == 1, "nobody is there yet"
+
+    settings = image.opt.parent / "streamcap.toml"
+    text = (DOCKER / "streamcap.toml").read_text("utf-8")
+    settings.write_text(text.replace("/var/lib/streamcap", image.env["STREAMCAP_DATA"]), "utf-8")
+    serve = ("streamcap", "serve", "--config", str(settings), "--port", str(port))
+    code, _, err = image.run(*serve)
+    assert code == 2 and "token" in err, "who comes from outside needs a token, and nobody has one"
+    code, token, _ = image.run("streamcap", "token", "create", "--scope", "read", "--name", "me")
+    assert code == 0 and token.startswith("sc_")
+
+    with image.start(*serve) as server:
+        until(lambda: server.poll() is not None or image.run(python, check, url)[0] == 0)
+        request = urllib.request.Request(url.replace("healthz", "v1/streams"))
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(request, timeout=5)
+        request.add_header("authorization", f"Bearer {token.strip()}")
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            assert [each["id"] for each in json.load(answer)["streams"]] == ["sample"]
+        server.send_signal(signal.SIGTERM)
+        _, err = server.communicate(timeout=20)
+        assert server.returncode == 0 and "Traceback" not in err, err
+    written = sorted(path.name for path in Path(image.env["STREAMCAP_DATA"]).iterdir())
+    assert "journal.sqlite3" in written and "tokens.json" in written
+    if image.who:
+        assert image.run("find", str(image.opt), "-writable", "-not", "-type", "l") == (0, "", ""), "root's alone"
