@@ -15,7 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from engines.checkpoint import Checkpoint, need
@@ -26,12 +28,14 @@ from streamcap.errors import ModelError, UsageError
 from streamcap.models.graph import GraphInfo, Precision, TensorInfo, write_graph_info
 from streamcap.models.store import sha256_of
 
-__all__ = ["OPSET", "export_onnx", "info_of"]
+__all__ = ["OPSET", "TORCH_PRECISIONS", "export_onnx", "info_of", "typed_outputs", "write_sidecar"]
 
+Tensor = NDArray[np.float32]
 OPSET = 20  # the first with Gelu as one operator
 # From here on weights lie in a file of their own: one protobuf message ends at 2 GiB.
 _INLINE_BYTES = 1_800_000_000
 _DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
+TORCH_PRECISIONS = tuple(_DTYPES)
 _VERSIONS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -47,9 +51,14 @@ class _Typed(nn.Module):
 
 
 def typed(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy that computes in ``dtype``. Buffers that a module names in ``FLOAT32`` keep their type."""
+    """A copy that computes in ``dtype``, but for buffers that a module names in ``FLOAT32``, and for its own parts that
+    it names in ``FLOAT32_PARTS``.
+    """
     copied = copy.deepcopy(module)
+    single = {part for name in getattr(copied, "FLOAT32_PARTS", ()) for part in copied.get_submodule(name).modules()}
     for part in copied.modules():
+        if part in single:
+            continue
         kept = getattr(part, "FLOAT32", ())
         for name, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):
             if tensor.is_floating_point() and name not in kept:
@@ -89,12 +98,21 @@ def export_onnx(model: Exportable, path: Path, precision: Precision) -> list[Pat
             )
     except Exception as error:  # the exporter's errors have no common base below Exception
         raise ModelError(f"the exporter cannot export {model.architecture}: {_reason(error)}") from error
+    if model.varies and not program.model.graph.inputs[0].shape.is_dynamic(0):
+        raise ModelError(f"the exporter fixed the batch of {model.architecture}")
     external = sum(each.numel() * each.element_size() for each in module.state_dict().values()) > _INLINE_BYTES
     path.parent.mkdir(parents=True, exist_ok=True)
     with disk(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as scratch:
         fresh = Path(scratch) / path.name
         program.save(fresh, external_data=external)
         return replace_all(fresh, path)
+
+
+def typed_outputs(model: Exportable, precision: Precision, fed: Sequence[Tensor]) -> list[list[Tensor]]:
+    """What the module that would be exported gives for each input, by torch."""
+    module = typed(model.module, _DTYPES[precision])
+    with torch.inference_mode():
+        return [[each.numpy() for each in module(torch.from_numpy(one))] for one in fed]
 
 
 def info_of(
@@ -123,6 +141,7 @@ def info_of(
         labels=model.labels,
         grid=model.grid,
         prefix_tokens=model.prefix_tokens,
+        patches=model.patches,
         opset=next(each.version for each in graph.opset_import if each.domain == ""),
         versions=_versions(),
     )

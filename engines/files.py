@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamcap.errors import ModelError
+from streamcap.models.graph import sidecar_of
 
-__all__ = ["disk", "replace_all"]
+__all__ = ["disk", "remove_graph", "replace_all"]
 
 
 @contextmanager
@@ -33,3 +34,9 @@ def replace_all(fresh: Path, path: Path) -> list[Path]:
     moved = [each.replace(path.with_name(each.name)) for each in others]
     fresh.replace(path)
     return moved
+
+
+def remove_graph(path: Path) -> None:
+    """Remove a graph, its sidecar first, so that nobody loads the rest."""
+    for each in (sidecar_of(path), path, *path.parent.glob(f"{path.name}.data")):
+        each.unlink(missing_ok=True)

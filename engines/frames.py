@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.families.base import Exportable, PatchGrid
+from engines.families.base import Exportable
 from streamcap.errors import UsageError
+from streamcap.models.graph import PatchGrid
 from streamcap.models.pictures import PictureRule, prepare
 from streamcap.sources import SourceOptions, open_source
 

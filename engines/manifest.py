@@ -6,19 +6,19 @@ import difflib
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streamcap.errors import ConfigError, UsageError
 from streamcap.models.graph import Precision
+from streamcap.models.pictures import Interpolation, Resize, Triple
 from streamcap.models.plans import BatchProfile
 
 __all__ = ["Manifest", "ModelEntry", "Pictures", "Tolerances", "load_manifest"]
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Triple = tuple[float, float, float]
 
 
 class _Checked(BaseModel):
@@ -38,31 +38,41 @@ class Pictures(_Checked):
     mean: Triple
     std: Triple
     rescale: Annotated[float, Field(gt=0)] = 1 / 255
-    resize: Literal["squash", "crop", "letterbox"]
-    interpolation: Literal["area", "bilinear", "bicubic", "lanczos"]
+    resize: Resize
+    interpolation: Interpolation
 
     @model_validator(mode="after")
-    def _divisible(self) -> Pictures:
+    def _usable(self) -> Pictures:
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
         return self
 
 
 class Tolerances(_Checked):
-    """The least agreement with torch in single precision: cosine of what a graph gives (see ``verify.py``), 0..1."""
+    """The least agreement with torch in single precision (see ``verify.py``), 0..1.
+
+    Attributes:
+        fp32, fp16, bf16, int8, int8_dynamic: cosine of what a graph of that precision gives.
+        overlap: of the boxes of a detector in a precision of 16 bits or more.
+        overlap_int8: in 8 bits.
+    """
 
     fp32: Share = 0.9999
     fp16: Share = 0.999
     bf16: Share = 0.99
     int8: Share = 0.99
     int8_dynamic: Share = 0.99
+    overlap: Share = 0.95
+    overlap_int8: Share = 0.8
 
-    def of(self, precision: Precision) -> float:
-        """That of one precision.
+    def of(self, precision: Precision, output: str = "") -> float:
+        """That of one precision, for the output of that name.
 
         Raises:
             UsageError: nothing is made in that precision here.
         """
+        if output == "pred_boxes":
+            return self.overlap_int8 if precision in (Precision.INT8, Precision.INT8_DYNAMIC) else self.overlap
         value = getattr(self, precision.value.replace("-", "_"), None)
         if value is None:
             raise UsageError(f"there are no engines of precision {precision}")

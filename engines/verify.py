@@ -46,8 +46,11 @@ class Agreement:
     pictures: int
 
 
-def open_session(graph: Path | bytes, *, threads: int = 0) -> Any:
-    """A session on the processor.
+def open_session(graph: Path | bytes, *, threads: int = 0, provider: str = "CPUExecutionProvider") -> Any:
+    """A session of a graph.
+
+    Args:
+        threads: of the processor, 0 for all.
 
     Raises:
         ModelLoadError: ONNX Runtime is not installed, or refuses the graph.
@@ -57,9 +60,8 @@ def open_session(graph: Path | bytes, *, threads: int = 0) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(
-            graph if isinstance(graph, bytes) else str(graph), options, providers=["CPUExecutionProvider"]
-        )
+        source = graph if isinstance(graph, bytes) else str(graph)
+        return ort.InferenceSession(source, options, providers=[provider])
     except Exception as error:  # ONNX Runtime raises a dozen unrelated classes without a common base
         name = "the graph" if isinstance(graph, bytes) else graph.name
         raise ModelLoadError(f"ONNX Runtime does not load {name}: {str(error).partition(chr(10))[0]}") from error
@@ -112,7 +114,7 @@ def cosine(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _detections(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> list[float]:
-    """Cosine of the scores, and overlap of the boxes, of detections that belong together.
+    """Cosine of the scores, and median overlap of the boxes, of detections that belong together.
 
     Queries are chosen by score: where two scores are near each other a rounding changes their order, and nothing that
     anybody sees. So each sure detection is compared with the one that is most like it.
@@ -126,7 +128,7 @@ def _detections(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> list[float]:
     match = distance.argmin(1)
     return [
         float(cosine(scores[sure], scores2[match]).mean()),
-        float(_overlap(boxes[sure], boxes2[match]).mean()),
+        float(np.median(_overlap(boxes[sure], boxes2[match]))),
     ]
 
 

@@ -13,45 +13,15 @@ from torch import nn
 from engines.checkpoint import load_pretrained, read_config
 from engines.manifest import ModelEntry, Pictures
 from streamcap.errors import WrongModel
-from streamcap.models.graph import Role
+from streamcap.models.graph import PatchGrid, Role
 
 if TYPE_CHECKING:
     import transformers
 
-__all__ = ["Exportable", "PatchGrid", "liven", "model_of", "sized"]
+__all__ = ["Exportable", "liven", "model_of", "sized"]
 
 # How far parameters that begin as all zeros or all ones are moved, so that parity says something about them too.
 _NUDGE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class PatchGrid:
-    """The fixed grid of a tower that takes patches instead of pictures.
-
-    Attributes:
-        frames: patches in time; each spans ``temporal`` pictures.
-        rows, columns: patches in space, before they are merged.
-        patch: pixels a side.
-        temporal: pictures that a patch spans.
-        merge: patches a side that become one token.
-    """
-
-    frames: int
-    rows: int
-    columns: int
-    patch: int
-    temporal: int
-    merge: int
-
-    @property
-    def patches(self) -> int:
-        """How many there are."""
-        return self.frames * self.rows * self.columns
-
-    @property
-    def values(self) -> int:
-        """Numbers a patch: channels, pictures, rows and columns."""
-        return 3 * self.temporal * self.patch**2
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 
 from engines.checkpoint import check_architecture, load_tower, read_config
-from engines.families.base import Exportable, PatchGrid, liven
+from engines.families.base import Exportable, liven
 from engines.manifest import ModelEntry
-from streamcap.errors import WrongModel
-from streamcap.models.graph import Role
+from streamcap.errors import UsageError
+from streamcap.models.graph import PatchGrid, Role
 
 __all__ = ["qwen2_5_vl", "qwen3_vl"]
 
@@ -172,16 +173,19 @@ def _tower(entry: ModelEntry, folder: Path | None, kind: str, config_class: Any,
 
 def _grid(entry: ModelEntry, tower: Any) -> tuple[PatchGrid, torch.Tensor]:
     if entry.grid is None:
-        raise WrongModel(f"{entry.id} needs a grid", hint="--grid FRAMES,ROWS,COLUMNS")
-    config = tower.config
-    grid = PatchGrid(
-        *entry.grid,
-        patch=int(config.patch_size),
-        temporal=int(config.temporal_patch_size),
-        merge=int(config.spatial_merge_size),
-    )
-    if grid.rows % grid.merge or grid.columns % grid.merge:
-        raise WrongModel(f"a grid of {grid.rows}×{grid.columns} patches cannot be merged {grid.merge} by {grid.merge}")
+        raise UsageError(f"{entry.id} needs a grid", hint="--grid FRAMES,ROWS,COLUMNS")
+    config, (frames, rows, columns) = tower.config, entry.grid
+    try:
+        grid = PatchGrid(
+            frames=frames,
+            rows=rows,
+            columns=columns,
+            patch=int(config.patch_size),
+            temporal=int(config.temporal_patch_size),
+            merge=int(config.spatial_merge_size),
+        )
+    except ValidationError as error:
+        raise UsageError(f"the grid does not hold: {error.errors()[0]['msg']}", hint="--grid FRAMES,ROWS,COLUMNS") from error
     return grid, torch.tensor([entry.grid])
 
 
@@ -197,14 +201,14 @@ def _exportable(entry: ModelEntry, tower: Any, grid: PatchGrid, thw: torch.Tenso
         out = tower(patches, grid_thw=thw)
         return (out.pooler_output, *getattr(out, "deepstack_features", ()))
 
-    size = (grid.rows * grid.patch, grid.columns * grid.patch)
+    width, height = grid.size
     return Exportable(
         module=module.eval(),
         reference=reference,
         role=Role.TOWER,
         input_shape=(grid.patches, grid.values),
         outputs=("image_features", *(f"deepstack_{index}" for index in range(len(module.deep_at)))),
-        pictures=entry.pictures.model_copy(update={"size": size}),
+        pictures=entry.pictures.model_copy(update={"size": (height, width)}),
         architecture=tower.config.model_type,
         patches=grid,
     )
