@@ -49,6 +49,10 @@ Fps = Annotated[float, Field(ge=0.01, le=60)]
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
+# What a user asks of a vision–language captioner, in characters at most: a page of text.
+UserPrompt = Annotated[str, Field(max_length=4000)]
+
+
 class Profile(StrEnum):
     """Who reads: a guard wants every salient fact, a viewer what happens just now, a listener less and smoother."""
 
@@ -69,6 +73,7 @@ class VisionMode(StrEnum):
 
     SLIDING = "sliding"  # the picture before and the picture now: what is different
     GRID = "grid"  # all key frames of the window as one picture: one cheap look
+    RECAPTION = "recaption"  # the grounded text and the pictures: the text, in more detail
 
 
 class Mark(StrEnum):
@@ -118,7 +123,7 @@ class StreamSettings(_Strict):
     fps: Fps = DEFAULT_FPS
     profile: Profile = Profile.SURVEILLANCE
     captioner: CaptionerName = CaptionerName.GROUNDED
-    prompt: Annotated[str, Field(max_length=4000)] = ""
+    prompt: UserPrompt = ""
     mode: VisionMode = VisionMode.SLIDING
     marks: tuple[Mark, ...] = (Mark.SET_OF_MARK, Mark.FRAME_NUMBER)
     contradictions: Contradiction = Contradiction.NOTE
@@ -335,6 +340,12 @@ class VisionSettings(_Strict):
     calls_per_minute_in_all: Annotated[float, Field(gt=0)] = 120.0
     tokens_per_minute_in_all: Annotated[float, Field(gt=0)] = 400_000.0
 
+    @model_validator(mode="after")
+    def _has_a_model(self) -> VisionSettings:
+        if self.backend is VisionBackend.TRANSFORMERS and not self.model:
+            raise ValueError("model is missing: a hub id or a local folder")
+        return self
+
 
 class SecuritySettings(_Strict):
     """Who may use the server, and how much of it. See docs/security.md.
@@ -389,6 +400,13 @@ class Settings(_Strict):
         if doubled:
             raise ValueError(f"stream ids must differ: {', '.join(doubled)}")
         return streams
+
+    @model_validator(mode="after")
+    def _have_a_model(self) -> Settings:
+        wanting = [stream.id for stream in self.streams if stream.captioner is CaptionerName.VISION]
+        if wanting and self.vision is None:
+            raise ValueError(f'captioner = "vision" of {", ".join(wanting)} needs a [vision] section')
+        return self
 
 
 def load_settings(path: Path) -> Settings:

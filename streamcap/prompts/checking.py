@@ -155,6 +155,8 @@ _EXACTLY_ONE = re.compile(r"\b(?:only one|just one|a single|only a single)\s+(?:
 def _counts(clause: str, seen: _Seen) -> Iterator[Conflict]:
     low = clause.lower()
     for mention in mentions(clause):
+        if low[mention.end : mention.end + 1] in ("'", "’"):
+            continue  # two people's bags may lie there without them
         count, at = _count_before(low, mention)
         most = seen.most(mention.groups)
         if count is not None and not _VAGUE.search(low[:at]) and 1 <= most < count and most < COUNTED:
@@ -225,7 +227,13 @@ _OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 
 def _places(clause: str, seen: _Seen) -> Iterator[Conflict]:
     named, sides = list(mentions(clause)), list(_SIDE.finditer(clause.lower()))
-    if len(named) != 1 or len(sides) != 1 or named[0].plural:
+    if (
+        len(named) != 1
+        or len(sides) != 1
+        or named[0].plural
+        or _IN.search(clause.lower())
+        or _OUT.search(clause.lower())
+    ):
         return
     alike = seen.of(named[0].groups)
     side = sides[0]["x"]

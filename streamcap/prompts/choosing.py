@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 
 from streamcap.geometry import area
 from streamcap.labels import MOVERS
+from streamcap.language.naming import THING_SURE
 from streamcap.types import Fact, Instance
 
 __all__ = ["MOST_MARKED", "chosen", "weight"]
 
-# More numbers than this on one picture hide what they number.
+# More numbers than this on one picture hide what they number; of these so many things that only stand about.
 MOST_MARKED = 12
+MOST_STANDING = 4
 # What a window's fact is about comes first, then what moves, is large, and came lately. Each part is 0..1 before it is
 # weighed; a speed of half a frame a second and a quarter of the frame's area are the most that count.
 TOLD_WEIGHT, MOTION_WEIGHT, SIZE_WEIGHT, NOVEL_WEIGHT, KIND_WEIGHT = 2.0, 1.0, 0.8, 0.5, 0.5
@@ -43,6 +45,13 @@ def weight(instance: Instance, facts: Iterable[Fact] = (), at: float | None = No
 def chosen(
     instances: Sequence[Instance], facts: Sequence[Fact] = (), *, most: int = MOST_MARKED, at: float | None = None
 ) -> tuple[Instance, ...]:
-    """The most telling instances, by id; among equals those that came first."""
-    ranked = sorted(instances, key=lambda i: (-weight(i, facts, at), i.id))[:most]
-    return tuple(sorted(ranked, key=lambda i: i.id))
+    """The most telling instances, by id; among equals those that came first.
+
+    Things that only stand about come last, and a few of them are enough: shelves full of bowls tell nothing one by one.
+    """
+    told = {who for fact in facts for who in fact.who}
+    ranked = sorted(instances, key=lambda i: (-weight(i, facts, at), i.id))
+    acting = [i for i in ranked if i.id in told or i.label in MOVERS]
+    standing = [i for i in ranked if i.id not in told and i.label not in MOVERS and i.confidence >= THING_SURE]
+    kept = [*acting, *standing[:MOST_STANDING]][:most]
+    return tuple(sorted(kept, key=lambda i: i.id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ __all__ = ["RGB", "colour_of", "ink_on", "lettered", "text_size", "write"]
 RGB = tuple[int, int, int]
 
 # Apart in hue and in lightness, none close to skin, asphalt or grass; after Okabe and Ito, who chose theirs for eyes
-# that tell red from green badly. Numbers, not colours, name the instances: from the eleventh on colours come again.
+# that tell red from green badly. Numbers, not colours, name the instances: from the twelfth on colours come again.
 _PALETTE: tuple[RGB, ...] = (
     (255, 215, 0),
     (0, 158, 255),
@@ -25,6 +26,7 @@ _PALETTE: tuple[RGB, ...] = (
     (200, 20, 60),
     (190, 255, 60),
     (20, 60, 200),
+    (245, 245, 245),
 )
 BLACK: RGB = (0, 0, 0)
 WHITE: RGB = (255, 255, 255)
@@ -32,6 +34,8 @@ WHITE: RGB = (255, 255, 255)
 _MIDDLE = 0.179
 # Width of a letter's stroke of another colour, as a share of its height; the bundled font is not bold.
 BOLD = 0.035
+# Letters are drawn so many times larger first.
+FINE = 4
 
 
 def colour_of(number: int) -> RGB:
@@ -53,20 +57,25 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 @functools.lru_cache(maxsize=256)
-def _mask(text: str, size: int, stroke: int) -> NDArray[np.uint8]:
-    """(height, width) uint8 coverage of a line of text with its stroke, cut to the ink."""
-    font = _font(size)
+def _mask(text: str, size: int, halo: int) -> NDArray[np.uint8]:
+    """(height, width) uint8 coverage of a bold line of text with a rim of ``halo`` pixels, cut to the ink.
+
+    Drawn large and made small: a stroke of a third of a pixel is what makes small letters bold.
+    """
+    font = _font(FINE * size)
+    stroke = round(FINE * (size * BOLD + halo))
     x0, y0, x1, y1 = font.getbbox(text, stroke_width=stroke, anchor="ls")
-    sheet = Image.new("L", (max(1, int(np.ceil(x1 - x0))), max(1, int(np.ceil(y1 - y0)))), 0)
+    w, h = max(1, math.ceil((x1 - x0) / FINE)), max(1, math.ceil((y1 - y0) / FINE))
+    sheet = Image.new("L", (w * FINE, h * FINE), 0)
     ImageDraw.Draw(sheet).text((-x0, -y0), text, fill=255, font=font, stroke_width=stroke, stroke_fill=255, anchor="ls")
-    mask = np.asarray(sheet, np.uint8)
+    mask = np.asarray(sheet.reduce(FINE), np.uint8)
     mask.flags.writeable = False
     return mask
 
 
 def text_size(text: str, size: int, *, halo: int = 0) -> tuple[int, int]:
     """(width, height) in pixels of the ink of bold text ``size`` pixels high, with a rim of ``halo`` pixels."""
-    height, width = _mask(text, size, _bold(size) + halo).shape
+    height, width = _mask(text, size, halo).shape
     return width, height
 
 
@@ -89,8 +98,8 @@ def write(
         halo: width of the rim in pixels, 0 for none.
     """
     if halo:
-        lettered(image, _mask(text, size, _bold(size) + halo), at, rim)
-    lettered(image, _mask(text, size, _bold(size)), (at[0] + halo, at[1] + halo), colour)
+        lettered(image, _mask(text, size, halo), at, rim)
+    lettered(image, _mask(text, size, 0), (at[0] + halo, at[1] + halo), colour)
 
 
 def lettered(image: NDArray[np.uint8], mask: NDArray[np.uint8], at: tuple[int, int], colour: RGB) -> None:
@@ -102,7 +111,3 @@ def lettered(image: NDArray[np.uint8], mask: NDArray[np.uint8], at: tuple[int, i
     part = image[top:bottom, left:right]
     share = mask[top - at[1] : bottom - at[1], left - at[0] : right - at[0], None].astype(np.float32) / 255.0
     part[:] = np.round(part * (1.0 - share) + np.array(colour, np.float32) * share).astype(np.uint8)
-
-
-def _bold(size: int) -> int:
-    return max(0, round(size * BOLD))

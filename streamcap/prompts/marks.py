@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamcap.config import Mark
 from streamcap.prompts.lettering import text_size, write
-from streamcap.prompts.set_of_mark import set_of_mark
+from streamcap.prompts.set_of_mark import Rect, set_of_mark
 from streamcap.prompts.shading import attention_heat, blur_reverse_mask
 from streamcap.types import Fact, Instance, Look
 
@@ -82,7 +82,9 @@ def marked(
     if Mark.BLUR in marks:
         drawn = blur_reverse_mask(drawn, instances, facts)
     if Mark.SET_OF_MARK in marks:
-        drawn, ids = set_of_mark(drawn, instances, facts)
+        drawn, ids = set_of_mark(
+            drawn, instances, facts, reserved=[_corner(image.shape, number)] if Mark.FRAME_NUMBER in marks else ()
+        )
     if Mark.FRAME_NUMBER in marks:
         drawn = numbered(drawn, number)
     return Marked(drawn, ids)
@@ -91,13 +93,27 @@ def marked(
 def numbered(image: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
     """A copy with the picture's number in red at the bottom right (NumPro), rimmed white to be read on any ground."""
     drawn = image.copy()
-    h, w = image.shape[:2]
-    size = max(NUMBER_LEAST, round(NUMBER / NUMBER_AT * h))
-    halo = max(1, round(size / 14))
-    tw, th = text_size(str(number), size, halo=halo)
-    margin = max(1, size // 8)
-    write(drawn, str(number), (w - tw - margin, h - th - margin), size, RED, halo=halo)
+    left, top, _, _ = _corner(image.shape, number)
+    size = _number_size(image.shape)
+    write(drawn, str(number), (left, top), size, RED, halo=_halo(size))
     return drawn
+
+
+def _number_size(shape: tuple[int, ...]) -> int:
+    return max(NUMBER_LEAST, round(NUMBER / NUMBER_AT * shape[0]))
+
+
+def _halo(size: int) -> int:
+    return max(1, round(size / 14))
+
+
+def _corner(shape: tuple[int, ...], number: int) -> Rect:
+    """Where the picture's number stands."""
+    size = _number_size(shape)
+    w, h = text_size(str(number), size, halo=_halo(size))
+    margin = max(1, size // 8)
+    right, bottom = shape[1] - margin, shape[0] - margin
+    return right - w, bottom - h, right, bottom
 
 
 def legend(marks: Collection[Mark], *, in_grid: bool = False) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ SIGMA, SIGMA_AT = 100.0, 336.0
 # Width of the soft edge around an instance, as a share of the picture's smaller side.
 EDGE = 0.02
 # A wide blur is made on a picture this small (pixels, larger side): it has no detail to lose.
-SMALL = 160
+SMALL = 64
 # Attention prompting (arXiv:2409.17143): light that is left where nothing is of interest, 0..1.
 SHADE = 0.35
 

@@ -121,7 +121,11 @@ class Metrics(Collector):
             state_of.add_metric([info.id, state], 1)
             frames.add_metric([info.id], info.frames)
             drops.add_metric([info.id], info.drops)
-            for of, rate in (("wanted", info.fps), ("target", info.target_fps), ("analysed", info.analysed_fps)):
+            for of, rate in (
+                ("wanted", info.settings.fps if info.settings else None),
+                ("target", info.target_fps),
+                ("analysed", info.analysed_fps),
+            ):
                 if rate is not None:
                     rates.add_metric([info.id, of], rate)
             if known.status is not None and known.status.state is StreamState.DEGRADED:

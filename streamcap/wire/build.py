@@ -8,6 +8,7 @@ from streamcap.types import Caption, Event, Instance, Skill
 from streamcap.wire.codec import numbered
 from streamcap.wire.messages import (
     CaptionMessage,
+    ConflictView,
     EventMessage,
     Evidence,
     GapMessage,
@@ -71,6 +72,8 @@ def caption_message(stream: str, caption: Caption, *, emitted_at: float, seq: in
         saliency=float(caption.saliency),
         source=caption.source,
         evidence=tuple(Evidence(t=float(t)) for t in caption.evidence),
+        conflicts=tuple(ConflictView(what=c.what, said=c.said, perceived=c.perceived) for c in caption.conflicts)
+        or None,
         captured_at=captured,
         emitted_at=emitted,
         age_ms=age_ms,

@@ -36,6 +36,7 @@
  * @property {number} [saliency] 0..1
  * @property {string} [source] which captioner
  * @property {{t: number, image?: string}[]} [evidence]
+ * @property {{what: string, said: string, perceived: string}[]} [conflicts] where the text contradicts what was perceived
  * @property {string} captured_at
  * @property {string} emitted_at
  * @property {number} age_ms
@@ -161,6 +162,7 @@ const CAPTION = {
   saliency: maybe(share),
   source: maybe(text),
   evidence: maybe(list(object({ t: seconds, image: maybe(text) }))),
+  conflicts: maybe(list(object({ what: text, said: text, perceived: text }))),
   captured_at: time,
   emitted_at: time,
   age_ms: seq,
