@@ -2,5 +2,6 @@
 
     python -m engines make MODEL
 
-Offline tools: the service never imports them, it only loads what they made (``streamcap/models/graph.py``, ``plans.py``).
+Offline tools: the service never imports them, it only loads what they made (``streamcap/models/graph.py``,
+``plans.py``).
 """

@@ -225,7 +225,7 @@ class _Build:
         base: Any = self._trt.ILogger
         errors = self._errors
 
-        class Log(base):  # type: ignore[misc]
+        class Log(base):
             def __init__(self) -> None:
                 base.__init__(self)
 
@@ -241,7 +241,7 @@ class _Build:
         progress, stop = self._progress, self._stop
         steps: dict[str, int] = {}
 
-        class Monitor(base):  # type: ignore[misc]
+        class Monitor(base):
             def __init__(self) -> None:
                 base.__init__(self)
 
@@ -262,4 +262,5 @@ class _Build:
 def _trouble(error: Any) -> str:
     """One of the parser's errors: which node, and why."""
     node = error.node_name() or f"number {error.node()}"
-    return f"node {node} ({error.node_operator()}): {error.desc()}"
+    lines = [line.strip() for line in error.desc().splitlines() if "cudaError" not in line]
+    return f"node {node} ({error.node_operator()}): {' '.join(lines)}"

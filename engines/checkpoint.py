@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from engines.manifest import ModelEntry
 
-__all__ = ["Checkpoint", "CheckpointConfig", "load_pretrained", "load_tower", "need", "need_torch", "obtain", "read_config"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointConfig",
+    "load_pretrained",
+    "load_tower",
+    "need",
+    "need_torch",
+    "obtain",
+    "read_config",
+]
 
 # What is fetched: never the same weights twice (other formats), and no code.
 _WANTED = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
@@ -75,7 +84,9 @@ def need(name: str, *, install: str = _INSTALL) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name.partition(".")[0]
+        missing = (
+            isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == name.partition(".")[0]
+        )
         what = f"{name} is not installed" if missing else f"{name} does not load: {error}"
         raise ModelLoadError(what, hint=install) from error
 
@@ -89,6 +100,8 @@ def need_torch() -> ModuleType:
     transformers = need("transformers")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    # Its bars are watched by a thread that never ends.
+    need("tqdm").tqdm.monitor_interval = 0
     return need("torch")
 
 
@@ -124,9 +137,7 @@ def _fetch(repo: str, revision: str) -> Path:
     from huggingface_hub import errors, snapshot_download
 
     def fetch(patterns: list[str]) -> Path:
-        return Path(
-            snapshot_download(repo, revision=revision, allow_patterns=patterns, etag_timeout=_ETAG_TIMEOUT)
-        )
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, etag_timeout=_ETAG_TIMEOUT))
 
     try:
         folder = fetch(_WANTED)

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(highlight=False)
+# In a pipe there is no width to fit in: nothing is cut off.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
 # Layers of a report that are shown: what comes after follows from these.
@@ -81,7 +82,7 @@ def list_models() -> None:
         folder = engines_root() / entry.id
         made = [path.stem for path in sorted(folder.glob("*.onnx"))] + (["plans"] if any(folder.glob("*.plan")) else [])
         table.add_row(entry.id, entry.hub, entry.licence, " ".join(entry.precisions), " ".join(made) or "-")
-    out.print(table, width=None if out.is_terminal else 200)
+    out.print(table)
 
 
 @app.command()
@@ -114,7 +115,9 @@ def make(
             from engines.files import remove_graph
 
             remove_graph(work.path(each))
-            raise ModelError(_failure(entry, verdict), hint="the layers above say where; other frames: --calibrate CLIP")
+            raise ModelError(
+                _failure(entry, verdict), hint="the layers above say where; other frames: --calibrate CLIP"
+            )
     if plan:
         _plans(entry, work.folder, wanted, target, batch, must=bool(target))
 
@@ -182,7 +185,9 @@ def bench(
     batch: Annotated[str, typer.Option(metavar="SIZES", help="Batch sizes, with commas between.")] = "1,4,16",
     seconds: Annotated[float, typer.Option(min=0.1, help="Of measuring, for each figure.")] = 3.0,
     threads: Annotated[int, typer.Option(min=0, help="Of the processor; 0 for all.")] = 0,
-    save: Annotated[Path | None, typer.Option(help="Where the JSON goes. [default: bench.json beside the graphs]")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Where the JSON goes. [default: bench.json beside the graphs]")
+    ] = None,
 ) -> None:
     """Pictures a second and milliseconds a batch of all that is there: ONNX Runtime, plans, torch."""
     from engines.bench import measure, present
@@ -323,7 +328,13 @@ def _as_exported(entry: ModelEntry, info: GraphInfo) -> ModelEntry:
 
 
 def _plans(
-    entry: ModelEntry, folder: Path, precisions: list[Precision], targets: list[str] | None, batch: str | None, *, must: bool
+    entry: ModelEntry,
+    folder: Path,
+    precisions: list[Precision],
+    targets: list[str] | None,
+    batch: str | None,
+    *,
+    must: bool,
 ) -> None:
     from engines.build import build_plan
     from streamcap.models.tensorrt import load_library
@@ -368,13 +379,15 @@ def _step(what: str) -> Iterator[None]:
         err.print(what, style="dim")
         yield
         return
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True) as bar:
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True
+    ) as bar:
         bar.add_task(what, total=None)
         yield
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[object]:
+def _bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
     """A build: a bar for the phase that it is in, on a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:

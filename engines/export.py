@@ -1,7 +1,7 @@
 """Torch to ONNX, by torch's dynamo exporter.
 
-Weights and activations have their type in the graph itself: TensorRT takes types from the graph alone ("strongly typed").
-Inputs and outputs are float32 whatever is computed in, so whoever runs a graph need not know.
+Weights and activations have their type in the graph itself: TensorRT takes types from the graph alone ("strongly
+typed"). Inputs and outputs are float32 whatever is computed in, so whoever runs a graph need not know.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import copy
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,12 @@ __all__ = ["OPSET", "TORCH_PRECISIONS", "export_onnx", "info_of", "typed_outputs
 
 Tensor = NDArray[np.float32]
 OPSET = 20  # the first with Gelu as one operator
+OPSET_BF16 = 22  # the first whose convolutions may be in bfloat16
 # From here on weights lie in a file of their own: one protobuf message ends at 2 GiB.
 _INLINE_BYTES = 1_800_000_000
 _DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
 TORCH_PRECISIONS = tuple(_DTYPES)
+_TALKATIVE = ("torch", "torch.__trace", "torch.onnx", "onnxscript", "onnx_ir")
 _VERSIONS = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -90,7 +93,7 @@ def export_onnx(model: Exportable, path: Path, precision: Precision) -> list[Pat
                 module,
                 (model.sample(),),
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=OPSET_BF16 if precision is Precision.BF16 else OPSET,
                 input_names=["pixel_values"],
                 output_names=list(model.outputs),
                 dynamic_shapes=dynamic,
@@ -116,7 +119,12 @@ def typed_outputs(model: Exportable, precision: Precision, fed: Sequence[Tensor]
 
 
 def info_of(
-    model: Exportable, path: Path, precision: Precision, entry: ModelEntry, weights: Checkpoint, external: Sequence[Path]
+    model: Exportable,
+    path: Path,
+    precision: Precision,
+    entry: ModelEntry,
+    weights: Checkpoint,
+    external: Sequence[Path],
 ) -> GraphInfo:
     """The sidecar of a graph that has been written, with what the ONNX file itself says of shapes."""
     onnx = need("onnx")
@@ -183,18 +191,16 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801 - a context manager
+@contextmanager
+def _quiet() -> Iterator[None]:
     """What torch's exporter says of its own insides, to whoever called it, is of no use to them."""
-
-    def __init__(self) -> None:
-        super().__init__(action="ignore")
-        self._logger = logging.getLogger("torch.onnx")
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        self._level = self._logger.level
-        self._logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *exc: object) -> None:
-        self._logger.setLevel(self._level)
-        super().__exit__(*exc)
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

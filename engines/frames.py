@@ -1,4 +1,4 @@
-"""Pictures to calibrate with and to verify on: frames of clips, or of the rendered test scene, made ready for a model."""
+"""Pictures to calibrate with and to verify on: frames of clips, or of the rendered scene, made ready for a model."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def pictures(clips: Sequence[str], count: int) -> list[Image]:
     for place, clip in enumerate(clips):
         wanted = (count * (place + 1)) // len(clips) - (count * place) // len(clips)
         taken = asyncio.run(_read(clip)) if wanted else []
-        picks = np.unique(np.linspace(0, len(taken) - 1, wanted).round().astype(int)) if taken else []
-        found += [taken[index] for index in picks]
+        if taken:
+            picks = np.linspace(0, len(taken) - 1, wanted).round().astype(int)
+            found += [taken[index] for index in dict.fromkeys(picks.tolist())]
     if not found:
         raise UsageError(f"no picture in {', '.join(clips)}")
     return found
@@ -92,7 +93,5 @@ def patchify(video: NDArray[np.float32], grid: PatchGrid) -> NDArray[np.float32]
         (patches, 3 · temporal · patch · patch); patches that are merged into one token lie together.
     """
     rows, columns = grid.rows // grid.merge, grid.columns // grid.merge
-    split = video.reshape(
-        grid.frames, grid.temporal, 3, rows, grid.merge, grid.patch, columns, grid.merge, grid.patch
-    )
+    split = video.reshape(grid.frames, grid.temporal, 3, rows, grid.merge, grid.patch, columns, grid.merge, grid.patch)
     return np.ascontiguousarray(split.transpose(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(grid.patches, grid.values))

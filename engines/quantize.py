@@ -1,8 +1,8 @@
 """Eight-bit graphs.
 
-``int8``: weights and activations of products and convolutions in 8 bits, as pairs of quantise and dequantise nodes (QDQ),
-with ranges measured on real frames; all else in half precision. What TensorRT takes, which has no calibration of its own
-any more. Symmetric, weights per output channel, as its 8-bit kernels need.
+``int8``: weights and activations of products and convolutions in 8 bits, as pairs of quantise and dequantise nodes
+(QDQ), with ranges measured on real frames; all else in half precision. What TensorRT takes, which has no calibration of
+its own any more. Symmetric, weights per output channel, as its 8-bit kernels need.
 
 ``int8-dynamic``: weights of products in 8 bits, ranges of activations found at run time, all else in single precision.
 For processors: no calibration, and nearer to the original.
@@ -78,7 +78,7 @@ def quantize_static(graph: Path, path: Path, fed: Sequence[Tensor]) -> None:
                 "QDQOpTypePerChannelSupportToAxis": _CHANNEL_AXIS,
                 # Products add up in 32 bits; what follows takes them in half precision, not in 8 bits again.
                 "OpTypesToExcludeOutputQuantization": list(_STATIC_OPS),
-                "DisableBiasQuantization": True,
+                "QuantizeBias": False,  # TensorRT takes no biases of 32 bits
             },
         )
 

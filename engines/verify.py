@@ -85,7 +85,9 @@ def reference_outputs(model: Exportable, fed: Sequence[Tensor]) -> list[list[Ten
         return [[each.float().numpy() for each in model.reference(torch.from_numpy(one))] for one in fed]
 
 
-def agreement(model: Exportable, wanted: Sequence[Sequence[Tensor]], got: Sequence[Sequence[Tensor]]) -> list[Agreement]:
+def agreement(
+    model: Exportable, wanted: Sequence[Sequence[Tensor]], got: Sequence[Sequence[Tensor]]
+) -> list[Agreement]:
     """Compare outputs, picture by picture.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,6 +98,7 @@ class Work:
     model: Exportable
     folder: Path
     clips: Sequence[str] = ()
+    _exported: set[Precision] = field(default_factory=set)
     _fed: dict[int, list[Tensor]] = field(default_factory=dict)
     _reference: list[list[Tensor]] = field(default_factory=list)
 
@@ -121,17 +123,27 @@ class Work:
         else:
             raise UsageError(f"there are no engines of precision {precision}")
         write_sidecar(path, info_of(self.model, path, precision, self.entry, self.weights, external))
+        self._exported.add(precision)
         return path
 
     def _quantise(self, precision: Precision, path: Path) -> None:
-        base = Precision.FP16 if precision is Precision.INT8 else Precision.FP32
-        with tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
-            whole = Path(scratch) / f"{base}.onnx"
-            export_onnx(self.model, whole, base)
-            if precision is Precision.INT8:
+        if precision is Precision.INT8:
+            with self._graph(Precision.FP16) as whole:
                 quantize_static(whole, path, self.fed(CALIBRATION_PICTURES))
-            else:
+        else:
+            with self._graph(Precision.FP32) as whole:
                 quantize_dynamic(whole, path)
+
+    @contextmanager
+    def _graph(self, precision: Precision) -> Iterator[Path]:
+        """A graph to work on: the one that was exported before, or one for a while."""
+        if precision in self._exported and self.path(precision).is_file():
+            yield self.path(precision)
+            return
+        with tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
+            path = Path(scratch) / f"{precision}.onnx"
+            export_onnx(self.model, path, precision)
+            yield path
 
     def verify(self, precision: Precision) -> Verdict:
         """Compare the graph of a precision with torch.
@@ -158,9 +170,7 @@ class Work:
         return Verdict(precision, outputs, wanted, by, self._layers(path, fed[:_REPORT_PICTURES]))
 
     def _layers(self, path: Path, fed: Sequence[Tensor]) -> list[layers.Layer]:
-        with tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
-            whole = Path(scratch) / "fp32.onnx"
-            export_onnx(self.model, whole, Precision.FP32)
+        with self._graph(Precision.FP32) as whole:
             return layers.layer_report(whole, path, fed)
 
     def fed(self, count: int) -> list[Tensor]:

@@ -84,9 +84,9 @@ def model_of(
 def liven(model: nn.Module) -> Any:
     """Give random weights under which every part of a graph matters; returns the model, for inference.
 
-    As models are initialised for training, deep layers barely differ from their input and many parameters are all zero or
-    all one: parity would say nothing about them. Here products keep the size of what they are given, and parameters that
-    are constant are moved off their constant.
+    As models are initialised for training, deep layers barely differ from their input and many parameters are all zero
+    or all one: parity would say nothing about them. Here products keep the size of what they are given, and parameters
+    that are constant are moved off their constant.
     """
     with torch.no_grad():
         for part in model.modules():

@@ -47,8 +47,21 @@ def siglip(entry: ModelEntry, folder: Path | None) -> Exportable:
     return _exportable(entry, folder, model, "pooler_output", prefix=0)
 
 
+class _Dinov2(nn.Module):
+    """DINOv2 without the mask that transformers makes up where it is traced: nothing is hidden from anything."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.model.encoder(self.model.embeddings(pixel_values), attention_mask=None).last_hidden_state
+        tokens = self.model.layernorm(hidden)
+        return tokens[:, 0], tokens
+
+
 def dinov2(entry: ModelEntry, folder: Path | None) -> Exportable:
-    """DINOv2; its feature is the normalised class token. Positions are interpolated once, to the size that is exported."""
+    """DINOv2; its feature is the normalised class token. Positions are interpolated once, to the size exported."""
     from transformers import Dinov2Config, Dinov2Model
 
     model = model_of(entry, folder, Dinov2Config, Dinov2Model)
@@ -60,19 +73,26 @@ def dinov2(entry: ModelEntry, folder: Path | None) -> Exportable:
         embeddings.position_embeddings = nn.Parameter(
             embeddings.interpolate_pos_encoding(tokens, height, width).clone(), requires_grad=False
         )
-    return _exportable(entry, folder, model, "pooler_output", prefix=1, size=height)
+    return _exportable(entry, folder, model, "pooler_output", prefix=1, size=height, module=_Dinov2(model))
 
 
 def _exportable(
-    entry: ModelEntry, folder: Path | None, model: Any, pooled: str, *, prefix: int, size: int | None = None
+    entry: ModelEntry,
+    folder: Path | None,
+    model: Any,
+    pooled: str,
+    *,
+    prefix: int,
+    size: int | None = None,
+    module: nn.Module | None = None,
 ) -> Exportable:
     patch = int(model.config.patch_size)
     pictures = sized(entry, folder, size or int(model.config.image_size), patch)
-    module = _Encoder(model, pooled).eval()
+    reference = _Encoder(model, pooled).eval()
     height, width = pictures.size
     return Exportable(
-        module=module,
-        reference=module,
+        module=(module or reference).eval(),
+        reference=reference,
         role=Role.ENCODER,
         input_shape=("batch", 3, height, width),
         outputs=("image_embeds", "patch_tokens"),

@@ -1,9 +1,9 @@
 """Qwen2.5-VL's and Qwen3-VL's vision towers, for one grid that is fixed at export.
 
-transformers works out windows, positions and sequence lengths from the grid at run time, and takes pictures of all sizes
-in one sequence. Video of one camera has one size: with the grid fixed all of that becomes constants, and attention
-becomes one batched product over windows of one size. Patches are in the order of transformers' processors: those that are
-merged into one token lie together.
+transformers works out windows, positions and sequence lengths from the grid at run time, and takes pictures of all
+sizes in one sequence. Video of one camera has one size: with the grid fixed all of that becomes constants, and
+attention becomes one batched product over windows of one size. Patches are in the order of transformers' processors:
+those that are merged into one token lie together.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class _GridTower(nn.Module):
         self.whole = frozenset(getattr(tower, "fullatt_block_indexes", range(len(tower.blocks))))
         self.positions = None if positions is None else nn.Buffer(positions, persistent=False)
         self.cos, self.sin = nn.Buffer(cos, persistent=False), nn.Buffer(sin, persistent=False)
-        self.deep = getattr(tower, "deepstack_merger_list", None)
+        self.deep = getattr(tower, "deepstack_merger_list", nn.ModuleList())
         self.deep_at = tuple(getattr(tower, "deepstack_visual_indexes", ()))
 
     def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -185,7 +185,9 @@ def _grid(entry: ModelEntry, tower: Any) -> tuple[PatchGrid, torch.Tensor]:
             merge=int(config.spatial_merge_size),
         )
     except ValidationError as error:
-        raise UsageError(f"the grid does not hold: {error.errors()[0]['msg']}", hint="--grid FRAMES,ROWS,COLUMNS") from error
+        raise UsageError(
+            f"the grid does not hold: {error.errors()[0]['msg']}", hint="--grid FRAMES,ROWS,COLUMNS"
+        ) from error
     return grid, torch.tensor([entry.grid])
 
 
