@@ -229,6 +229,11 @@ class GraphInfo(Sidecar):
         """How a picture is made ready for the graph."""
         return PictureRule(self.size, self.mean, self.std, self.rescale, self.resize, self.interpolation)
 
+    @property
+    def item(self) -> tuple[int, ...]:
+        """Shape of one item of its input: (3, height, width) of a picture, (values,) of a patch."""
+        return tuple(axis for axis in self.input.shape[1:] if isinstance(axis, int))
+
     def output(self, name: str) -> TensorInfo:
         """The output of that name.
 
