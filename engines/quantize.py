@@ -24,12 +24,15 @@ from numpy.typing import NDArray
 from engines.checkpoint import need
 from engines.files import disk
 from streamcap.errors import ModelError
+from streamcap.models.graph import Role
 
 __all__ = ["quantize_dynamic", "quantize_static"]
 
 Tensor = NDArray[np.float32]
 # Products of two activations (attention) stay as they are: they are a small share of the work and lose most.
 _STATIC_OPS = ("MatMul", "Gemm", "Conv")
+# Of a detector only the convolutions, which are most of its work: where a box ends is decided in products.
+_DETECTOR_OPS = ("Conv",)
 _DYNAMIC_OPS = ("MatMul", "Gemm")
 # Axis of the output channels of a product's second factor (inner, outer).
 _CHANNEL_AXIS = {"MatMul": 1}
@@ -47,11 +50,12 @@ class _Reader:
         return None if one is None else {"pixel_values": one}
 
 
-def quantize_static(graph: Path, path: Path, fed: Sequence[Tensor]) -> None:
+def quantize_static(graph: Path, path: Path, fed: Sequence[Tensor], role: Role) -> None:
     """Write the ``int8`` graph of one in half or single precision.
 
     Args:
         fed: inputs to measure ranges on.
+        role: of the graph; decides what is left as it is.
 
     Raises:
         ModelError: it cannot be quantised, or the disk is full.
@@ -60,13 +64,15 @@ def quantize_static(graph: Path, path: Path, fed: Sequence[Tensor]) -> None:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
     from onnxruntime.quantization import quantize_static as quantize
 
+    operators = list(_DETECTOR_OPS if role is Role.DETECTOR else _STATIC_OPS)
+
     def write(fresh: Path) -> None:
         quantize(
             str(graph),
             str(fresh),
             _Reader(fed),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(_STATIC_OPS),
+            op_types_to_quantize=operators,
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
@@ -77,7 +83,7 @@ def quantize_static(graph: Path, path: Path, fed: Sequence[Tensor]) -> None:
                 "MatMulConstBOnly": True,
                 "QDQOpTypePerChannelSupportToAxis": _CHANNEL_AXIS,
                 # Products add up in 32 bits; what follows takes them in half precision, not in 8 bits again.
-                "OpTypesToExcludeOutputQuantization": list(_STATIC_OPS),
+                "OpTypesToExcludeOutputQuantization": operators,
                 "QuantizeBias": False,  # TensorRT takes no biases of 32 bits
             },
         )

@@ -129,7 +129,7 @@ class Work:
     def _quantise(self, precision: Precision, path: Path) -> None:
         if precision is Precision.INT8:
             with self._graph(Precision.FP16) as whole:
-                quantize_static(whole, path, self.fed(CALIBRATION_PICTURES))
+                quantize_static(whole, path, self.fed(CALIBRATION_PICTURES), self.model.role)
         else:
             with self._graph(Precision.FP32) as whole:
                 quantize_dynamic(whole, path)

@@ -83,7 +83,6 @@ def test_bfloat16_is_in_the_graph_itself(made: Made, name: str) -> None:
     [
         ("clip-vit-b16", Precision.INT8),
         ("clip-vit-b16", Precision.INT8_DYNAMIC),
-        ("rtdetr-v2-r18", Precision.INT8),
         ("qwen3-vl-2b-vision", Precision.INT8),
     ],
 )
