@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
 
+from streamcap.breaker import Breaker, BreakerState
 from streamcap.captioners.budget import Budget, Spent, Turn
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import ModelError, ModelLoadError, ModelUnavailable, WeightsUnavailable
@@ -113,6 +114,13 @@ class SharedModel:
     def model(self) -> LanguageModel | None:
         """The model itself, None while it is not there."""
         return self._model
+
+    @property
+    def well(self) -> bool:
+        """The model can be asked: it is loaded, and its server is not being left alone after failing."""
+        breaker = getattr(self._model, "breaker", None)
+        rests = isinstance(breaker, Breaker) and breaker.state(self._clock.monotonic()) is BreakerState.OPEN
+        return self._model is not None and not rests
 
     @property
     def spent(self) -> Spent:

@@ -22,7 +22,7 @@ from streamcap.captioners.base import Difference
 from streamcap.captioners.grounded import GroundedCaptioner
 from streamcap.captioners.shared import SharedModel
 from streamcap.config import Contradiction, StreamSettings, VisionMode
-from streamcap.errors import AnswerCut
+from streamcap.errors import AnswerCut, AnswerUnreadable
 from streamcap.language import Description
 from streamcap.prompts import (
     Prompt,
@@ -52,7 +52,7 @@ REVISION_S: Final = 0.35
 FIRST_WORDS: Final = 4
 # A summary of fewer captions than this is those captions.
 SUMMARY_LEAST: Final = 2
-# An answer that was cut off at its limit is taken where its text had come to the end of a sentence.
+# An answer that breaks off is taken where its caption had come to the end of a sentence.
 SENTENCE_ENDS: Final = (".", "!", "?", "…")
 
 
@@ -104,9 +104,12 @@ class VisionCaptioner:
                         due = loop.time() + REVISION_S
                         yield replace(grounded, text=draft, skills={}, source="", growing=True)
         except AnswerCut as cut:
-            if not (cut.at_limit and writing.answer(partial=True).text.endswith(SENTENCE_ENDS)):
+            if not cut.at_limit:
                 raise
-        yield self._judged(window, grounded, writing.answer())
+        answer = writing.answer()
+        if not (answer.complete or answer.text.endswith(SENTENCE_ENDS)):
+            raise AnswerUnreadable("the answer breaks off within its caption", hint="raise [vision] max_tokens")
+        yield self._judged(window, grounded, answer)
 
     async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
         """See :class:`streamcap.captioners.base.Summariser`; empty where there is not enough to fold."""
@@ -190,7 +193,8 @@ class _Writing:
     def answer(self, *, partial: bool = False) -> WindowAnswer:
         """As far as it can be read. Raises AnswerUnreadable where it is whole and nothing can."""
         if self.recaptions:
-            return WindowAnswer(parse_answer(self.text, RecaptionAnswer, partial=partial).text)
+            dense = parse_answer(self.text, RecaptionAnswer, partial=partial)
+            return WindowAnswer(dense.text, complete=dense.complete)
         ids = frozenset(each.id for each in self.window.instances)
         return parse_answer(self.text, WindowAnswer, partial=partial, ids=ids)
 
