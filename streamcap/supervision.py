@@ -158,7 +158,10 @@ class Supervision:
     def options(self, settings: StreamSettings) -> SourceOptions:
         """How its source is read."""
         means = self._means
-        return SourceOptions(stream=settings.id, fps=settings.fps, realtime=True, clock=means.clock, ports=means.ports)
+        return SourceOptions(
+            stream=settings.id, fps=settings.fps, realtime=True, gpu_decode=means.models.gpu_decode, clock=means.clock,
+            ports=means.ports,
+        )  # fmt: skip
 
     def check(self, settings: StreamSettings) -> None:
         """Fail here, and not in the background, where a source cannot be named or a captioner is not there. No I/O.

@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, load_models
+from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, load_models, models_wanted
 from streamcap.cli.output import FileFeed, Format, writer_for
 from streamcap.cli.signals import stop_on_signals
 from streamcap.cli.vision import PANEL, marks_of, shared_model, vision_settings
@@ -23,8 +23,6 @@ from streamcap.config import (
     DEFAULT_FPS,
     CaptionerName,
     Contradiction,
-    DeviceName,
-    ModelSettings,
     Profile,
     StreamSettings,
     VisionBackend,
@@ -129,9 +127,7 @@ def caption(
     )  # fmt: skip
     wants_model = captioner is CaptionerName.VISION
     vision = vision_settings(backend, model, url, key_env, device) if wants_model else None
-    wanted = ModelSettings(
-        encoder=encoder or "default", detector=detector or "default", device=device or DeviceName.AUTO
-    )
+    wanted = models_wanted(encoder=encoder, detector=detector, device=device)
     clock = SystemClock()
     options = SourceOptions(stream=settings.id, fps=fps, start=start, end=end, realtime=realtime, clock=clock)
     _check_output(output, source)
@@ -146,7 +142,7 @@ def caption(
         def make(on_progress: Callable[[float], None], shared: SharedModel | None) -> Pipeline:
             return Pipeline(
                 settings,
-                lambda notify: open_source(source, replace(options, on_notice=notify)),
+                lambda notify: open_source(source, replace(options, gpu_decode=models.gpu_decode, on_notice=notify)),
                 replace(models, vision=shared),
                 feed,
                 clock,

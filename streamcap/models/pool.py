@@ -32,6 +32,7 @@ class Models:
         vision: the vision–language model, for streams that ask for it; None where none is set up. Its own context
             manager ends it.
         engines: what runs exported graphs, by role.
+        gpu_decode: the GPU is to decode video, too.
         resources: what is closed with the models, after the workers.
     """
 
@@ -40,6 +41,7 @@ class Models:
     workers: Executor
     pose: PoseEstimator | None = None
     engines: dict[str, EngineInfo] = field(default_factory=dict)
+    gpu_decode: bool = False
     resources: ExitStack = field(default_factory=ExitStack)
     vision: SharedModel | None = None
 
@@ -51,12 +53,6 @@ class Models:
     ) -> None:
         with self.resources:
             self.workers.shutdown(wait=True, cancel_futures=True)
-
-    def decodes_on_gpu(self, wish: Decode) -> bool:
-        """Whether the GPU is to decode video: where that is wished, or, left open, where a network runs on it."""
-        return wish is Decode.CUDA or (
-            wish is Decode.AUTO and any(engine.device == "cuda" for engine in self.engines.values())
-        )
 
 
 def load_default(progress: Progress | None = None) -> Models:
@@ -88,7 +84,11 @@ def load(settings: ModelSettings, progress: Progress | None = None) -> Models:
         encoder = _encoder(settings, loaded, engines, progress)
         pose = MoveNetLightning(ensure("movenet-lightning", progress=progress), interpreters=cores)
         workers = ThreadPoolExecutor(cores, "streamcap-model")
-        return Models(detector, encoder, workers, pose, engines, loaded.pop_all())
+        on_gpu = any(engine.device == "cuda" for engine in engines.values())
+        gpu_decode = settings.decode is Decode.CUDA or (settings.decode is Decode.AUTO and on_gpu)
+        return Models(
+            detector, encoder, workers, pose, engines=engines, gpu_decode=gpu_decode, resources=loaded.pop_all()
+        )
 
 
 def _detector(

@@ -12,7 +12,9 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,7 @@ class TensorRtEngine:
         self._buckets = buckets(key.profile.least, key.profile.most)
         self._runtime, self._engine = deserialise(library, plan, what, build_command(graph.model, graph.precision))
         self._types = self._check_tensors()
+        self._held = ExitStack()  # what has to be freed, in whatever state loading stopped
         self._free: list[_Lane] = []
         self._lanes: list[_Lane] = []
         self._turn = threading.Semaphore(0)
@@ -189,9 +192,9 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """See :class:`streamcap.models.engine.Engine`."""
-        lanes, self._lanes, self._free = self._lanes, [], []
-        for lane in lanes:
-            self._give_back(lane)
+        self._lanes, self._free = [], []  # with them the execution contexts, which use what is freed next
+        self._cuda.here()
+        self._held.close()
         self._engine = self._runtime = None
 
     # ---- one batch
@@ -236,17 +239,28 @@ class TensorRtEngine:
         width, height = self._graph.size
         shape = (self._most, 3, height, width)
         stream, event = cuda.stream(), cuda.event()
-        host = cuda.pinned(shape, self._types[INPUT])
+        self._held.callback(cuda.call, "cudaStreamDestroy", stream)
+        self._held.callback(cuda.call, "cudaEventDestroy", event)
+        host, device = self._buffers(shape, self._types[INPUT])
         host[:] = 0
         scratch = cuda.device_bytes(int(engine.device_memory_size_v2))
-        lane = _Lane(stream, event, host, cuda.device_bytes(host.nbytes), scratch, {})
+        self._held.callback(cuda.free_device, scratch)
+        lane = _Lane(stream, event, host, device, scratch, {})
         for size in self._buckets:
             lane.contexts[size] = self._make_context(lane, size)
         return lane
 
+    def _buffers(self, shape: tuple[int, ...], dtype: Any) -> tuple[NDArray[Any], int]:
+        """A page-locked array, and the address of as much device memory."""
+        host = self._cuda.pinned(shape, dtype)
+        self._held.callback(self._cuda.free_pinned, host)
+        device = self._cuda.device_bytes(host.nbytes)
+        self._held.callback(self._cuda.free_device, device)
+        return host, device
+
     def _make_context(self, lane: _Lane, size: int) -> Any:
         """A context of its own for each size, as captured graphs need; they share the lane's scratch memory."""
-        trt, engine, cuda = self._library.module, self._engine, self._cuda
+        trt, engine = self._library.module, self._engine
         context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if context is None:
             raise ModelLoadError(f"{self._what}: TensorRT makes no execution context")
@@ -258,8 +272,7 @@ class TensorRtEngine:
         for output in self._graph.outputs:
             if output.name not in lane.outputs:
                 row = tuple(context.get_tensor_shape(output.name))[1:]
-                buffer = cuda.pinned((self._most, *row), self._types[output.name])
-                lane.outputs[output.name] = _Output(buffer, cuda.device_bytes(buffer.nbytes))
+                lane.outputs[output.name] = _Output(*self._buffers((self._most, *row), self._types[output.name]))
             context.set_tensor_address(output.name, lane.outputs[output.name].device)
         return context
 
@@ -270,24 +283,12 @@ class TensorRtEngine:
             self._enqueue(lane, size)
             cuda.wait(lane.event, lane.stream)
             try:
-                lane.graphs[size] = cuda.capture(lane.stream, lambda size=size: self._enqueue(lane, size))  # type: ignore[misc]
+                graph = cuda.capture(lane.stream, partial(self._enqueue, lane, size))
             except ModelError as error:  # it runs all the same, with some launches more
                 _log.warning("%s: batches of %d run without a CUDA graph: %s", self._what, size, error)
-
-    def _give_back(self, lane: _Lane) -> None:
-        cuda = self._cuda
-        cuda.here()
-        for graph in lane.graphs.values():
-            cuda.call("cudaGraphExecDestroy", graph)
-        lane.contexts.clear()
-        for output in lane.outputs.values():
-            cuda.free_device(output.device)
-            cuda.free_pinned(output.host)
-        cuda.free_device(lane.scratch)
-        cuda.free_device(lane.device)
-        cuda.free_pinned(lane.host)
-        cuda.call("cudaEventDestroy", lane.event)
-        cuda.call("cudaStreamDestroy", lane.stream)
+            else:
+                self._held.callback(cuda.call, "cudaGraphExecDestroy", graph)
+                lane.graphs[size] = graph
 
 
 def deserialise(library: Library, plan: bytes, what: str, command: str) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Collection
 
 __all__ = ["clipped", "fenced", "plain", "without_marks"]
 
@@ -19,21 +20,24 @@ _TEMPLATE = re.compile(r"\[(/?[A-Z][A-Z_]+)\]")
 
 _THINKING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"</?[A-Za-z!|][^<>]{0,200}>|<\|[^<>|]{0,80}\|>")
-_LINK = re.compile(r"\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)")
+_LINK = re.compile(r"\[([^\[\]]{0,200})\]\(\S{0,500}\)")
 _ADDRESS = re.compile(
     r"\b(?:[a-z][a-z0-9+.-]{1,15}://|www\.|(?:mailto|javascript|data):)\S+|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b",
     re.IGNORECASE,
 )
 _MARKDOWN = re.compile(r"(?m)^\s{0,3}(?:#{1,6}\s+|[-*•]\s+|>\s?|\d{1,2}[.)]\s+)|\*\*|__|`{1,3}")
 _SPACE = re.compile(r"\s+")
-# The numbers of the marks mean something to the model alone: "person 3", "(#3)", "[3]".
-_BRACKETED = re.compile(r"\s*[(\[]\s*(?:#|id\s*:?\s*|no\.?\s*|instance\s+)?#?\d{1,6}\s*[)\]]", re.IGNORECASE)
-_HASH = re.compile(r"\s*#\d{1,6}\b")
-_OF = re.compile(
-    r"\b(person|man|woman|child|boy|girl|car|truck|bus|van|bicycle|bike|motorcycle|dog|cat|bird|horse|animal|vehicle|"
-    r"object|instance|individual|pedestrian|thing)\s+(?:no\.?\s*|number\s+|id\s*:?\s*)?\d{1,6}\b(?!\s*(?:[:.,]\d|%))",
+# The numbers of the marks mean something to the model alone: "person 3", "(#3)", "[3]"; not "the car 50 metres away".
+_BRACKETED = re.compile(r"\s*[(\[]\s*(?:id\s*:?\s*|no\.?\s*|instance\s+)?#?(?P<id>\d{1,6})\s*[)\]]", re.IGNORECASE)
+_HASH = re.compile(r"\s*#(?P<id>\d{1,6})\b")
+_NAMED = re.compile(
+    r"\b(?P<kind>person|man|woman|child|boy|girl|car|truck|bus|van|bicycle|bike|motorcycle|dog|cat|bird|horse|animal|"
+    r"vehicle|object|instance|individual|pedestrian|thing)\s+(?:\(?#|no\.?\s*|number\s+|id\s*:?\s*)?(?P<id>\d{1,6})\b\)?"
+    r"(?!\s*(?:[:.,]\d|%|(?:m|km|cm|ft|met(?:re|er)s?|feet|foot|seconds?|minutes?|hours?|years?|times|mph|percent)\b))",
     re.IGNORECASE,
 )
+# What a noun stands behind that has no article yet.
+_BARE = re.compile(r"(?:^|[.!?,;:]|\b(?:and|or|by|with|to|at|from|past|behind|near|while|as|but))\s*$", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?…]['\"”’)]?(?=\s|$)")
 
 
@@ -60,9 +64,25 @@ def plain(text: str, limit: int) -> str:
     return clipped(re.sub(r"\s+([.,;:!?])", r"\1", text), limit)
 
 
-def without_marks(text: str) -> str:
-    """A text for readers, who see no marks: "the person #3 and person 4 meet" is "the person and person meet"."""
-    text = _OF.sub(r"\1", _HASH.sub("", _BRACKETED.sub("", text)))
+def without_marks(text: str, ids: Collection[int] | None = None) -> str:
+    """A text for readers, who see no marks: "person #3 and person 4 meet" is "the person and the person meet".
+
+    Args:
+        ids: numbers that stand for instances, others stay: "bus 42". None: all may.
+    """
+
+    def bare(found: re.Match[str]) -> str:
+        if ids is not None and int(found["id"]) not in ids:
+            return found[0]
+        kind = found.groupdict().get("kind")
+        if kind is None:
+            return ""
+        if not _BARE.search(found.string, 0, found.start()):
+            return kind
+        return ("The " if kind[0].isupper() else "the ") + kind.lower()
+
+    for pattern in (_NAMED, _BRACKETED, _HASH):
+        text = pattern.sub(bare, text)
     return _SPACE.sub(" ", text).strip()
 
 

@@ -134,7 +134,7 @@ _NUMBERS = {
 }  # fmt: skip
 # Nouns of many: how many, nobody says.
 _MANY = frozenset({"couple", "crowd", "family", "group", "traffic"})
-_WORD = re.compile(r"[a-z][a-z'-]*|\d+")
+_WORD = re.compile(r"[a-z]+(?:-[a-z]+)*|\d+")
 
 
 @dataclass(frozen=True, slots=True)

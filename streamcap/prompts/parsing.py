@@ -73,7 +73,8 @@ def parse_answer(
     Raises:
         AnswerUnreadable: nothing in it can be used. Never where it is partial.
     """
-    body = _THOUGHTS.sub("", text[:MOST_ANSWER])
+    # Half of a surrogate pair, which no encoder takes, can stand in a text that was cut.
+    body = _THOUGHTS.sub("", text[:MOST_ANSWER].encode(errors="replace").decode())
     fields, complete = ({"": body}, True) if form is Form.TEXT else _object(body, _KEYS[kind])
     if fields is None:
         if partial:
@@ -109,7 +110,7 @@ class _Fields:
             return ""
         if "" in self._fields:
             raw = _LEAD.sub("", raw).strip().strip('"“”').strip()
-        return unlooped(without_marks(plain(raw, limit)))
+        return unlooped(without_marks(plain(raw, limit), self._ids))
 
     def word(self, key: str, limit: int = MOST_FIELD) -> str:
         raw = self._fields.get(key)

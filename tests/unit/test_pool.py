@@ -26,9 +26,7 @@ def test_exported_graphs_take_the_place_of_the_defaults(tmp_path: Path) -> None:
         assert models.encoder is not None
         assert models.encoder.dim == 16
         assert set(models.engines) == {"encoder", "detector"}
-        assert models.decodes_on_gpu(Decode.CUDA)
-        assert not models.decodes_on_gpu(Decode.CPU)
-        assert models.decodes_on_gpu(Decode.AUTO) == any(e.device == "cuda" for e in models.engines.values())
+        assert models.gpu_decode == any(engine.device == "cuda" for engine in models.engines.values())
         encoder = models.encoder
     with pytest.raises(ModelError, match="closed"):
         encoder.encode([np.zeros((8, 8, 3), np.uint8)])
@@ -36,7 +34,8 @@ def test_exported_graphs_take_the_place_of_the_defaults(tmp_path: Path) -> None:
 
 @pytest.mark.weights
 def test_no_encoder_at_all() -> None:
-    with load(ModelSettings(encoder="none")) as models:
+    with load(ModelSettings(encoder="none", decode=Decode.CUDA)) as models:
+        assert models.gpu_decode
         assert models.encoder is None
         assert "encoder" not in models.engines
 
