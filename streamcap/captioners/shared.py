@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import math
 from collections import Counter
@@ -16,7 +15,7 @@ from typing import Final
 from streamcap.breaker import Breaker, BreakerState
 from streamcap.captioners.budget import Budget, Spent, Turn
 from streamcap.config import VisionBackend, VisionSettings
-from streamcap.errors import ModelError, ModelLoadError, ModelUnavailable, WeightsUnavailable
+from streamcap.errors import ModelError, ModelUnavailable, WeightsUnavailable
 from streamcap.flow import Clock
 from streamcap.metrics import Histogram
 from streamcap.models.language import CHARACTERS_A_TOKEN, LanguageModel, Piece, Usage, estimate
@@ -220,9 +219,6 @@ async def load_model(settings: VisionSettings) -> LanguageModel:
 
             return OpenAiServer(settings)
         case VisionBackend.TRANSFORMERS:
-            try:
-                vlm = importlib.import_module("streamcap.models.vlm")
-            except ImportError as error:
-                raise ModelLoadError(f"models do not run in this process: {error}") from error
-            model: LanguageModel = await vlm.load(settings)
-            return model
+            from streamcap.models.vlm import load
+
+            return await load(settings)
