@@ -107,8 +107,7 @@ class VisionCaptioner:
             if not cut.at_limit:
                 raise
         answer = writing.answer()
-        if not (answer.complete or answer.text.endswith(SENTENCE_ENDS)):
-            raise AnswerUnreadable("the answer breaks off within its caption", hint="raise [vision] max_tokens")
+        _check_end(answer)
         yield self._judged(window, grounded, answer)
 
     async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
@@ -120,7 +119,9 @@ class VisionCaptioner:
         text = await self._vision.whole_answer(
             prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
         )
-        self._before = parse_answer(text, SummaryAnswer).text
+        answer = parse_answer(text, SummaryAnswer)
+        _check_end(answer)
+        self._before = answer.text
         return self._before
 
     def _prompt(self, window: Window, grounded: Description) -> Prompt:
@@ -210,6 +211,12 @@ def look_of(key: KeyFrame) -> Look | None:
         return None
     image = cv2.imdecode(np.frombuffer(key.jpeg, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else Look(key.t, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), ())
+
+
+def _check_end(answer: WindowAnswer | SummaryAnswer) -> None:
+    """Raise AnswerUnreadable where an answer breaks off within its text."""
+    if not (answer.complete or answer.text.endswith(SENTENCE_ENDS)):
+        raise AnswerUnreadable("the answer breaks off within its text", hint="raise [vision] max_tokens")
 
 
 def _skills(answer: WindowAnswer) -> dict[Skill, str]:

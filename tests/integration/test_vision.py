@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from streamcap.captioners import SharedModel
-from streamcap.config import CaptionerName, StreamSettings
+from streamcap.config import CaptionerName, StreamSettings, VisionMode
 from streamcap.errors import ConfigError, StreamcapError
 from streamcap.flow import SystemClock
 from streamcap.models.pool import Models
@@ -298,8 +298,9 @@ async def test_a_server_that_is_down_at_the_start_may_come_later(models: Models,
 
 async def test_without_a_model_it_is_a_fault_of_the_settings(models: Models) -> None:
     settings = StreamSettings(id="street", source=ENTRY, captioner=CaptionerName.VISION)
+    options = SourceOptions(stream="street", fps=5.0, clock=SystemClock())
     with pytest.raises(ConfigError, match="street wants a vision–language model"):
-        Pipeline(settings, lambda notify: open_source(ENTRY), models, Run(), SystemClock())
+        Pipeline(settings, lambda notify: open_source(ENTRY, options), models, Run(), SystemClock())
 
 
 # ---- live
@@ -340,10 +341,9 @@ async def test_a_stalled_server_does_not_hold_up_a_stop(models: Models, server: 
 async def test_another_prompt_is_taken_up_while_it_is_watched(models: Models, server: LlmServer) -> None:
     async def during(pipeline: Pipeline) -> None:
         await until(lambda: bool(windows(server)))
-        changed = {"prompt": "Tell of hats.", "mode": "grid", "marks": ()}
-        pipeline.apply(
-            StreamSettings(id="street", source="test:?realtime=1", captioner=CaptionerName.VISION, **changed)
-        )
+        settings = StreamSettings(id="street", source="test:?realtime=1", captioner=CaptionerName.VISION)
+        changed = {"prompt": "Tell of hats.", "mode": VisionMode.GRID, "marks": ()}
+        pipeline.apply(settings.model_copy(update=changed))
         await until(lambda: len(windows(server)) >= 2)
         pipeline.apply(StreamSettings(id="street", source="test:?realtime=1"))
         await asyncio.sleep(0.5)
