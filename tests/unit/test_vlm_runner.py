@@ -81,10 +81,10 @@ class Reference:
         for turn in prompt.demonstrations:
             messages.append({"role": "user", "content": [{"type": "text", "text": turn.ask}]})
             messages.append({"role": "assistant", "content": [{"type": "text", "text": turn.answer}]})
-        content = [
-            {"type": "text", "text": part.text} if isinstance(part, Text) else {"type": "image"}
-            for part in prompt.parts
-        ]
+        content: list[dict[str, str]] = []
+        for part in prompt.parts:
+            after = "\n" if content and content[-1]["type"] == "image" else ""
+            content.append({"type": "text", "text": after + part.text} if isinstance(part, Text) else {"type": "image"})
         messages.append({"role": "user", "content": content})
         text = self.tokenizer.apply_chat_template(
             messages, chat_template=template, tokenize=False, add_generation_prompt=True
@@ -134,7 +134,9 @@ def reference(folder: Path) -> Reference:
 def plain(folder: Path) -> Iterator[Any]:
     from streamcap.models.vlm.runner import Savings
 
-    yield runner(folder, savings=Savings(prefix=False, lookup=False, grammar=False), picture_tokens=4096)
+    yield runner(
+        folder, savings=Savings(prefix=False, pictures=False, lookup=False, grammar=False), picture_tokens=4096
+    )
 
 
 def template(running: Any) -> str:
@@ -182,9 +184,43 @@ def test_a_kept_prefix_changes_nothing_and_is_read_once(folder: Path, plain: Any
         before = running.work.reused
         assert said(running, prompt) == wanted[id(prompt)]
         read.append(running.work.reused - before)
-    assert read[0] == read[2] == 0
-    assert read[1] == read[3] > 16
-    assert read[4] > 16
+    assert read[0] == 0
+    assert read[2] < 16 < min(read[1], read[3], read[4])
+
+
+def test_of_a_new_prefix_what_is_as_before_is_not_read_again(folder: Path, plain: Any) -> None:
+    """Other demonstrations after the same rules; the same wish before another picture."""
+    running = runner(folder, picture_tokens=4096)
+    other = replace(QUESTION, demonstrations=(Turn("A yard at night.", "A dog runs after a ball."),))
+    wish = Text("Heed the door on the left, and say when it opens; " * 3)
+    wishes = replace(QUESTION, parts=(wish, *QUESTION.parts))
+    again = replace(QUESTION, parts=(wish, *QUESTION.parts[2:]))
+    read = []
+    for prompt in (QUESTION, other, wishes, again):
+        before = running.work.reused
+        assert said(running, prompt) == said(plain, prompt)
+        read.append(running.work.reused - before)
+    assert 16 < read[1] < read[2] < read[3]
+
+
+def test_a_picture_that_comes_again_is_not_looked_at_again(folder: Path, plain: Any) -> None:
+    running = runner(folder, picture_tokens=4096)
+    later = replace(QUESTION, parts=(*QUESTION.parts, Picture(vlm_models.picture(60, 80, seed=3), 5.0)))
+    assert said(running, QUESTION) == said(plain, QUESTION)
+    assert said(running, later) == said(plain, later)
+    assert (running.work.pictures, running.work.remembered) == (5, 2)
+
+
+def test_visual_tokens_are_kept_within_a_bound(smolvlm: Path) -> None:
+    from streamcap.models.vlm.runner import GLANCES
+
+    running = runner(smolvlm)
+    held = []
+    for number in range(GLANCES + 4):
+        parts = (Picture(vlm_models.picture(60, 80, seed=number), 0.0), Text("What?"))
+        said(running, replace(QUESTION, parts=parts, max_tokens=1))
+        held.append(running.cache_bytes)
+    assert held[0] < held[GLANCES - 1] == held[-1]
 
 
 def test_prefixes_are_kept_within_a_bound(smolvlm: Path) -> None:
@@ -207,17 +243,15 @@ def test_a_long_prompt_is_read_in_parts(folder: Path, plain: Any, monkeypatch: p
 def test_guesses_change_nothing_and_save_passes(folder: Path, plain: Any) -> None:
     """A guess from what will be said, from what is like it, and from what has nothing to do with it."""
     running = runner(folder, picture_tokens=4096)
-    answer = said(plain, QUESTION)
-    passes = plain.work.passes
-    said(plain, QUESTION)
-    needed = plain.work.passes - passes
-    taken = []
-    for echo in (answer, answer[3:12] + " A dog " + answer[12:], " ".join(vlm_models.CORPUS)):
-        before = running.work.passes
-        assert said(running, replace(QUESTION, echo=(echo,))) == answer
-        taken.append(running.work.passes - before)
-    assert taken[0] < needed
-    assert max(taken) <= needed
+    for number in range(4):
+        prompt = replace(QUESTION, parts=(*QUESTION.parts, Text(f"Number {number}.")))
+        before = plain.work.passes
+        answer = said(plain, prompt)
+        alone = plain.work.passes - before
+        for echo in (answer, answer[3:12] + " A dog " + answer[12:], " ".join(vlm_models.CORPUS)):
+            before = running.work.passes
+            assert said(running, replace(prompt, echo=(echo,))) == answer
+            assert running.work.passes - before <= alone
     assert 0 < running.work.kept <= running.work.guessed
 
 

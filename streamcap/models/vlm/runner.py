@@ -8,17 +8,20 @@ a time, and what a schema fixes is not asked for one by one. See docs/decisions/
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 
 from streamcap.errors import ModelError, OutOfDeviceMemory, PromptTooLong
 from streamcap.models.language import Piece, Usage
 from streamcap.models.vlm.cache import KeysAndValues, Prefixes
-from streamcap.models.vlm.chat import Chat, Tokens
+from streamcap.models.vlm.chat import Chat, Tokens, common
 from streamcap.models.vlm.families import Family, Features
 from streamcap.models.vlm.grammar import Choice, FreeText, Grammars
 from streamcap.models.vlm.lookup import Lookup
@@ -37,6 +40,9 @@ CONTEXT = 8192
 # Tokens of a prompt that are read at a time; between them a cancelled answer ends. About a second on two cores at 500 M
 # parameters; a GPU is not kept busy by less than some thousand.
 CHUNK = {"cpu": 256, "cuda": 2048}
+# Pictures whose visual tokens are kept: those of the memory come back in window after window. Half a megabyte each for
+# SmolVLM2, a few for Qwen's.
+GLANCES = 16
 # A prefix that is shorter costs no more to read than to keep.
 SHORTEST_PREFIX = 16
 
@@ -50,6 +56,7 @@ class Savings:
     """What is done to answer sooner; each can be left out, which only costs time."""
 
     prefix: bool = True
+    pictures: bool = True
     lookup: bool = True
     grammar: bool = True
 
@@ -61,6 +68,7 @@ class Work:
     Attributes:
         passes: of the language model over tokens of an answer; fewer than tokens where guesses were right.
         prompt_tokens: of prompts; ``reused`` of them were not read again.
+        pictures: that were shown; ``remembered`` of them did not go through the vision tower again.
         guessed: tokens that were guessed; ``kept`` of them were right.
     """
 
@@ -69,6 +77,8 @@ class Work:
     tokens: int = 0
     prompt_tokens: int = 0
     reused: int = 0
+    pictures: int = 0
+    remembered: int = 0
     guessed: int = 0
     kept: int = 0
 
@@ -126,21 +136,24 @@ class Runner:
         self._chunk = CHUNK["cuda" if self._device.type == "cuda" else "cpu"]
         self._kv = KeysAndValues(family.layers)
         self._prefixes = Prefixes()
-        self._held: tuple[int, ...] = ()  # the prefix whose keys and values stand first
+        self._held: tuple[int, ...] = ()  # tokens whose keys and values stand first; as far as they came
+        self._glances: OrderedDict[bytes, Features] = OrderedDict()
         self._grammars: Grammars | None = None
         self.work = Work()
         self.at_limit = False
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of keys and values that are held."""
-        return self._kv.nbytes + self._prefixes.nbytes
+        """Bytes that are held beside the weights: keys and values, prefixes, visual tokens."""
+        glances = sum(part.nbytes for one in self._glances.values() for part in (one.tokens, *one.deep))
+        return self._kv.nbytes + self._prefixes.nbytes + int(glances)
 
     def close(self) -> None:
         """Give back what is held beside the weights."""
         if self._tower is not None:
             self._tower.close()
         self._prefixes.clear()
+        self._glances.clear()
         self._kv = KeysAndValues(self._family.layers)
         self._held = ()
 
@@ -293,33 +306,58 @@ class Runner:
         return self._family.score(hidden)
 
     def _begin(self, tokens: Tokens, positions: Tensor, room: int, cancelled: Callable[[], bool]) -> int:
-        """See that keys and values of the constant prefix stand in the cache; returns how many tokens that are."""
+        """See that keys and values of the constant prefix stand in the cache; returns how many tokens need not be read.
+
+        What the prompt before left is used as far as it is the same, so that a user's wish, which stands first in the
+        question, is read once for a stream that is alone. Pictures end it.
+        """
         if self._kv.reserve(room):
             self._held = ()
-        prefix = tokens.ids[: tokens.constant]
-        if not self._savings.prefix or len(prefix) < SHORTEST_PREFIX:
+        if not self._savings.prefix:
             self._kv.cut(0)
-            self._held = ()
             return 0
-        if prefix == self._held:
-            self._kv.cut(len(prefix))
-            self.work.reused += len(prefix)
-            return len(prefix)
-        self._held = ()
-        if (stored := self._prefixes.get(prefix)) is not None:
-            self._kv.restore(stored)
-            self.work.reused += len(prefix)
-        else:
-            self._kv.cut(0)
+        start = self._reused(tokens.ids[:-1])
+        self.work.reused += start
+        prefix = tokens.ids[: tokens.constant]
+        if len(prefix) >= SHORTEST_PREFIX and prefix not in self._prefixes:
+            self._kv.cut(min(start, len(prefix)))
             ids = torch.tensor([prefix], device=self._device)
-            self._read(self._embed(ids, []), positions, 0, len(prefix), cancelled)
+            self._read(self._embed(ids, []), positions, self._kv.length, len(prefix), cancelled)
             self._prefixes.put(prefix, self._kv.copy())
-        self._held = prefix
-        return len(prefix)
+            start = len(prefix)
+        placeholder = self._family.placeholder
+        pictured = tokens.ids.index(placeholder) if placeholder in tokens.ids else len(tokens.ids)
+        self._held = tokens.ids[:pictured]
+        return start
+
+    def _reused(self, ids: tuple[int, ...]) -> int:
+        """Bring the longest beginning of a prompt that is known into the cache; returns how many tokens that are."""
+        held = min(common(self._held, ids), self._kv.length)
+        self._held = ()
+        shared, stored = self._prefixes.longest(ids)
+        if shared > held:
+            self._kv.restore(stored, shared)
+            return shared
+        self._kv.cut(held)
+        return held
 
     def _look(self, sight: Sight, cancelled: Callable[[], bool]) -> Features:
         if cancelled():
             raise Cancelled
+        self.work.pictures += 1
+        if not self._savings.pictures:
+            return self._encode(sight)
+        key = blake2b(np.ascontiguousarray(sight.pixels).data, digest_size=16).digest()
+        if key in self._glances:
+            self.work.remembered += 1
+        else:
+            self._glances[key] = self._encode(sight)
+        self._glances.move_to_end(key)
+        while len(self._glances) > GLANCES:
+            self._glances.popitem(last=False)
+        return self._glances[key]
+
+    def _encode(self, sight: Sight) -> Features:
         if self._tower is None:
             return self._family.encode(sight)
         made = [torch.from_numpy(array).to(self._device) for array in self._tower.features(sight)]
