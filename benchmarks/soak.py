@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -196,8 +197,11 @@ async def soak(seconds: float, *, cameras: int = CAMERAS, seed: int = 1) -> Soak
     try:
         await asyncio.gather(*(camera.on() for camera in named.values()))
         streams = tuple(StreamSettings(id=name, source=camera.url) for name, camera in named.items())
-        settings = Settings.model_validate({"server": {"port": 0}, "streams": [s.model_dump() for s in streams]})
-        with load_default() as models:
+        with load_default() as models, tempfile.TemporaryDirectory(prefix="streamcap-soak-") as data:
+            # On disk, as a service that lasts has it: in memory, journal and pictures grow until they are full.
+            settings = Settings.model_validate({
+                "server": {"port": 0, "data": data}, "streams": [s.model_dump() for s in streams]
+            })  # fmt: skip
             async with running(settings, models) as service, asyncio.TaskGroup() as tasks:
                 faults = Faults(service, named, soaked, seed)
                 lasting = [

@@ -42,7 +42,7 @@ def watch(
         if pts < due:
             return
         due = pts + every
-        print(json.dumps(_sample(pts, time.perf_counter() - began, pipeline.memory_slots)), flush=True)
+        print(json.dumps(_sample(pts, time.perf_counter() - began, len(pipeline.memory))), flush=True)
 
     with load_default() as models, captions.open("w", encoding="utf-8") as out:
         pipeline = Pipeline(

@@ -20,6 +20,9 @@ BUSY_LONGEST_S = 9.0
 FLOOR_STEP = 0.03
 BUSY_FLOOR = 0.5
 MINUTE_S = 60.0
+# A window that is held open for a captioner that is busy closes after this long at the latest (media seconds): what
+# happened at its beginning has waited long enough for its final text.
+HELD_S = 12.0
 # The same words about the same instances within this time (media seconds) say nothing new.
 REPEAT_S = 30.0
 RECENT = 16
@@ -45,19 +48,22 @@ class Pace:
     calm: int
 
 
-# A guard is told of all that may matter, at once; a listener of less, in longer breaths.
+# A guard is told of all that may matter, at once; a viewer often, of what is worth a word; a listener of less, in
+# longer breaths.
 PACES = {
     Profile.SURVEILLANCE: Pace(0.2, 0.6, 1.8, 6),
+    Profile.COMMENTARY: Pace(0.3, 0.9, 2.5, 8),
     Profile.GENERAL: Pace(0.4, 1.2, 4.0, 4),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A window that changed; ``closed`` when it is complete."""
+    """A window that changed; ``closed`` when it is complete, ``overdue`` where it was held as long as may be."""
 
     window: Window
     closed: bool
+    overdue: bool = False
 
 
 class WindowBuilder:
@@ -67,10 +73,15 @@ class WindowBuilder:
         stream: id of the stream.
         pace: when to speak.
         prefix: what caption ids begin with; tells one run of a stream from the next.
+
+    Attributes:
+        held: the captioner is busy: what changes now belongs to the window that is open, which does not close by itself
+            before it is twelve seconds old. A scene that begins closes it all the same.
     """
 
     def __init__(self, stream: str, *, pace: Pace, prefix: str = "c") -> None:
         self._stream, self.pace, self._prefix = stream, pace, prefix
+        self.held = False
         self._count = 0
         self._window: Window | None = None
         self._opened = self._touched = 0.0
@@ -93,7 +104,8 @@ class WindowBuilder:
         if facts:
             self._touched = seen.pts
         if self._is_over(seen):
-            return [*steps, self._close()]
+            self._closed_at.append(seen.pts)
+            return [*steps, replace(self._close(), overdue=self.held)]
         if facts or (before.scene_start and before.instances != self._window.instances):
             steps.append(Step(self._window, closed=False))
         return steps
@@ -113,13 +125,12 @@ class WindowBuilder:
     def _is_over(self, seen: Observation) -> bool:
         if self._window is not None and self._window.scene_start and not seen.settled:
             return False
+        if self.held:
+            return seen.pts - self._opened >= HELD_S
         pace = self.pace
         quiet = max(pace.quiet_s, min(BUSY_QUIET_S, pace.quiet_s + self._haste(seen.pts) * QUIET_STEP_S))
         longest = max(pace.longest_s, min(BUSY_LONGEST_S, pace.longest_s * quiet / pace.quiet_s))
-        over = seen.pts - self._touched >= quiet or seen.pts - self._opened >= longest
-        if over:
-            self._closed_at.append(seen.pts)
-        return over
+        return seen.pts - self._touched >= quiet or seen.pts - self._opened >= longest
 
     def _haste(self, pts: float) -> int:
         """Captions of the last minute beyond those of a calm one."""
@@ -158,6 +169,7 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation, told_unti
         instances=instances,
         key_frames=kept,
         setting=seen.setting,
+        waited=max(0.0, seen.pts - end),
     )
 
 
@@ -186,14 +198,18 @@ class CaptionBook:
         recent = [caption.text for caption in self._said if at - caption.end <= REPEAT_S]
         return tuple(recent or [caption.text for caption in self._said[-1:]])
 
+    def is_news(self, window: Window, what: Description) -> bool:
+        """True where a draft of the window's caption was shown, or one would say something new."""
+        return window.id in self._open or (bool(what.text) and not self._repeats(window, what))
+
     def revise(self, window: Window, what: Description, *, source: str, final: bool) -> Caption | None:
         """The next revision of a window's caption; None where it would say nothing new.
 
         A caption of which a draft was shown always becomes final, so that no subscriber keeps a draft for ever.
         """
-        before = self._open.get(window.id)
-        if before is None and (not what.text or self._repeats(window, what)):
+        if not self.is_news(window, what):
             return None
+        before = self._open.get(window.id)
         text = what.text or (before.text if before else "")
         if before is not None and not final and before.text == text:
             return None
@@ -212,6 +228,8 @@ class CaptionBook:
             what.skills,
             _named(window.instances, what.who),
             tuple(sorted({window.end, *(fact.end for fact in window.facts)})),
+            window.waited,
+            what.conflicts,
         )
         if final:
             self._told |= dict.fromkeys(what.who)

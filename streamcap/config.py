@@ -18,12 +18,16 @@ __all__ = [
     "Admission",
     "CaptionerName",
     "Contradiction",
+    "Decode",
+    "DeviceName",
     "IceServer",
     "JournalSettings",
     "LimitSettings",
     "LoadSettings",
     "Mark",
+    "ModelSettings",
     "Networks",
+    "PrecisionName",
     "Profile",
     "SecuritySettings",
     "ServerSettings",
@@ -45,10 +49,15 @@ Fps = Annotated[float, Field(ge=0.01, le=60)]
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
+# What a user asks of a vision–language captioner, in characters at most: a page of text.
+UserPrompt = Annotated[str, Field(max_length=4000)]
+
+
 class Profile(StrEnum):
-    """Who reads: a guard wants every salient fact, others a smoother and shorter account."""
+    """Who reads: a guard wants every salient fact, a viewer what happens just now, a listener less and smoother."""
 
     SURVEILLANCE = "surveillance"
+    COMMENTARY = "commentary"
     GENERAL = "general"
 
 
@@ -64,6 +73,7 @@ class VisionMode(StrEnum):
 
     SLIDING = "sliding"  # the picture before and the picture now: what is different
     GRID = "grid"  # all key frames of the window as one picture: one cheap look
+    RECAPTION = "recaption"  # the grounded text and the pictures: the text, in more detail
 
 
 class Mark(StrEnum):
@@ -113,7 +123,7 @@ class StreamSettings(_Strict):
     fps: Fps = DEFAULT_FPS
     profile: Profile = Profile.SURVEILLANCE
     captioner: CaptionerName = CaptionerName.GROUNDED
-    prompt: Annotated[str, Field(max_length=4000)] = ""
+    prompt: UserPrompt = ""
     mode: VisionMode = VisionMode.SLIDING
     marks: tuple[Mark, ...] = (Mark.SET_OF_MARK, Mark.FRAME_NUMBER)
     contradictions: Contradiction = Contradiction.NOTE
@@ -168,6 +178,54 @@ class LoadSettings(_Strict):
 
     floor_fps: Fps = 3.0
     admission: Admission = Admission.REFUSE
+
+
+class DeviceName(StrEnum):
+    """Where networks run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class PrecisionName(StrEnum):
+    """Which of the graphs of a model is taken."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT8 = "int8"
+    INT8_DYNAMIC = "int8-dynamic"
+    FP8 = "fp8"
+
+
+class Decode(StrEnum):
+    """What decodes video."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class ModelSettings(_Strict):
+    """Which networks look, and where they run.
+
+    Attributes:
+        encoder: ``default``, ``none``, or an exported graph: its folder, ONNX file, or name in the engine cache.
+        detector: ``default`` or an exported graph.
+        device: of exported graphs; the defaults are quantised for processors and run there. ``auto`` takes a GPU where
+            there is one that can; with ``cuda`` it is an error if there is none.
+        precision: ``auto`` takes what suits the device best, of the graphs that are there.
+        decode: ``cuda`` decodes on NVIDIA's video engine, and on the processor whatever it cannot; ``auto`` does that
+            where the encoder or the detector runs on the GPU, too.
+    """
+
+    encoder: Annotated[str, Field(min_length=1)] = "default"
+    detector: Annotated[str, Field(min_length=1)] = "default"
+    device: DeviceName = DeviceName.AUTO
+    precision: PrecisionName = PrecisionName.AUTO
+    decode: Decode = Decode.AUTO
 
 
 class LimitSettings(_Strict):
@@ -282,6 +340,12 @@ class VisionSettings(_Strict):
     calls_per_minute_in_all: Annotated[float, Field(gt=0)] = 120.0
     tokens_per_minute_in_all: Annotated[float, Field(gt=0)] = 400_000.0
 
+    @model_validator(mode="after")
+    def _has_a_model(self) -> VisionSettings:
+        if self.backend is VisionBackend.TRANSFORMERS and not self.model:
+            raise ValueError("model is missing: a hub id or a local folder")
+        return self
+
 
 class SecuritySettings(_Strict):
     """Who may use the server, and how much of it. See docs/security.md.
@@ -325,6 +389,7 @@ class Settings(_Strict):
     webrtc: WebRtcSettings = WebRtcSettings()
     load: LoadSettings = LoadSettings()
     vision: VisionSettings | None = None
+    models: ModelSettings = ModelSettings()
     streams: tuple[StreamSettings, ...] = ()
 
     @field_validator("streams")
@@ -335,6 +400,13 @@ class Settings(_Strict):
         if doubled:
             raise ValueError(f"stream ids must differ: {', '.join(doubled)}")
         return streams
+
+    @model_validator(mode="after")
+    def _have_a_model(self) -> Settings:
+        wanting = [stream.id for stream in self.streams if stream.captioner is CaptionerName.VISION]
+        if wanting and self.vision is None:
+            raise ValueError(f'captioner = "vision" of {", ".join(wanting)} needs a [vision] section')
+        return self
 
 
 def load_settings(path: Path) -> Settings:

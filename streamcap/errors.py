@@ -18,7 +18,21 @@
     │   ├── ModelLoadError      a runtime refuses a weights file, or is not installed
     │   │   ├── WrongModel      a file of another sort than is asked for
     │   │   └── PlanRefused     a compiled engine that was not built for this machine or this graph
-    │   └── OutOfDeviceMemory   the accelerator has no room for what is asked of it
+    │   ├── OutOfDeviceMemory   the accelerator has no room for what is asked of it
+    │   ├── ModelNotFound       the server has no model of that name
+    │   ├── ModelUnauthorised   the server wants another key, or lets this one not use the model
+    │   ├── ModelUnavailable    it cannot be reached or fails; it may be well again later
+    │   │   ├── ModelBusy       it asks to come later
+    │   │   └── ModelTimeout    it does not answer, or does not go on, in time
+    │   ├── PromptRefused       it does not take what it is shown or asked
+    │   │   └── PromptTooLong   more than it can hold at a time
+    │   ├── AnswerUnusable      it answers, and that is no answer
+    │   │   ├── AnswerCut       the answer breaks off
+    │   │   ├── AnswerMalformed what comes is not what the interface says
+    │   │   ├── AnswerEmpty     there is no word in it
+    │   │   ├── AnswerUnreadable  nothing in its words can be used
+    │   │   └── AnswerWithheld  the model's maker or the server's filter holds it back
+    │   └── OverBudget          more calls or tokens than were allowed, or no turn in time
     └── FeedError             the caption feed failed (exit 3: to a subscriber it is a source)
         ├── WireError         bytes that are not a protocol v1 message
         └── FeedClosed        the feed was closed for a reason that a retry does not cure
@@ -29,15 +43,29 @@ Every error carries one clear line and, where there is something to do about it,
 from __future__ import annotations
 
 __all__ = [
+    "AnswerCut",
+    "AnswerEmpty",
+    "AnswerMalformed",
+    "AnswerUnreadable",
+    "AnswerUnusable",
+    "AnswerWithheld",
     "ConfigError",
     "FeedClosed",
     "FeedError",
+    "ModelBusy",
     "ModelError",
     "ModelLoadError",
+    "ModelNotFound",
+    "ModelTimeout",
+    "ModelUnauthorised",
+    "ModelUnavailable",
     "NoVideo",
     "OutOfDeviceMemory",
+    "OverBudget",
     "Overloaded",
     "PlanRefused",
+    "PromptRefused",
+    "PromptTooLong",
     "SourceClosed",
     "SourceError",
     "SourceNotFound",
@@ -145,6 +173,86 @@ class PlanRefused(ModelLoadError):
 
 class OutOfDeviceMemory(ModelError):
     """The accelerator has no room for what is asked of it."""
+
+
+class ModelNotFound(ModelError):
+    """The server has no model of that name; the hint lists those that it has."""
+
+
+class ModelUnauthorised(ModelError):
+    """The server wants another key, or does not let this one use the model. The message does not hold the key."""
+
+
+class ModelUnavailable(ModelError):
+    """The model cannot be reached or fails, for a reason that may pass.
+
+    Args:
+        retry_after_s: seconds after which it is worth asking again; None where nobody knows.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class ModelBusy(ModelUnavailable):
+    """The model has too much to do, and asks to come later."""
+
+
+class ModelTimeout(ModelUnavailable):
+    """The model does not answer, or does not go on, in time."""
+
+
+class PromptRefused(ModelError):
+    """The model does not take what it is shown or asked."""
+
+
+class PromptTooLong(PromptRefused):
+    """The prompt is more than the model can hold at a time."""
+
+
+class AnswerUnusable(ModelError):
+    """The model answers, and that is no answer."""
+
+
+class AnswerCut(AnswerUnusable):
+    """The answer breaks off. What was given out of it before is its beginning.
+
+    Args:
+        at_limit: at the most tokens that it may have, and not because something failed.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", at_limit: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.at_limit = at_limit
+
+
+class AnswerMalformed(AnswerUnusable):
+    """What comes is not what the interface says."""
+
+
+class AnswerEmpty(AnswerUnusable):
+    """There is no word in the answer."""
+
+
+class AnswerUnreadable(AnswerUnusable):
+    """A model answered, and nothing in its answer can be used."""
+
+
+class AnswerWithheld(AnswerUnusable):
+    """A filter holds the answer back."""
+
+
+class OverBudget(ModelError):
+    """More calls or tokens than were allowed, or no turn before the deadline.
+
+    Args:
+        retry_after_s: seconds after which there is budget again; None where there never is for so much at once.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class FeedError(StreamcapError):

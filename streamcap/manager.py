@@ -14,6 +14,7 @@ from streamcap.errors import Overloaded, UsageError
 from streamcap.flow import Clock, Turns
 from streamcap.frames import FrameKeeper, FrameStore, MemoryFrames, StreamFrames, View
 from streamcap.hub import Hub
+from streamcap.memory import Memory
 from streamcap.metrics import StageTime
 from streamcap.models.pool import Models
 from streamcap.shedding import Shedder
@@ -21,6 +22,7 @@ from streamcap.sources import Kind, SharedSources, open_source, parse, redact
 from streamcap.sources.ports import Ports
 from streamcap.sources.relay import Relay
 from streamcap.supervision import Means, Supervision, backoff
+from streamcap.types import Instance
 
 __all__ = ["Manager", "StreamInfo"]
 
@@ -44,6 +46,7 @@ class StreamInfo:
         fps: looked at a second where the machine keeps up; target_fps: what it is lowered to now, together with all
             others, where it does not; analysed_fps: over the last five seconds.
         paused: not watched until it is resumed.
+        settings: what it is watched with, without credentials.
     """
 
     id: str
@@ -56,6 +59,7 @@ class StreamInfo:
     analysed_fps: float
     profile: str
     paused: bool
+    settings: StreamSettings
 
 
 class Manager:
@@ -150,14 +154,15 @@ class Manager:
     async def change(self, stream: str, settings: StreamSettings, *, paused: bool) -> None:
         """Watch a stream with other settings, or pause it.
 
-        Another rate, profile or captioner is taken up while it is watched: nothing is opened anew or forgotten. With
-        another source what is open becomes final, and watching begins anew. The source of a paused stream is kept open
-        for half a minute.
+        Another rate, profile, captioner or prompt is taken up while it is watched: nothing is opened anew or forgotten.
+        With another source what is open becomes final, and watching begins anew. The source of a paused stream is kept
+        open for half a minute.
 
         Calls for one stream must not overlap. Cancelled, the stream may be left paused.
 
         Raises:
-            UsageError: there is no such stream, the settings name another, or the source is of no known sort.
+            UsageError: there is no such stream, the settings name another, the source is of no known sort, or there is
+                no model for the captioner.
         """
         supervision = self._known(stream)
         if settings.id != stream:
@@ -168,6 +173,14 @@ class Manager:
         if settings.source == supervision.settings.source:
             self._sources.keep(settings.source, stream, KEPT_S)
         await supervision.begin_anew(settings, paused=paused)
+
+    def check(self, settings: StreamSettings) -> None:
+        """Return where a stream that is there may be given these settings.
+
+        Raises:
+            UsageError: as :meth:`change`.
+        """
+        self._known(settings.id).check(settings)
 
     async def remove(self, stream: str) -> None:
         """Stop watching a stream for good: what is open becomes final, then it ends and leaves the hub.
@@ -224,6 +237,16 @@ class Manager:
         known = self._streams.get(stream)
         return known.frames.view if known is not None else None
 
+    def memory(self, stream: str) -> Memory | None:
+        """What a stream was seen to look like; None where it is not watched."""
+        known = self._streams.get(stream)
+        return known.pipeline.memory if known is not None and known.pipeline is not None else None
+
+    def instances(self, stream: str) -> tuple[Instance, ...]:
+        """All that is followed in a stream now; nothing where it is not watched."""
+        known = self._streams.get(stream)
+        return known.pipeline.instances if known is not None and known.pipeline is not None else ()
+
     def relay(self, stream: str) -> Relay | None:
         """The packets of a stream's source; None where it has none, or is not watched."""
         known = self._streams.get(stream)
@@ -264,6 +287,7 @@ class Manager:
             pipeline.rate if pipeline else 0.0,
             settings.profile,
             stream.paused,
+            settings.model_copy(update={"source": redact(settings.source)}),
         )
 
     # ---- the load

@@ -11,17 +11,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
 from streamcap.calibration import calibrated
 from streamcap.captioners import Captioner
-from streamcap.config import StreamSettings
+from streamcap.config import CaptionerName, StreamSettings
 from streamcap.errors import ModelError, SourceClosed, UsageError
 from streamcap.flow import Clock, Turns
 from streamcap.frames import StreamFrames
+from streamcap.looks import Looks
+from streamcap.memory import Memory
 from streamcap.metrics import Stages
 from streamcap.models.pool import Models
 from streamcap.perception import Perception
@@ -29,7 +31,7 @@ from streamcap.saliency import Rarity
 from streamcap.sources import FrameSource
 from streamcap.standing import Status
 from streamcap.telling import Feed, Teller
-from streamcap.types import Frame, Notice, Observation, SourceInfo
+from streamcap.types import Frame, Instance, Notice, Observation, SourceInfo
 from streamcap.wire import StreamState
 
 __all__ = ["Pipeline", "Watcher"]
@@ -41,7 +43,7 @@ RATE_S = 5.0
 # A stream that is looked at less often than it is to be says so after this time, and after this time that it no longer
 # is (seconds).
 LOWERED_S = 5.0
-RESTORED_S = 10.0
+RESTORED_S = 3.0
 
 
 class Watcher(Protocol):
@@ -54,7 +56,7 @@ class Watcher(Protocol):
     frugal: bool
 
     @property
-    def memory(self) -> Sized:
+    def memory(self) -> Memory:
         """What is kept of the past."""
         ...
 
@@ -109,15 +111,19 @@ class Pipeline:
         self._says_end = True
         self._feed, self._clock = feed, clock
         keeper = frames.keeper if frames is not None else None
-        self._teller = Teller(settings, feed, clock, captioner=captioner, run_id=run_id, keeper=keeper)
+        self._teller = Teller(
+            settings, feed, clock, captioner=captioner, vision=models.vision, run_id=run_id, keeper=keeper
+        )
         self._source = open_source(self._teller.on_notice)
         seeing: Watcher = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
         self._perception = seeing if perception is None else perception(seeing)
+        self._look_for(settings)
         self._rarity = Rarity()
         self._turns = turns or Turns(1)
         self._looked: deque[float] = deque(maxlen=512)  # clock seconds of the frames of the last RATE_S
         self._other_since = clock.monotonic()  # since when its rate is not as its state says
         self.busy = 0.0
+        self.instances: tuple[Instance, ...] = ()  # as of the newest frame
         self._on_progress = on_progress
         self._info: SourceInfo | None = None
         self._first_pts: float | None = None
@@ -144,9 +150,9 @@ class Pipeline:
         return sum(now - at < RATE_S for at in self._looked) / RATE_S
 
     @property
-    def memory_slots(self) -> int:
-        """Slots in the stream's memory; bounded whatever its length."""
-        return len(self._perception.memory)
+    def memory(self) -> Memory:
+        """What was seen so far; bounded whatever the stream's length."""
+        return self._perception.memory
 
     def apply(self, settings: StreamSettings) -> None:
         """Go on with another rate, profile or captioner; the source is not opened anew and nothing seen is forgotten.
@@ -160,6 +166,7 @@ class Pipeline:
             raise UsageError(f"{self._id} is watched from another source")
         self._teller.apply(settings)
         self._settings = settings
+        self._look_for(settings)
         self.shed(settings.fps)
 
     def shed(self, fps: float, *, frugal: bool = False) -> None:
@@ -203,6 +210,7 @@ class Pipeline:
             ended: say that the stream has ended. A service that restarts does not: its subscribers come back.
         """
         self._says_end = ended
+        self._teller.hurry()
         await self._source.close()
 
     async def _watch(self) -> None:
@@ -247,6 +255,7 @@ class Pipeline:
             self._looked.append(began)
             if self._shown is not None:
                 self._shown.view.show(frame)
+            self.instances = seen.instances
             self._feed.show_instances(self._id, t=seen.pts, instances=seen.instances)
             seen = calibrated(seen)
             seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
@@ -272,7 +281,17 @@ class Pipeline:
                     self._shown.keeper.take(frame, times)
                 else:
                     self._shown.keeper.unchanged(frame)
+        if (looks := self._teller.looks) is not None:
+            with self.stages("look"):
+                looks.take(frame, seen)
         return seen
+
+    def _look_for(self, settings: StreamSettings) -> None:
+        """Keep pictures for a captioner that looks at them, and for no other."""
+        if settings.captioner is not CaptionerName.VISION:
+            self._teller.looks = None
+        elif self._teller.looks is None:
+            self._teller.looks = Looks(lambda: self._perception.memory)
 
     def _load(self) -> Iterator[Status]:
         """Says that the stream is looked at less often than it is to be, and no longer is, once that has lasted."""

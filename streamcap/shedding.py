@@ -1,9 +1,10 @@
 """How often each stream is looked at when the machine cannot keep up with all of them. Pure: no clock, no I/O.
 
 One share, the same for every stream, is taken of the rate that each is to have. It falls soon when the load comes near
-what can be done and rises slowly when there is room: each is judged by a load that has been seen to last, the share
-rises only where the load foretold for it is well below the limit, and a rise that had to be taken back makes the next
-one wait twice as long. So it does not swing.
+what can be done and rises when there is room, further where there is much: each is judged by a load that has been seen
+to last, what was read at one share is carried over to the next (else the lag of the reading would take a second step
+where one was enough), the share rises only where the load foretold for it is below the limit, and a rise that had to be
+taken back makes the next one wait twice as long. So it does not swing.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from __future__ import annotations
 __all__ = ["FULL", "Shedder"]
 
 # Load (1.0: nothing more can be done) above which the share falls, and the most that is foretold where it rises.
-HIGH = 0.85
-ROOM = 0.7
+HIGH = 0.9
+ROOM = 0.8
 # At the lowest share and above this there is no room for another stream.
 FULL = 0.95
-# One step down and up, as factors of the share.
+# One step down, and the least and the largest one up, as factors of the share.
 STEP_DOWN = 0.85
 STEP_UP = 1.15
+STEP_UP_MOST = 1.6
 # The load has to last this long (seconds) before the share falls, and before it rises.
 DOWN_AFTER_S = 3.0
-UP_AFTER_S = 10.0
+UP_AFTER_S = 5.0
 # A rise that is taken back within this time (seconds) doubles the wait for the next one, up to this many times.
 REGRET_S = 30.0
-PATIENCE_MOST = 16.0
+PATIENCE_MOST = 32.0
 # The reading follows the load with this time constant (seconds).
 SMOOTH_S = 3.0
 # Load of a stream that was not measured yet, in processors: 720p30 H.264 at 3 frames a second (docs/benchmarks.md).
@@ -96,12 +98,16 @@ class Shedder:
         if self._rose is not None:
             self._patience = min(PATIENCE_MOST, 2 * self._patience)
             self._rose, self._held = None, 0
-        self.share = max(lowest, self.share * STEP_DOWN)
-        self._since = 0.0
+        self._step(max(lowest, self.share * STEP_DOWN))
 
     def _rise(self) -> None:
-        self.share = min(1.0, self.share * STEP_UP)
-        self._since = self._rose = 0.0
+        step = max(STEP_UP, min(STEP_UP_MOST, ROOM / max(self.load, 0.01)))
+        self._step(min(1.0, self.share * step))
+        self._rose = 0.0
+
+    def _step(self, share: float) -> None:
+        self.load *= share / self.share
+        self.share, self._since = share, 0.0
 
     def _prove(self, elapsed: float) -> None:
         """A rise that was not taken back in time holds; after two of them the next one need not wait longer."""

@@ -7,13 +7,13 @@ whatever else is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from streamcap.types import Condition, Health, Notice, NoticeKind
 from streamcap.wire import StreamState
 
-__all__ = ["ORDER", "Standing", "Status"]
+__all__ = ["ORDER", "Standing", "Status", "merged"]
 
 # Reasons of the state ``degraded``, the gravest first: what is not seen at all, what is seen badly, what is done late.
 ORDER: Final = (
@@ -126,3 +126,24 @@ class Standing:
         for reason in [reason for reason, until in self._until.items() if pts > until]:
             detail = f"no damage for {RECOVERED_S:.0f} s" if reason == "damage" else ""
             yield from self.end(reason, detail)
+
+
+def merged(notices: Iterable[Notice]) -> list[Notice]:
+    """Fewer notices that leave a stream in the same state: of each kind the newest, and one gap over all gaps.
+
+    For those that could not be told for long. What was seen between two gaps is lost in the one, and it says so; no
+    time that was not seen goes untold.
+    """
+    newest: dict[NoticeKind, Notice] = {}
+    gaps: list[Notice] = []
+    for notice in notices:
+        if notice.kind is NoticeKind.GAP:
+            gaps.append(notice)
+        newest.pop(notice.kind, None)  # in the order in which each kind came last
+        newest[notice.kind] = notice
+    if len(gaps) > 1:
+        start = min(gap.at if gap.start is None else gap.start for gap in gaps)
+        end = max(gap.at if gap.end is None else gap.end for gap in gaps)
+        detail = f"between {start:.1f} s and {end:.1f} s not all was seen: {gaps[-1].detail}"
+        newest[NoticeKind.GAP] = Notice(NoticeKind.GAP, gaps[-1].at, detail, start, end)
+    return list(newest.values())

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from streamcap.captioners import captioner_for
 from streamcap.config import StreamSettings
 from streamcap.errors import FeedError, ModelError, SourceError, StreamcapError
 from streamcap.flow import Clock, Turns
@@ -157,15 +158,20 @@ class Supervision:
     def options(self, settings: StreamSettings) -> SourceOptions:
         """How its source is read."""
         means = self._means
-        return SourceOptions(stream=settings.id, fps=settings.fps, realtime=True, clock=means.clock, ports=means.ports)
+        return SourceOptions(
+            stream=settings.id, fps=settings.fps, realtime=True, gpu_decode=means.models.gpu_decode, clock=means.clock,
+            ports=means.ports,
+        )  # fmt: skip
 
     def check(self, settings: StreamSettings) -> None:
-        """Fail here, and not in the background, where a source cannot be named. No I/O.
+        """Fail here, and not in the background, where a source cannot be named or a captioner is not there. No I/O.
 
         Raises:
             UsageError: its source is of no known sort.
+            ConfigError: it wants a vision–language model, and none is set up.
         """
         open_source(settings.source, self.options(settings))
+        captioner_for(settings, self._means.models.vision)
 
     async def _say_paused(self) -> None:
         """Publish that a stream is paused. Where the journal cannot commit that, it is tried on in the background."""

@@ -20,6 +20,7 @@ __all__ = [
     "CaptionKind",
     "CaptionStatus",
     "Condition",
+    "Conflict",
     "Detections",
     "Event",
     "Fact",
@@ -262,6 +263,21 @@ class Look:
     instances: tuple[Instance, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Where a text says otherwise than what perception holds to be true.
+
+    Attributes:
+        what: sort of the contradiction: ``count``, ``label``, ``side``, ``action`` …
+        said: what the text says, in its own words.
+        perceived: what perception holds, in words.
+    """
+
+    what: str
+    said: str
+    perceived: str
+
+
 class Condition(StrEnum):
     """What may be wrong with the picture itself."""
 
@@ -364,7 +380,13 @@ class Window:
         told: ids of those of whom a caption spoke before; None: of all.
         said: texts of the final captions of the half minute before, oldest first; at least of the newest one.
         setting: what kind of scene it is, as far as is known at its end.
+        looks: pictures of the span for a vision–language model, oldest first, at most 8; where the scene goes on the
+            first one is of before the change. Empty for a captioner that looks at none.
+        past: kept frames that stand for what was seen before, oldest first, at most 3; likewise.
+        so_far: what happened in the last minutes, in a sentence; likewise.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
+        waited: media seconds from ``end`` to the newest frame that was looked at when it took this shape: until a rule
+            was sure, and until nothing more came.
     """
 
     id: str
@@ -379,6 +401,10 @@ class Window:
     said: tuple[str, ...] = ()
     told: frozenset[int] | None = None
     setting: Setting = field(default_factory=Setting)
+    waited: float = 0.0
+    looks: tuple[Look, ...] = ()
+    past: tuple[KeyFrame, ...] = ()
+    so_far: str = ""
 
     @property
     def previous(self) -> str:
@@ -399,6 +425,8 @@ class Caption:
         instances: those that the text names, as they were at ``end``.
         evidence: media times of the frames that show it.
         source: name of the captioner.
+        waited: media seconds from ``end`` to the newest frame that was looked at, as in :class:`Window`.
+        conflicts: where the text contradicts what was perceived; of a vetoed text those that it was vetoed for.
     """
 
     id: str
@@ -414,6 +442,8 @@ class Caption:
     skills: dict[Skill, str] = field(default_factory=dict)
     instances: tuple[Instance, ...] = ()
     evidence: tuple[float, ...] = ()
+    waited: float = 0.0
+    conflicts: tuple[Conflict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence, Sized
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from streamcap.cli.output import FileFeed, JsonlWriter
 from streamcap.config import DEFAULT_FPS, StreamSettings
 from streamcap.flow import SystemClock
+from streamcap.memory import Memory
 from streamcap.models.pool import Models, load_default
 from streamcap.pipeline import Pipeline, Watcher
 from streamcap.sources import SourceOptions, open_source
@@ -128,7 +129,7 @@ class _Recorder:
         self.detected: list[tuple[tuple[str, float], ...]] = []
 
     @property
-    def memory(self) -> Sized:
+    def memory(self) -> Memory:
         return self._inner.memory
 
     @property
@@ -159,8 +160,8 @@ class _Replay:
         self.frugal = False
 
     @property
-    def memory(self) -> Sized:
-        return ()
+    def memory(self) -> Memory:
+        return Memory()
 
     def observe(self, frame: Frame, /) -> Observation:
         return replace(self._refit(next(self._seen)), captured_at=frame.captured_at)

@@ -41,7 +41,7 @@ export class Dialogs {
     const id = field("Name", { name: "id", pattern: ID, required: true, autocomplete: "off", placeholder: "yard" });
     const source = field("Address", { name: "source", required: true, autocomplete: "off", placeholder: "rtsp://192.0.2.7/stream1" });
     const fps = field("Pictures looked at per second", { type: "number", min: 0.5, max: 60, step: 0.5, value: 5 });
-    const profile = h("select", { id: "profile" }, h("option", { value: "surveillance" }, "Surveillance: every salient fact"), h("option", { value: "general" }, "General: fewer, smoother"));
+    const profile = h("select", { id: "profile" }, h("option", { value: "surveillance" }, "Surveillance: every salient fact"), h("option", { value: "commentary" }, "Commentary: what happens just now"), h("option", { value: "general" }, "General: fewer, smoother"));
     this.#ask("Add a stream", "Add", [id, source, fps, labelled("Profile", profile)], async () => {
       const name = value(id);
       await this.#app.api.add({ id: name, source: value(source), fps: Number(value(fps)), profile: profile.value });

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from streamcap.language import Description
 from streamcap.types import Window
 
-__all__ = ["Captioner"]
+__all__ = ["Captioner", "Difference", "Summariser"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A final caption, as a summary is made of them.
+
+    Attributes:
+        start, end: media seconds that the text speaks about.
+        saliency: 0..1.
+    """
+
+    start: float
+    end: float
+    text: str
+    saliency: float
 
 
 class Captioner(Protocol):
@@ -26,5 +42,18 @@ class Captioner(Protocol):
 
         Raises:
             ModelError: no description can be had; the stream falls back to the next captioner.
+        """
+        ...
+
+
+@runtime_checkable
+class Summariser(Protocol):
+    """A captioner that can also fold differences into one text."""
+
+    async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
+        """One text of what happened between two moments (media seconds), from the captions alone, oldest first.
+
+        Raises:
+            ModelError: there is none; the grounded summary stands.
         """
         ...

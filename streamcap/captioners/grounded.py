@@ -21,7 +21,7 @@ class GroundedCaptioner:
     name = "grounded"
 
     def __init__(self, profile: Profile = Profile.SURVEILLANCE) -> None:
-        self._smooth = profile is Profile.GENERAL
+        self._smooth = profile is not Profile.SURVEILLANCE
 
     def draft(self, window: Window) -> Description:
         """What can be said of an open window; of a scene in which nothing is found yet, nothing."""

@@ -9,18 +9,33 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
+from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, load_models
 from streamcap.cli.output import FileFeed, Format, writer_for
 from streamcap.cli.signals import stop_on_signals
-from streamcap.config import DEFAULT_FPS, CaptionerName, Profile, StreamSettings
+from streamcap.cli.vision import PANEL, marks_of, shared_model, vision_settings
+from streamcap.config import (
+    DEFAULT_FPS,
+    CaptionerName,
+    Contradiction,
+    DeviceName,
+    ModelSettings,
+    Profile,
+    StreamSettings,
+    VisionBackend,
+    VisionMode,
+    VisionSettings,
+)
 from streamcap.errors import UsageError
 from streamcap.flow import SystemClock
 
 if TYPE_CHECKING:
+    from streamcap.captioners import SharedModel
     from streamcap.pipeline import Pipeline
 
 __all__ = ["caption"]
@@ -41,7 +56,10 @@ def caption(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of to stdout.")] = None,
     captioner: Annotated[CaptionerName, typer.Option(help="Who makes the final text.")] = CaptionerName.GROUNDED,
     profile: Annotated[
-        Profile, typer.Option(help="surveillance: every salient fact; general: fewer.")
+        Profile,
+        typer.Option(
+            help="surveillance: every salient fact; commentary: what happens just now, smoothly; general: fewer."
+        ),
     ] = Profile.SURVEILLANCE,
     fps: Annotated[
         float, typer.Option(min=0.1, max=60, help="Pictures analysed a second of video, at most.")
@@ -53,6 +71,49 @@ def caption(
     ] = False,
     events: Annotated[bool, typer.Option("--events", help="Text format: show events beside captions.")] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Print milliseconds per stage at the end.")] = False,
+    prompt: Annotated[str, typer.Option(help="What the model is to heed, in your words.", rich_help_panel=PANEL)] = "",
+    model: Annotated[
+        str, typer.Option(help="Name that the server knows, hub id or folder.", rich_help_panel=PANEL)
+    ] = "",
+    backend: Annotated[
+        VisionBackend, typer.Option(help="openai: a server; transformers: in this process.", rich_help_panel=PANEL)
+    ] = VisionBackend.OPENAI,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Of the server.", show_default="http://127.0.0.1:8000/v1", rich_help_panel=PANEL),
+    ] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option(
+            help="Environment variable that holds the server's key.",
+            show_default="STREAMCAP_VISION_KEY",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    mode: Annotated[
+        VisionMode,
+        typer.Option(
+            help="sliding: the picture before and now; grid: all pictures as one; recaption: the grounded text made "
+            "dense.",
+            rich_help_panel=PANEL,
+        ),
+    ] = VisionMode.SLIDING,
+    marks: Annotated[
+        str,
+        typer.Option(
+            help="Drawn on pictures: som, blur, frame-number, heat, with commas; or none.", rich_help_panel=PANEL
+        ),
+    ] = "som,frame-number",
+    contradictions: Annotated[
+        Contradiction,
+        typer.Option(
+            help="A text that contradicts what was perceived is told with a note, or the grounded text stands.",
+            rich_help_panel=PANEL,
+        ),
+    ] = Contradiction.NOTE,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Say what happens in one video or live stream.
 
@@ -62,43 +123,62 @@ def caption(
         raise UsageError(f"--to {end:g} is not after --from {start:g}")
     from streamcap.sources import SourceOptions, check, open_source
 
-    settings = StreamSettings(id="caption", source=source, fps=fps, profile=profile, captioner=captioner)
+    settings = _stream_settings(
+        source=source, fps=fps, profile=profile, captioner=captioner, prompt=prompt, mode=mode, marks=marks_of(marks),
+        contradictions=contradictions,
+    )  # fmt: skip
+    wants_model = captioner is CaptionerName.VISION
+    vision = vision_settings(backend, model, url, key_env, device) if wants_model else None
+    wanted = ModelSettings(
+        encoder=encoder or "default", detector=detector or "default", device=device or DeviceName.AUTO
+    )
     clock = SystemClock()
     options = SourceOptions(stream=settings.id, fps=fps, start=start, end=end, realtime=realtime, clock=clock)
     _check_output(output, source)
     check(source)  # a wrong name must not cost the wait for models, or the download of their weights
 
-    from streamcap.cli.loading import load_models
-
-    models = load_models()
+    models = load_models(wanted)
     from streamcap.pipeline import Pipeline  # read meanwhile
 
     with models, ExitStack() as files:
         feed = FileFeed(lambda: writer_for(form, files.enter_context(_opened(output)), events=events))
 
-        def make(on_progress: Callable[[float], None]) -> Pipeline:
+        def make(on_progress: Callable[[float], None], shared: SharedModel | None) -> Pipeline:
             return Pipeline(
                 settings,
-                lambda notify: open_source(source, replace(options, on_notice=notify)),
-                models,
+                lambda notify: open_source(source, replace(options, gpu_decode=models.gpu_decode, on_notice=notify)),
+                replace(models, vision=shared),
                 feed,
                 clock,
                 on_progress=on_progress,
             )
 
         try:
-            pipeline, seconds = asyncio.run(_run(make, clock))
+            pipeline, seconds = asyncio.run(_run(make, vision, clock))
         finally:
             feed.finish()
     _conclude(pipeline, feed, seconds, timings=timings)
 
 
-async def _run(make: Callable[[Callable[[float], None]], Pipeline], clock: SystemClock) -> tuple[Pipeline, float]:
-    began = clock.monotonic()
-    with _bar() as bar:
-        pipeline = make(lambda pts: bar(pts, pipeline.duration))
-        with stop_on_signals(pipeline.stop):
-            await pipeline.run()
+def _stream_settings(**given: Any) -> StreamSettings:
+    try:
+        return StreamSettings(id="caption", **given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"--{first['loc'][0]}: {first['msg']}") from error
+
+
+async def _run(
+    make: Callable[[Callable[[float], None], SharedModel | None], Pipeline],
+    vision: VisionSettings | None,
+    clock: SystemClock,
+) -> tuple[Pipeline, float]:
+    async with shared_model(vision, clock) as shared:
+        began = clock.monotonic()
+        with _bar() as bar:
+            pipeline = make(lambda pts: bar(pts, pipeline.duration), shared)
+            with stop_on_signals(pipeline.stop):
+                await pipeline.run()
     return pipeline, clock.monotonic() - began
 
 

@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import importlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamcap.config import DeviceName, ModelSettings
 
 if TYPE_CHECKING:
     from streamcap.models.pool import Models
 
-__all__ = ["load_models"]
+__all__ = ["DetectorOption", "DeviceOption", "EncoderOption", "load_models"]
+
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="default, none, or an exported graph: its folder, file, or name.", show_default="default"
+    ),
+]
+DetectorOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="default, or an exported graph.", show_default="default")
+]
+DeviceOption = Annotated[
+    DeviceName | None, typer.Option(help="Where exported graphs run.", show_default=DeviceName.AUTO.value)
+]
 
 
-def load_models() -> Models:
-    """Load the embedded default, with progress on stderr where its weights are fetched first.
+def load_models(settings: ModelSettings = ModelSettings()) -> Models:
+    """Load the models that are wished, with progress on stderr where weights are fetched first.
 
     Meanwhile a thread imports the pipeline: its grammar library takes a second of CPU to import, while loading models
     waits for the disk and for native code. The thread ends by itself, whatever happens here.
 
     Raises:
-        ModelError: the weights cannot be had or do not load.
+        ModelError: the weights cannot be had or do not load, or the settings name what is not there.
     """
     threading.Thread(target=importlib.import_module, args=("streamcap.pipeline",), daemon=True).start()
     from streamcap.cli.models import weights_progress
-    from streamcap.models.pool import load_default
+    from streamcap.models.pool import load
 
     with weights_progress() as progress:
-        return load_default(progress)
+        return load(settings, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, load_models
 from streamcap.cli.signals import stop_on_signals
 from streamcap.config import DEFAULT_PORT, Settings, is_loopback, load_settings, parse_settings
 from streamcap.errors import UsageError
@@ -46,6 +48,9 @@ def serve(
     ] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM) for https and wss.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Watch streams and serve their captions over websockets until stopped.
 
@@ -58,11 +63,11 @@ def serve(
         "tls_cert": tls_cert,
         "tls_key": tls_key,
     }
-    settings = _settings(config, stream or [], {"host": host, "port": port, "data": data}, security)
+    server = {"host": host, "port": port, "data": data}
+    models_wanted = {"encoder": encoder, "detector": detector, "device": device}
+    settings = _settings(config, stream or [], {"server": server, "security": security, "models": models_wanted})
     guard_for(settings)  # before anything is loaded or fetched
-    from streamcap.cli.loading import load_models
-
-    with load_models() as models:
+    with load_models(settings.models) as models:
         asyncio.run(_serve(settings, models))
 
 
@@ -106,9 +111,7 @@ def _warnings(settings: Settings) -> list[str]:
     return lines
 
 
-def _settings(
-    config: Path | None, streams: list[str], server: dict[str, object], security: dict[str, object]
-) -> Settings:
+def _settings(config: Path | None, streams: list[str], options: Mapping[str, Mapping[str, object]]) -> Settings:
     base = load_settings(config) if config is not None else Settings()
     added = []
     for item in streams:
@@ -116,16 +119,12 @@ def _settings(
         if not separator or not name or not source:
             raise UsageError(f"--stream {item}: not ID=SOURCE", hint="for example --stream door=rtsp://camera/stream")
         added.append({"id": name, "source": source})
-    merged = {
-        "server": {**base.server.model_dump(), **_given(server)},
-        "journal": base.journal.model_dump(),
-        "load": base.load.model_dump(),
-        "webrtc": base.webrtc.model_dump(),
-        "security": {**base.security.model_dump(), **_given(security)},
-        "streams": [*(stream.model_dump() for stream in base.streams), *added],
-    }
+    merged = base.model_dump()
+    for section, given in options.items():
+        merged[section] |= _given(given)
+    merged["streams"] = [*merged["streams"], *added]
     return parse_settings(merged, "options")
 
 
-def _given(options: dict[str, object]) -> dict[str, object]:
+def _given(options: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in options.items() if value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamcap.types import Skill
+from streamcap.types import Conflict, Skill
 
 __all__ = ["Description"]
 
@@ -18,9 +18,15 @@ class Description:
         skills: the parts of the text by skill.
         who: ids of the instances that the text is about.
         saliency: 0..1, the largest of its facts.
+        source: who says it, where that is not the captioner itself (one that stands back for another); else empty.
+        conflicts: where the text contradicts what was perceived; of a vetoed text those that it was vetoed for.
+        growing: more of it comes; it may be shown as a draft.
     """
 
     text: str
     skills: dict[Skill, str] = field(default_factory=dict)
     who: tuple[int, ...] = ()
     saliency: float = 0.5
+    source: str = ""
+    conflicts: tuple[Conflict, ...] = ()
+    growing: bool = False

@@ -9,7 +9,7 @@ from streamcap.labels import MOVERS
 from streamcap.language.words import listing, with_article, written
 from streamcap.types import Instance
 
-__all__ = ["NAME_SURE", "bearing", "dressed", "is_named"]
+__all__ = ["NAME_SURE", "THING_SURE", "bearing", "dressed", "is_named"]
 
 # Only what the detector named this surely is spoken of as there.
 NAME_SURE = 0.6

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
-from streamcap.prompts import Prompt
+from streamcap.prompts import Prompt, Text
 
-__all__ = ["LanguageModel", "Piece", "Usage"]
+__all__ = ["LanguageModel", "Piece", "Usage", "estimate", "text_tokens"]
+
+# English has about four characters a token; names, numbers and JSON have fewer.
+CHARACTERS_A_TOKEN = 3.5
+# Side of the square of pixels that one token stands for: 28 in Qwen2-VL and Qwen2.5-VL, 32 in Qwen3-VL.
+TOKEN_SIDE = 28
+# Of roles and separators, a part of the prompt.
+TOKENS_A_PART = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +71,19 @@ class LanguageModel(Protocol):
     async def close(self) -> None:
         """Let go of connections, threads and memory. Idempotent."""
         ...
+
+
+def text_tokens(characters: int) -> int:
+    """About how many tokens a text of so many characters is."""
+    return math.ceil(characters / CHARACTERS_A_TOKEN)
+
+
+def estimate(prompt: Prompt) -> Usage:
+    """What an answer will cost at most, before it is asked for. Models differ: by a factor of two for pictures."""
+    texts = [prompt.system, *(turn.ask + turn.answer for turn in prompt.demonstrations)]
+    texts += [part.text for part in prompt.parts if isinstance(part, Text)]
+    shown = sum(
+        math.ceil(p.image.shape[0] / TOKEN_SIDE) * math.ceil(p.image.shape[1] / TOKEN_SIDE) for p in prompt.pictures
+    )
+    parts = len(texts) + len(prompt.pictures)
+    return Usage(sum(text_tokens(len(text)) for text in texts) + shown + parts * TOKENS_A_PART, prompt.max_tokens)

@@ -1,5 +1,54 @@
-"""Prompts: what a vision–language model is shown and asked. Pure."""
+"""Prompts: what a vision–language model is shown and asked, and what is made of its answer. Pure.
 
+``build_window`` and its like make a prompt of a task; ``parse_answer`` reads what comes back; ``contradictions`` and
+``repeats`` judge it. Pictures are marked on copies.
+"""
+
+from streamcap.prompts.answers import (
+    Form,
+    InstanceNote,
+    QuestionAnswer,
+    RecaptionAnswer,
+    Structured,
+    SummaryAnswer,
+    WindowAnswer,
+)
 from streamcap.prompts.base import Answer, Part, Picture, Prompt, Text, Turn
+from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window
+from streamcap.prompts.checking import Conflict, ConflictKind, contradictions, scored
+from streamcap.prompts.parsing import parse_answer
+from streamcap.prompts.repetition import is_told, repeats
+from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 
-__all__ = ["Answer", "Part", "Picture", "Prompt", "Text", "Turn"]
+__all__ = [
+    "Answer",
+    "Conflict",
+    "ConflictKind",
+    "Form",
+    "InstanceNote",
+    "Part",
+    "Picture",
+    "Prompt",
+    "QuestionAnswer",
+    "QuestionTask",
+    "RecaptionAnswer",
+    "RecaptionTask",
+    "Structured",
+    "Style",
+    "SummaryAnswer",
+    "SummaryTask",
+    "Text",
+    "Told",
+    "Turn",
+    "WindowAnswer",
+    "WindowTask",
+    "build_question",
+    "build_recaption",
+    "build_summary",
+    "build_window",
+    "contradictions",
+    "is_told",
+    "parse_answer",
+    "repeats",
+    "scored",
+]

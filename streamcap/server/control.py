@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from streamcap.config import SourcePolicy, StreamSettings
 from streamcap.errors import SourceUnresolved, StreamcapError, UsageError
@@ -65,13 +65,16 @@ class StreamControl(Protocol):
         """
         ...
 
-    async def change(
-        self, stream: str, *, fps: float | None = None, profile: str | None = None, paused: bool | None = None
-    ) -> None:
-        """Watch a stream with other settings, pause or resume it; None leaves a setting as it is.
+    async def change(self, stream: str, wanted: Mapping[str, Any], *, paused: bool | None = None) -> None:
+        """Watch a stream with other settings, pause or resume it.
+
+        Args:
+            wanted: of its settings those that are to be different; not its id or source.
+            paused: None leaves it as it is.
 
         Raises:
             StreamMissing: there is none of that id.
+            ConfigError: it is to have a vision–language captioner, and no model is set up.
             StreamcapError: it cannot be kept; nothing has changed.
         """
         ...
@@ -197,19 +200,15 @@ class Control:
                     await self._registry.drop(settings.id)
                 raise
 
-    async def change(
-        self, stream: str, *, fps: float | None = None, profile: str | None = None, paused: bool | None = None
-    ) -> None:
+    async def change(self, stream: str, wanted: Mapping[str, Any], *, paused: bool | None = None) -> None:
         """See ``StreamControl``."""
         async with self._turn:
             now = self._is_paused(stream)
-            wanted = {"fps": fps, "profile": profile}
-            settings = StreamSettings.model_validate(
-                self._manager.settings(stream).model_dump() | {k: v for k, v in wanted.items() if v is not None}
-            )
+            settings = StreamSettings.model_validate(self._manager.settings(stream).model_dump() | dict(wanted))
             pause = now if paused is None else paused
             if (settings, pause) == (self._manager.settings(stream), now):
                 return
+            self._manager.check(settings)  # what cannot be is not kept either
             if self._registry is not None and stream not in self._fixed:
                 await self._registry.put(Kept(settings=settings, paused=pause))
             await self._manager.change(stream, settings, paused=pause)

@@ -50,6 +50,7 @@ class Metrics(Collector):
     def __init__(self, hub: Hub, infos: Callable[[], Iterable[StreamInfo]], stages: StageTimes | None = None) -> None:
         self._hub, self._infos, self._stages = hub, infos, stages
         self._ages: dict[tuple[str, str], Histogram] = {}
+        self._lags: dict[tuple[str, str], Histogram] = {}
         self._messages: Counter[tuple[str, str]] = Counter()
         hub.on_published = self._on_published
         self._registry = CollectorRegistry()
@@ -67,7 +68,7 @@ class Metrics(Collector):
         yield InfoMetricFamily("streamcap", "The program", {"version": __version__})
         open_streams = set(self._hub.streams)
         for key in [key for key in self._ages if key[0] not in open_streams]:
-            del self._ages[key]
+            del self._ages[key], self._lags[key]
         for key in [key for key in self._messages if key[0] not in open_streams]:
             del self._messages[key]
         yield from self._of_streams()
@@ -81,7 +82,9 @@ class Metrics(Collector):
                 kind = "retraction"
             else:
                 kind = _FINAL if message.status is CaptionStatus.FINAL else _DRAFT
-                self._ages.setdefault((message.stream, kind), Histogram(AGE_BOUNDS)).add(message.age_ms / 1000)
+                key, lag_ms = (message.stream, kind), message.age_ms - (message.waited_ms or 0)
+                self._ages.setdefault(key, Histogram(AGE_BOUNDS)).add(message.age_ms / 1000)
+                self._lags.setdefault(key, Histogram(AGE_BOUNDS)).add(lag_ms / 1000)
         self._messages[message.stream, kind] += 1
 
     def _of_streams(self) -> Iterator[Metric]:
@@ -118,7 +121,11 @@ class Metrics(Collector):
             state_of.add_metric([info.id, state], 1)
             frames.add_metric([info.id], info.frames)
             drops.add_metric([info.id], info.drops)
-            for of, rate in (("wanted", info.fps), ("target", info.target_fps), ("analysed", info.analysed_fps)):
+            for of, rate in (
+                ("wanted", info.settings.fps if info.settings else None),
+                ("target", info.target_fps),
+                ("analysed", info.analysed_fps),
+            ):
                 if rate is not None:
                     rates.add_metric([info.id, of], rate)
             if known.status is not None and known.status.state is StreamState.DEGRADED:
@@ -138,12 +145,18 @@ class Metrics(Collector):
             "From the capture of the last frame that a caption speaks of to its hand-over to the feed",
             labels=["stream", "status"],
         )
-        for (stream, status), spread in self._ages.items():
-            _add(ages, [stream, status], spread)
+        lags = HistogramMetricFamily(
+            "streamcap_caption_lag_seconds",
+            "The age of a caption without what it waited on purpose: from the capture of the newest frame looked at",
+            labels=["stream", "status"],
+        )
+        for family, spreads in ((ages, self._ages), (lags, self._lags)):
+            for (stream, status), spread in spreads.items():
+                _add(family, [stream, status], spread)
         messages = CounterMetricFamily("streamcap_messages", "Messages published", labels=["stream", "kind"])
         for (stream, kind), count in self._messages.items():
             messages.add_metric([stream, kind], count)
-        yield from (ages, messages)
+        yield from (ages, lags, messages)
 
     def _of_the_hub(self) -> Iterator[Metric]:
         counters = self._hub.counters

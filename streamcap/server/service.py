@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
-from streamcap.config import Profile, Settings, is_loopback
+from streamcap.captioners import SharedModel
+from streamcap.config import Settings, is_loopback
 from streamcap.flow import SystemClock
 from streamcap.frames import FrameStore, MemoryFrames
 from streamcap.hub import Hub
@@ -65,8 +67,9 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
     Raises:
         UsageError: a stream's source is of no known sort, or the address cannot be listened on, or everybody could
             use it from there and nobody said that they may.
-        ConfigError: the data folder, the journal in it, what it holds of streams added earlier, the tokens, or the
-            certificate cannot be used.
+        ConfigError: the data folder, the journal in it, what it holds of streams added earlier, the tokens, the
+            certificate, or the address of the model server cannot be used.
+        ModelLoadError: what a model server is called with is not installed.
         FeedError: the disk that the journal lies on is full or fails.
     """
     security = settings.security
@@ -83,6 +86,9 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
         hub = Hub(journal, clock=clock, heartbeat_s=settings.server.heartbeat_s)
         frames = await _open_frames(settings)
         stack.push_async_callback(frames.close)
+        if settings.vision is not None:
+            vision = await stack.enter_async_context(SharedModel(settings.vision, clock))
+            models = replace(models, vision=vision)
         manager = await stack.enter_async_context(Manager(hub, models, clock, frames, settings.load))
         fixed = [stream.id for stream in settings.streams]
         control = Control(manager, registry, fixed=fixed, admit=admission(security.sources))
@@ -160,11 +166,10 @@ def _infos(manager: Manager, peers: Peers) -> list[StreamInfo]:
         StreamInfo(
             info.id,
             info.source,
-            fps=info.fps,
-            profile=Profile(info.profile),
             paused=info.paused,
             target_fps=info.target_fps,
             analysed_fps=info.analysed_fps,
+            settings=info.settings,
             frames=info.frames,
             drops=info.dropped,
             whep=peers.sends(info.id),

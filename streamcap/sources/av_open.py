@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
@@ -14,6 +15,7 @@ from av.video.stream import VideoStream
 from streamcap.errors import NoVideo, SourceError, SourceUnreadable, UsageError
 from streamcap.sources.address import Address, Kind, flag
 from streamcap.sources.av_errors import check_file, explain
+from streamcap.sources.nvdec import REFUSALS, GpuRefused
 from streamcap.sources.srt import SrtReader
 from streamcap.sources.tls import tls_options
 
@@ -29,17 +31,24 @@ _UDP_BUFFER = str(4 << 20)  # bytes of the socket: a key frame of 4K video arriv
 
 
 def open_container(
-    address: Address, *, open_timeout: float, read_timeout: float, reader: SrtReader | None = None
+    address: Address,
+    *,
+    open_timeout: float,
+    read_timeout: float,
+    reader: SrtReader | None = None,
+    hwaccel: HWAccel | None = None,
 ) -> InputContainer:
     """Open what an address names.
 
     Args:
         reader: where an ``srt`` address is read from, whose timeouts are its own.
+        hwaccel: what is to decode; None for the processor. It is used while the container is open.
 
     libav's own log stays silent, which is PyAV's default: it may quote addresses with their passwords, and with
     frame threads it can wait for the interpreter lock of a thread that waits for libav.
 
     Raises:
+        GpuRefused: the GPU, and not the address, may be what does not open.
         SourceError: one of the named ones, with a hint.
     """
     name: str | SrtReader = address.target
@@ -61,9 +70,12 @@ def open_container(
             format=form,
             options=libav_options(address, read_timeout),
             timeout=(open_timeout, longest_silence(address, read_timeout)),
+            hwaccel=hwaccel,
             **_LENIENT,
         )
     except (av.FFmpegError, OSError, ValueError) as exc:
+        if hwaccel is not None and isinstance(exc, REFUSALS):
+            raise GpuRefused(str(exc)) from exc
         # libav's own, of each step of opening, may be over before ours is.
         limit = open_timeout if address.waits else min(open_timeout, read_timeout)
         raise explain(exc, address, waited=time.monotonic() - begun, timeout=limit) from None

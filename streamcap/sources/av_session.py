@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 import struct
 import threading
@@ -23,6 +24,7 @@ from streamcap.sources.av_errors import explain_read, explain_silence
 from streamcap.sources.av_open import libav_options, longest_silence, open_container, pick_video
 from streamcap.sources.av_picture import Converter
 from streamcap.sources.hls_clock import program_clock
+from streamcap.sources.nvdec import GpuRefused, nvdec
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.relay import Relay
 from streamcap.sources.reports import Reporter
@@ -32,6 +34,8 @@ from streamcap.sources.timeline import Timeline
 from streamcap.types import NoticeKind, SourceInfo
 
 __all__ = ["AvSession"]
+
+_log = logging.getLogger(__name__)
 
 _TS_DISCONT = 0x0200  # libav's AVFMT_TS_DISCONT: "format allows timestamp discontinuities"
 _NO_TIMESTAMPS = 0x0080  # libav's AVFMT_NOTIMESTAMPS: what it gives then is counted, at a rate that it assumes
@@ -85,14 +89,27 @@ class AvSession(Session):
         self._relay = relay
         self._converter = Converter(options.max_side)
         self._progress = options.clock.monotonic()  # when a picture was decoded last
+        self._waited = 0.0  # seconds for packets, since the last picture
         self._reader: SrtReader | None = None
         self._sender: float | None = None  # Unix seconds of the sender's clock at time stamp 0
-        self._open()
+        self._hwaccel = nvdec() if options.gpu_decode else None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Open, with a first picture; where the GPU cannot, on the processor."""
         try:
-            self._prepare()
-        except BaseException:
-            self.close()
-            raise
+            self._open()
+            try:
+                self._prepare()
+            except BaseException:
+                self.close()
+                raise
+        except (GpuRefused, SourceUnreadable) as error:
+            if self._hwaccel is None:
+                raise
+            _log.warning("%s is decoded on the processor: the GPU does not: %s", self._address.shown, error)
+            self._hwaccel = None
+            self._begin()
 
     def close(self) -> None:
         """Close the container, and with it socket or file."""
@@ -120,7 +137,8 @@ class AvSession(Session):
                 self._reporter.damage(stamp.time, pictures=1)
             convert = partial(self._converter.image, frame)
             size = (frame.width, frame.height)
-            yield Picture(stamp.time, size, convert, arrived if self._live else None, self._sent(frame))
+            waited, self._waited = self._waited, 0.0
+            yield Picture(stamp.time, size, convert, arrived if self._live else None, self._sent(frame), waited)
         self._check_length()
 
     # ---- opening
@@ -132,7 +150,7 @@ class AvSession(Session):
             self._reader = SrtReader(self._address, self._stop, **timeouts)
             self.delay = self._reader.delay
         try:
-            self._container = open_container(self._address, reader=self._reader, **timeouts)
+            self._container = open_container(self._address, reader=self._reader, hwaccel=self._hwaccel, **timeouts)
         except BaseException:
             self._close_reader()
             raise
@@ -183,6 +201,7 @@ class AvSession(Session):
         if self._start > 0 and not self._live:
             self._begin_at(self._start)
         self.paced = not self._live and self._is_live()
+        self.bursts = self._live and self._container.format.name in _PLAYLISTS
         if self._live:
             self.after = After.RECONNECT
         elif self._address.loop:
@@ -291,6 +310,7 @@ class AvSession(Session):
             if packet is None:
                 return
             waited = time.monotonic() - begun
+            self._waited += waited
             yield packet
             if self._live and waited >= self._silence:
                 # What the parser still held is handed over when the time is up; libav would wait as long once more.

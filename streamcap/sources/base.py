@@ -29,7 +29,7 @@ from streamcap.sources.backoff import Backoff
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
-from streamcap.sources.timeline import ArrivalFilter, Sampler, SenderClock
+from streamcap.sources.timeline import ArrivalFilter, Playout, Sampler, SenderClock
 from streamcap.types import Frame, Notice, NoticeKind, SourceInfo
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Source(ABC):
         self._sampler = Sampler(options.fps)
         self._arrivals = ArrivalFilter()
         self._sender = SenderClock()
+        self._playout = Playout()
         self._backoff = Backoff(options.reconnect_first, options.reconnect_cap)
         self._decoded = 0
         self._connection = 0
@@ -302,6 +303,9 @@ class Source(ABC):
         time = self._place(picture, session)
         index = self._decoded
         self._decoded += 1
+        due = None
+        if session.bursts and picture.arrived is not None:
+            due = self._playout.due(time, picture.arrived, picture.waited)
         since_first = time - self._options.origin
         if self._options.end is not None and since_first >= self._options.end:
             return False
@@ -309,6 +313,8 @@ class Source(ABC):
             self._resized(picture.size, picture.time)
         if since_first < (self._options.start or 0.0) or not self._sampler.take(time):
             return True
+        if due is not None and (early := due - self._clock.monotonic()) > 0:
+            self._sleep(early)
         captured_at = self._captured_at(time, picture, session)
         try:
             with self.stages("convert"):
@@ -348,7 +354,7 @@ class Source(ABC):
             time = last + step
         else:
             time = last + max(step, arrived - last_moment)
-            self._arrivals = ArrivalFilter()
+            self._arrivals, self._playout = ArrivalFilter(), Playout()
         self._offset = self._reporter.offset = time - session_time
         if after is After.RECONNECT:
             self._connection += 1

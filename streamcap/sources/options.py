@@ -32,6 +32,7 @@ class SourceOptions:
         sender_timeout: the same where a sender has to come here.
         read_timeout: seconds of silence after which a network source counts as lost (a playlist: three times that).
         reconnect_first, reconnect_cap: first and longest wait between attempts to come back, in seconds.
+        gpu_decode: decode on the GPU's video engine what it can; on the processor where there is none.
         clock: where time comes from.
         ports: where streams that are published to this process come in; None where nobody can publish.
         on_notice: called on the event loop's thread with what the source has to say beside its frames.
@@ -52,6 +53,7 @@ class SourceOptions:
     read_timeout: float = 10.0
     reconnect_first: float = 0.5
     reconnect_cap: float = 30.0
+    gpu_decode: bool = False
     clock: Clock = field(default_factory=SystemClock)
     ports: Ports | None = None
     on_notice: Callable[[Notice], None] = _ignore

@@ -41,6 +41,7 @@ class Picture:
             on the decode thread. Raises DamagedPicture.
         arrived: clock seconds at which its data came in, None where time waits for the reader.
         sent: Unix seconds of its capture by the sender's clock, None where the sender does not tell.
+        waited: seconds that the transport had nothing, since the picture before.
     """
 
     time: float
@@ -48,6 +49,7 @@ class Picture:
     convert: Callable[[], NDArray[np.uint8]]
     arrived: float | None = None
     sent: float | None = None
+    waited: float = 0.0
 
 
 class Session(ABC):
@@ -56,6 +58,7 @@ class Session(ABC):
     Attributes:
         info: what is known now that it is open.
         paced: true where pictures are to be held back until their time has come.
+        bursts: true where a live transport delivers many pictures at once and then none for a while.
         after: what follows the last picture.
         longest_delay: seconds from the glass to here for the quickest picture; more is a sender's wrong clock.
         delay: seconds that the transport holds everything back by design, before it arrives.
@@ -63,6 +66,7 @@ class Session(ABC):
 
     info: SourceInfo
     paced: bool = False
+    bursts: bool = False
     after: After = After.END
     delay: float = 0.0
     longest_delay: float = 2.0

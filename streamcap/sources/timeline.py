@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["ArrivalFilter", "Sampler", "SenderClock", "SlidingLeast", "Stamp", "Timeline"]
+__all__ = ["ArrivalFilter", "Playout", "Sampler", "SenderClock", "SlidingLeast", "Stamp", "Timeline"]
 
 _LEAST_STEP = 1e-6  # seconds; what "strictly increasing" means where stamps stand still
 _REORDER = 0.5  # seconds that a stamp may lie behind without being a jump: damaged or reordered pictures
@@ -15,6 +15,10 @@ _CLOCK_SLACK = 2.0  # seconds by which stamps and clock may differ over a pause 
 _ROLL_OVER_SLACK = 60.0  # seconds of missing media across which a roll-over is still recognised
 _CLOCKS_AGREE = 0.25  # seconds by which a camera's clock may be ahead of ours and still be set by the same time
 _LONGEST_INTERVAL = 2.0  # seconds; longer steps say nothing about the rate
+_NOTHING = 0.15  # seconds without data: the transport has handed over all that it had
+_CALM = 20.0  # media seconds of even playing, after which what was once late is made up for
+_QUICKER = 0.05  # … by so much of the time
+_BEHIND = 15.0  # seconds behind the quickest picture; more is not played but passed over. Longer than segments are
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,3 +259,37 @@ class SenderClock:
         """
         least = self._least.add(arrived, arrived - sent)
         return min(sent, arrived) if -_CLOCKS_AGREE <= least <= self._longest else None
+
+
+class Playout:
+    """Evens out a live transport that delivers in bursts: pictures are handed over at their own distances.
+
+    A playlist has a segment of seconds at once and then nothing until the next. Whoever takes the newest picture then
+    sees one a segment. So what comes after a wait is shown as it comes, and what lies behind it follows in its own
+    time; by then the next segment is there. One that comes late moves the play back by as much, after 20 s without such
+    it runs 5 % quicker until there is nothing more to be had. What waits at the beginning, or after an outage, is not
+    played but passed over. So a picture is held for the length of a segment, 15 s at most.
+    """
+
+    def __init__(self) -> None:
+        self._least = SlidingLeast(60.0)
+        self._anchor: float | None = None  # clock time of media time 0; None: as it comes
+        self._even_since = self._before = 0.0
+
+    def due(self, time: float, arrived: float, waited: float) -> float:
+        """Clock seconds at which a picture is to be handed over; call it for each, taken or not.
+
+        Args:
+            time: media seconds, increasing.
+            arrived: clock seconds, not decreasing from call to call.
+            waited: seconds that the transport had nothing before this picture.
+        """
+        behind = arrived - time - self._least.add(arrived, arrived - time)
+        if behind > _BEHIND:
+            self._anchor = None
+        elif waited >= _NOTHING:
+            self._anchor, self._even_since = arrived - time, time
+        elif self._anchor is not None and time - self._even_since > _CALM:
+            self._anchor -= _QUICKER * (time - self._before)
+        self._before = time
+        return arrived if self._anchor is None else max(arrived, self._anchor + time)

@@ -8,6 +8,7 @@ from streamcap.types import Caption, Event, Instance, Skill
 from streamcap.wire.codec import numbered
 from streamcap.wire.messages import (
     CaptionMessage,
+    ConflictView,
     EventMessage,
     Evidence,
     GapMessage,
@@ -55,6 +56,7 @@ def caption_message(stream: str, caption: Caption, *, emitted_at: float, seq: in
         seq: number of a durable one where the caller numbers (a file of captions); a hub's publisher leaves it out.
     """
     emitted, captured = wall_time(emitted_at), wall_time(caption.captured_at)
+    age_ms = max(0, (emitted - captured) // timedelta(milliseconds=1))
     message = CaptionMessage(
         stream=stream,
         at=emitted,
@@ -70,9 +72,12 @@ def caption_message(stream: str, caption: Caption, *, emitted_at: float, seq: in
         saliency=float(caption.saliency),
         source=caption.source,
         evidence=tuple(Evidence(t=float(t)) for t in caption.evidence),
+        conflicts=tuple(ConflictView(what=c.what, said=c.said, perceived=c.perceived) for c in caption.conflicts)
+        or None,
         captured_at=captured,
         emitted_at=emitted,
-        age_ms=max(0, (emitted - captured) // timedelta(milliseconds=1)),
+        age_ms=age_ms,
+        waited_ms=min(age_ms, round(1e3 * caption.waited)),
     )
     return message if seq is None else numbered(message, seq)
 

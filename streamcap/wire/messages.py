@@ -42,6 +42,7 @@ __all__ = [
     "CaptionMessage",
     "CaughtUpMessage",
     "CloseCode",
+    "ConflictView",
     "DurableMessage",
     "ErrorMessage",
     "EventMessage",
@@ -171,6 +172,14 @@ class Evidence(_Model):
     image: str | None = None
 
 
+class ConflictView(_Model):
+    """Where a caption's text contradicts what was perceived; ``what`` is a word: ``count``, ``label``, ``side`` …"""
+
+    what: str
+    said: str
+    perceived: str
+
+
 class Scene(_Model):
     """The scene as a whole, now."""
 
@@ -198,7 +207,10 @@ class NumberedMessage(_StreamMessage):
 class CaptionMessage(NumberedMessage):
     """One revision of a caption, with its whole text; durable where ``status`` is ``final`` or ``retracted``.
 
-    ``age_ms`` runs from the capture of the last frame that the text speaks about to ``emitted_at``.
+    ``age_ms`` runs from the capture of the last frame that the text speaks about to ``emitted_at``. ``waited_ms`` of it
+    passed on purpose: until it was sure that somebody is gone and not only hidden, until nothing more came that belongs
+    to the same caption. The rest is what transport, looking and wording took. ``conflicts`` is absent where the text
+    contradicts nothing; where ``source`` is ``grounded`` it says why another text did not stand.
     """
 
     type: Literal["caption"] = "caption"
@@ -214,9 +226,11 @@ class CaptionMessage(NumberedMessage):
     saliency: Share = 0.5
     source: str = ""
     evidence: tuple[Evidence, ...] = ()
+    conflicts: tuple[ConflictView, ...] | None = None
     captured_at: WallTime
     emitted_at: WallTime
     age_ms: SeqOrZero
+    waited_ms: SeqOrZero | None = None  # absent: not known
 
 
 class EventMessage(NumberedMessage):

@@ -64,6 +64,7 @@ async def test_what_the_hub_did() -> None:
         assert of(found, "streamcap_caption_age_seconds_bucket", stream="cam", status="final", le="0.25") == 0
         assert of(found, "streamcap_caption_age_seconds_bucket", stream="cam", status="final", le="0.5") == 1
         assert of(found, "streamcap_caption_age_seconds_bucket", stream="cam", status="final", le="+Inf") == 1
+        assert of(found, "streamcap_caption_lag_seconds_sum", stream="cam", status="draft") == 1.0
         assert of(found, "process_resident_memory_bytes") > 1e6
 
         later = samples((await http.get("/metrics")).text)

@@ -21,7 +21,7 @@ from tests.prerequisites import need
 pytestmark = pytest.mark.quality
 
 # Of a message: when it was sent, which differs from run to run.
-FLEETING = ("at", "captured_at", "emitted_at", "age_ms", "detail")
+FLEETING = ("at", "captured_at", "emitted_at", "age_ms", "waited_ms", "detail")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from streamcap.errors import NoVideo, SourceNotFound, SourceUnreadable, UsageError
-from streamcap.sources import SourceOptions, open_source
+from streamcap.sources import SourceOptions, nvdec, open_source
 from streamcap.types import Frame, Notice, NoticeKind, SourceInfo
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -430,3 +430,20 @@ async def test_real_clips(path: Path | None) -> None:
     assert later.times[0] - half < 0.6
     assert later.times[-1] == pytest.approx(got.times[-1], abs=0.2)
     assert later.decoded <= got.decoded
+
+
+@pytest.mark.parametrize("shown", ["no device", "a device that refuses"])
+async def test_where_no_gpu_decodes_the_processor_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: str
+) -> None:
+    if not nvdec.trouble():
+        pytest.skip("a GPU decodes here")
+    if shown != "no device":  # the driver answers, and then there is no session to be had
+        monkeypatch.setattr(nvdec, "trouble", lambda: "")
+    path = make(tmp_path / "clip.mp4", [n / 25 for n in range(10)])
+    wanted = await read(path, fps=25)
+    found = await read(path, fps=25, gpu_decode=True)
+    assert len(found.frames) == len(wanted.frames) == 10
+    assert all(np.array_equal(one.image, other.image) for one, other in zip(found.frames, wanted.frames, strict=True))
+    with pytest.raises(SourceNotFound):
+        await read(tmp_path / "none.mp4", gpu_decode=True)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,25 @@ async def test_hls_in_long_segments_is_not_lost_between_them(ffmpeg: str, tmp_pa
         async with watch.source:
             await watch.pictures(40)  # two segments and a part of the third
     assert watch.kinds == [NoticeKind.CONNECTED]
+    watch.assert_sound()
+
+
+async def test_hls_is_looked_at_evenly_though_it_comes_in_segments(ffmpeg: str, tmp_path: Path) -> None:
+    to_there = ["-force_key_frames", "expr:gte(t,n_forced*2)", "-f", "hls", "-hls_time", "2", "-hls_list_size", "5"]
+    with web_server(tmp_path) as host, sending(ffmpeg, *to_there, str(tmp_path / "live.m3u8"), rate=25) as sender:
+        await asyncio.to_thread(_wait_for, tmp_path / "live1.ts", sender)
+        watch = Watch(f"{host}/live.m3u8", open_timeout=15, read_timeout=3, fps=5)
+        taken: list[tuple[float, float]] = []
+        async with watch.source, asyncio.timeout(40):
+            async for frame in watch.source.frames():
+                taken.append((time.monotonic(), frame.pts))
+                if taken[-1][0] - taken[0][0] > 14:
+                    break
+    steady = [(at, pts) for at, pts in taken if at - taken[0][0] > 5]
+    # Two seconds of pictures came at once, and one of them was seen; now all that are wanted are.
+    assert len(steady) >= 0.8 * 5 * 9
+    assert max(b[1] - a[1] for a, b in pairwise(steady)) < 1.0, "no second of media without a look"
+    assert max(b[0] - a[0] for a, b in pairwise(steady)) < 1.5
     watch.assert_sound()
 
 

@@ -75,6 +75,17 @@ def test_a_window_opens_with_a_fact_and_closes_when_it_grows_quiet() -> None:
     assert window.captured_at == pytest.approx(1009.6)
 
 
+def test_what_was_waited_until_a_rule_was_sure_and_nothing_more_came_is_told_apart() -> None:
+    leave = fact("leave", 1, where="left", at=10.0)  # last seen then; sure of it only four seconds later
+    draft, final = play([*quiet(5, 14), observation(14.0, [leave], [instance(1)]), *quiet(14.2, 20)])
+    assert draft.window.end == 10.0
+    assert draft.window.captured_at == pytest.approx(1010.0)
+    assert draft.window.waited == pytest.approx(4.0)
+    assert 0 <= final.window.waited - 4.0 - GUARD.quiet_s <= STEP + 1e-9
+    first, last = captions([draft, final])
+    assert (first.waited, last.waited) == (draft.window.waited, final.window.waited)
+
+
 def test_what_follows_quickly_belongs_together() -> None:
     facts = [fact("enter", 1, where="left", at=10.0), fact("enter", 2, where="left", at=10.4)]
     steps = play([observation(10.0, facts[:1]), *quiet(10.2, 10.4), observation(10.4, facts[1:]), *quiet(10.6, 20)])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from streamcap.errors import ModelLoadError
-from streamcap.models.clip import MEAN, SIZE, STD, ClipEncoder, preprocess
+from streamcap.models.clip import RULE, ClipEncoder
+from streamcap.models.pictures import prepare
 from streamcap.sources.rendered_art import Painter
 from tests.scenes import canvas
 
@@ -20,18 +21,18 @@ from tests.scenes import canvas
 @given(st.integers(1, 900), st.integers(1, 900))
 @settings(deadline=None, max_examples=20)
 def test_any_picture_fits_the_network(width: int, height: int) -> None:
-    ready = preprocess(np.full((height, width, 3), (255, 0, 128), np.uint8))
-    assert ready.shape == (3, SIZE, SIZE)
+    ready = prepare(np.full((height, width, 3), (255, 0, 128), np.uint8), RULE)
+    assert ready.shape == (3, 224, 224)
     assert ready.dtype == np.float32
     assert ready.flags.c_contiguous
-    expected = (np.array([1, 0, 128 / 255]) - MEAN) / STD
+    expected = (np.array([1, 0, 128 / 255]) - RULE.mean) / RULE.std
     assert ready.mean(axis=(1, 2)) == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_middle_is_looked_at() -> None:
     picture = np.zeros((100, 300, 3), np.uint8)
     picture[:, 100:200] = 255
-    assert preprocess(picture).min() > 0  # the white middle alone
+    assert prepare(picture, RULE).min() > 0  # the white middle alone
 
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from streamcap.errors import FeedError
 from streamcap.frames import FrameKeeper, FrameStore, MemoryFrames, StoredFrame, View
+from streamcap.frames.jpeg import narrowed
 from streamcap.frames.sqlite import FILE_NAME, SqliteFrames
 from streamcap.frames.store import nearest_of
 from streamcap.types import Frame
@@ -140,3 +141,15 @@ async def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
 def test_the_nearest_of_none_is_none() -> None:
     assert nearest_of([], 1.0) is None
     assert [nearest_of([1.0, 2.0, 4.0], t) for t in (0.0, 1.4, 2.9, 3.1, 9.0)] == [1.0, 1.0, 2.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (960, 540), (1281, 721), (641, 480), (2560, 1441)])
+def test_a_narrowed_picture_is_the_picture(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    coarse = rng.integers(0, 255, (12, 20, 3), dtype=np.uint8)
+    image = np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    small = narrowed(image, 480)
+    assert small.shape == (round(480 * size[1] / size[0]), 480, 3)
+    means = cv2.resize(image, (480, small.shape[0]), interpolation=cv2.INTER_AREA).astype(np.float32)
+    assert float(np.abs(small - means).mean()) < 1.0
+    assert narrowed(small, 480) is small

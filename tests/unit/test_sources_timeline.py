@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcap.sources.timeline import ArrivalFilter, Sampler, SenderClock, Timeline
+from streamcap.sources.timeline import ArrivalFilter, Playout, Sampler, SenderClock, Timeline
 
 WRAP = 2**33 / 90_000
 STAMPS = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=60)
@@ -172,3 +174,61 @@ def test_a_sender_that_sets_its_clock_is_believed_within_the_window() -> None:
     seen = [sender.captured(1000.0 + n - (600.0 if n < 30 else 0.0), 1000.1 + n) for n in range(60)]
     assert all(each is None for each in seen[:30])
     assert all(each is not None for each in seen[45:])
+
+
+class Playlist:
+    """A server of segments that a reader asks for one after the other, each when the one before was played.
+
+    Args:
+        length: seconds of a segment, at ``rate`` pictures a second; published as soon as it is over, with ``late``
+            seconds more for segment n.
+    """
+
+    def __init__(self, length: float, late: Callable[[int], float] = lambda _: 0.0, rate: float = 10.0) -> None:
+        self.length, self.late, self.rate = length, late, rate
+        self.now = 3 * length  # three segments are there when it is called
+
+    def play(self, playout: Playout, segments: int) -> list[tuple[float, float]]:
+        """Media time and hand-over of each picture."""
+        shown = []
+        for n in range(segments):
+            published = (n + 1) * self.length + self.late(n)
+            waited, self.now = max(0.0, published - self.now), max(self.now, published)
+            for k in range(round(self.length * self.rate)):
+                time = n * self.length + k / self.rate
+                due = playout.due(time, self.now, waited if k == 0 else 0.0)
+                assert due >= self.now
+                self.now = due
+                shown.append((time, due))
+        return shown
+
+
+@pytest.mark.parametrize("length", [1.0, 2.0, 6.0, 10.0])
+def test_what_comes_in_bursts_is_played_evenly(length: float) -> None:
+    shown = Playlist(length).play(Playout(), 12)
+    steady = shown[round(4 * length * 10) :]
+    steps = [b[1] - a[1] for a, b in pairwise(steady)]
+    assert max(steps) < 0.1 + 0.06 * length  # at 5 % more it gains that on one segment, and then waits
+    assert min(steps) > 0.09
+    # A segment is there when it is over: the oldest picture of it is as old as that, and so is each one then.
+    assert max(due - time for time, due in steady) < length + 0.2
+
+
+def test_what_lies_there_at_the_beginning_is_passed_over() -> None:
+    shown = Playlist(4.0).play(Playout(), 4)
+    assert shown[3 * 40 - 1][1] == 12.0, "three segments at once"
+    assert shown[-1][1] == pytest.approx(16.0 + 3.9)
+
+
+def test_a_late_segment_moves_the_play_back_and_is_made_up_for() -> None:
+    shown = Playlist(2.0, lambda n: 1.0 if n == 10 else 0.0).play(Playout(), 60)
+    held = [due - time for time, due in shown]
+    assert max(held[10 * 20 : 12 * 20]) == pytest.approx(3.0, abs=0.2)
+    assert held[-1] < 2.2, "a minute later"
+    assert max(b[1] - a[1] for a, b in pairwise(shown[11 * 20 :])) < 0.4
+
+
+def test_what_piled_up_in_an_outage_is_not_played() -> None:
+    shown = Playlist(4.0, lambda n: 40.0 - 4.0 * (n - 10) if 10 <= n < 20 else 0.0).play(Playout(), 40)
+    held = [due - time for time, due in shown]
+    assert max(held[25 * 40 :]) < 5.0, "it is not forty seconds late for ever"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from streamcap.standing import MOVED_S, ORDER, RECOVERED_S, Standing, Status
+from streamcap.standing import MOVED_S, ORDER, RECOVERED_S, Standing, Status, merged
 from streamcap.types import Condition, Health, Notice, NoticeKind, Trouble
 
 
@@ -75,3 +75,20 @@ def test_a_gap_is_no_state_and_a_new_size_no_trouble() -> None:
     standing = Standing()
     assert told(standing.notice(Notice(NoticeKind.GAP, 3.0, "", 1.0, 3.0))) == []
     assert told(standing.notice(Notice(NoticeKind.RESOLUTION, 3.0, "640×360"))) == [("live", "resolution")]
+
+
+def test_notices_told_in_short_lose_no_gap_and_end_in_the_same_state() -> None:
+    said = [Notice(NoticeKind.DAMAGE, 1.0, "damage")]
+    for n in range(1, 31):
+        said += [
+            Notice(NoticeKind.LOST, 10.0 * n, f"lost {n}"),
+            Notice(NoticeKind.GAP, 10.0 * n + 4, f"4.0 s were not seen ({n})", 10.0 * n, 10.0 * n + 4),
+            Notice(NoticeKind.CONNECTED, 10.0 * n + 4, f"back {n}"),
+        ]
+    short = merged(said)
+    assert [(notice.kind, notice.at) for notice in short] == [
+        (NoticeKind.DAMAGE, 1.0), (NoticeKind.LOST, 300.0), (NoticeKind.GAP, 304.0), (NoticeKind.CONNECTED, 304.0),
+    ]  # fmt: skip
+    assert (short[2].start, short[2].end) == (10.0, 304.0)
+    assert "not all was seen" in short[2].detail
+    assert merged(said[:3]) == said[:3], "a single gap stays as it was told"

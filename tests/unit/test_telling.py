@@ -8,7 +8,7 @@ from streamcap.config import StreamSettings
 from streamcap.flow import SystemClock
 from streamcap.telling import Teller
 from streamcap.types import Fact, Instance, Notice, NoticeKind, Observation, Skill
-from streamcap.wire import CaptionMessage, PublishableMessage, StatusMessage, StreamState
+from streamcap.wire import CaptionMessage, GapMessage, PublishableMessage, StatusMessage, StreamState
 
 
 class Record:
@@ -57,3 +57,34 @@ async def test_what_is_open_when_the_camera_goes_away_becomes_final_then() -> No
     for lane in lanes:
         lane.cancel()
     await asyncio.wait(lanes)
+
+
+async def test_how_long_a_departure_was_doubted_is_no_fault_of_the_machine() -> None:
+    record, clock = Record(), SystemClock()
+    teller = Teller(StreamSettings(id="s", source="test:"), record, clock)
+    gone = Instance(1, "person", 0.9, (0.4, 0.4, 0.5, 0.6), (0, 0), 1.0, 10.0, visible=False)
+    leave = Fact("leave", 10.0, 10.0, 0.8, Skill.ACTION, (1,), "person", "left", 0.8)
+    captured = clock.wall() - 0.3  # the frame took 0.3 s from the glass to here
+    await teller.tell(Observation(14.2, captured, True, False, True, (leave,), (gone,)))
+    (draft,) = [m for m in record.messages if isinstance(m, CaptionMessage)]
+    assert draft.waited_ms == 4200
+    assert 300 <= draft.age_ms - 4200 < 400
+
+
+async def test_no_gap_is_lost_where_nothing_can_be_told_for_long() -> None:
+    record = Record()
+    teller = Teller(StreamSettings(id="s", source="test:"), record, SystemClock())
+    for n in range(100):  # nobody tells them yet: the journal's disk is full, say
+        teller.on_notice(Notice(NoticeKind.LOST, 10.0 * n, "lost"))
+        teller.on_notice(Notice(NoticeKind.GAP, 10.0 * n + 4, "4.0 s were not seen", 10.0 * n, 10.0 * n + 4))
+        teller.on_notice(Notice(NoticeKind.CONNECTED, 10.0 * n + 4, "back"))
+    lane = asyncio.create_task(teller.tell_notices())
+    await teller.notices_told()
+    gaps = [m for m in record.messages if isinstance(m, GapMessage)]
+    assert gaps[0].start == 0.0
+    assert gaps[-1].end == 994.0
+    assert all(any(g.start <= 10.0 * n and 10.0 * n + 4 <= g.end for g in gaps) for n in range(100))
+    states = [m.state for m in record.messages if isinstance(m, StatusMessage)]
+    assert states[-1] is StreamState.LIVE
+    lane.cancel()
+    await asyncio.wait({lane})

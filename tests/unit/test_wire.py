@@ -130,6 +130,7 @@ captions = st.builds(
     captured_at=times,
     emitted_at=times,
     age_ms=st.integers(0, 10**9),
+    waited_ms=st.none() | st.integers(0, 10**9),
 )
 events = st.builds(
     EventMessage, **common, id=texts, label=texts, start=seconds, end=seconds, saliency=shares, instances=some_views
@@ -311,6 +312,7 @@ def test_a_caption_becomes_a_message() -> None:
         "captured_at": "2023-11-14T22:13:20.123Z",
         "emitted_at": "2023-11-14T22:13:20.457Z",
         "age_ms": 334,
+        "waited_ms": 0,
     }
 
 
@@ -322,6 +324,14 @@ def test_an_age_is_never_negative() -> None:
 def test_an_age_is_the_difference_of_the_two_times_in_the_message(captured: float, age: float) -> None:
     message = caption_message("cam", draft(captured_at=captured), emitted_at=captured + age)
     assert message.emitted_at - message.captured_at == timedelta(milliseconds=message.age_ms)
+
+
+@given(st.floats(0, 1e3), st.floats(0, 1e3))
+def test_what_was_waited_is_a_part_of_the_age(age: float, waited: float) -> None:
+    message = caption_message("cam", draft(captured_at=1000.0, waited=waited), emitted_at=1000.0 + age)
+    assert message.waited_ms is not None
+    assert 0 <= message.waited_ms <= message.age_ms
+    assert message.waited_ms == min(message.age_ms, round(1e3 * waited))
 
 
 def test_numbers_of_numpy_are_taken() -> None:

@@ -36,9 +36,11 @@
  * @property {number} [saliency] 0..1
  * @property {string} [source] which captioner
  * @property {{t: number, image?: string}[]} [evidence]
+ * @property {{what: string, said: string, perceived: string}[]} [conflicts] where the text contradicts what was perceived
  * @property {string} captured_at
  * @property {string} emitted_at
  * @property {number} age_ms
+ * @property {number} [waited_ms] of it, until it was sure and complete
  * @typedef {Envelope & Numbered & CaptionBody} CaptionMessage
  *
  * @typedef {object} EventBody
@@ -160,9 +162,11 @@ const CAPTION = {
   saliency: maybe(share),
   source: maybe(text),
   evidence: maybe(list(object({ t: seconds, image: maybe(text) }))),
+  conflicts: maybe(list(object({ what: text, said: text, perceived: text }))),
   captured_at: time,
   emitted_at: time,
   age_ms: seq,
+  waited_ms: maybe(seq),
 };
 const STATUS = {
   ...numbered,

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamcap.config import Fps, Profile, StreamSettings
+from streamcap.config import CaptionerName, Contradiction, Fps, Mark, Profile, StreamSettings, UserPrompt, VisionMode
 from streamcap.tokens import Scope
 from streamcap.wire import STREAM_ID, CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
 
@@ -40,6 +40,11 @@ class StreamChange(BaseModel):
     fps: Fps | None = None
     profile: Profile | None = None
     paused: bool | None = None
+    captioner: CaptionerName | None = None
+    prompt: UserPrompt | None = None
+    mode: VisionMode | None = None
+    marks: tuple[Mark, ...] | None = None
+    contradictions: Contradiction | None = None
 
 
 class WhepView(BaseModel):
@@ -58,7 +63,9 @@ class StreamView(BaseModel):
     ``source`` is without credentials; ``fps`` is what is wanted, ``target_fps`` what the stream is lowered to where the
     machine cannot keep up, ``analysed_fps`` what it had in the last five seconds; ``frames`` and ``drops`` count since
     watching began or was last resumed; ``seq`` is the newest durable message; the last ones are where its feed, its
-    subtitles and its pictures are; ``whep`` is null where there is nothing to see.
+    subtitles and its pictures are; ``whep`` is null where there is nothing to see. ``ask`` is where questions of it are
+    answered, null where no vision–language model is set up; ``prompt``, ``mode``, ``marks`` and ``contradictions`` are
+    for such a captioner.
     """
 
     id: str
@@ -70,6 +77,11 @@ class StreamView(BaseModel):
     target_fps: float | None
     analysed_fps: float | None
     profile: Profile | None
+    captioner: CaptionerName | None
+    prompt: str | None
+    mode: VisionMode | None
+    marks: list[Mark] | None
+    contradictions: Contradiction | None
     paused: bool
     frames: int
     drops: int
@@ -80,6 +92,7 @@ class StreamView(BaseModel):
     history: str
     subtitles: str
     preview: str
+    ask: str | None
     whep: WhepView | None
 
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamcap.config import Profile
+from streamcap.config import StreamSettings
 from streamcap.hub import Hub
 from streamcap.server.api.models import NewStream, StreamChange, StreamList, StreamView, WhepView
 from streamcap.server.control import StreamControl
@@ -37,17 +37,16 @@ class StreamInfo:
     Attributes:
         id: as it was opened in the hub.
         source: where the video comes from; credentials are taken away before it is shown.
-        fps, profile: None where they are not known.
+        settings: what it is watched with; None where that is not known.
         target_fps, analysed_fps: see ``streamcap.manager.StreamInfo``; None where they are not known.
         whep: what viewers get, None where there is nothing to see.
     """
 
     id: str
     source: str = ""
-    fps: float | None = None
+    settings: StreamSettings | None = None
     target_fps: float | None = None
     analysed_fps: float | None = None
-    profile: Profile | None = None
     paused: bool = False
     frames: int = 0
     drops: int = 0
@@ -74,10 +73,18 @@ class Streams:
     Args:
         infos: called for each listing; streams that are not open in the hub are left out.
         control: None where streams cannot be changed at run time: the operations that would do it answer 501.
+        asks: questions are answered here.
     """
 
-    def __init__(self, hub: Hub, infos: Callable[[], Iterable[StreamInfo]], control: StreamControl | None) -> None:
-        self._hub, self._infos, self._control = hub, infos, control
+    def __init__(
+        self,
+        hub: Hub,
+        infos: Callable[[], Iterable[StreamInfo]],
+        control: StreamControl | None,
+        *,
+        asks: bool = False,
+    ) -> None:
+        self._hub, self._infos, self._control, self._asks = hub, infos, control, asks
 
     def mount(self, app: FastAPI) -> None:
         """Add the routes."""
@@ -128,8 +135,9 @@ class Streams:
         return self._one(stream)
 
     async def change(self: Here, stream: StreamId, body: StreamChange) -> StreamView:
-        """Rate and profile change while the stream is watched; pausing makes final what is open."""
-        await self._controlled().change(stream, fps=body.fps, profile=body.profile, paused=body.paused)
+        """All but a pause is taken up while the stream is watched; pausing makes final what is open."""
+        wanted = body.model_dump(exclude={"paused"}, exclude_none=True)
+        await self._controlled().change(stream, wanted, paused=body.paused)
         return self._one(stream)
 
     async def remove(self: Here, stream: StreamId) -> None:
@@ -150,16 +158,22 @@ class Streams:
     def _view(self, info: StreamInfo) -> StreamView:
         state = self._hub.state(info.id)
         path = f"/v1/streams/{info.id}"
+        settings = info.settings
         return StreamView(
             id=info.id,
             state=state.status.state if state.status else None,
             reason=state.status.reason if state.status else "",
             detail=state.status.detail if state.status else "",
             source=redact(info.source),
-            fps=info.fps,
+            fps=settings.fps if settings else None,
             target_fps=None if info.target_fps is None else round(info.target_fps, 2),
             analysed_fps=None if info.analysed_fps is None else round(info.analysed_fps, 2),
-            profile=info.profile,
+            profile=settings.profile if settings else None,
+            captioner=settings.captioner if settings else None,
+            prompt=settings.prompt if settings else None,
+            mode=settings.mode if settings else None,
+            marks=list(settings.marks) if settings else None,
+            contradictions=settings.contradictions if settings else None,
             paused=info.paused,
             frames=info.frames,
             drops=info.drops,
@@ -170,5 +184,6 @@ class Streams:
             history=f"{path}/captions",
             subtitles=f"{path}/live.m3u8",
             preview=f"{path}/preview.jpg",
+            ask=f"{path}/ask" if self._asks else None,
             whep=WhepView(codec=info.whep.codec, relayed=info.whep.relayed, why=info.whep.why) if info.whep else None,
         )

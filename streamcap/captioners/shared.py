@@ -1,0 +1,202 @@
+"""The vision–language model that all streams share: loaded once, asked in turn, within its budget, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final
+
+from streamcap.config import VisionBackend, VisionSettings
+from streamcap.errors import ModelError, ModelLoadError, ModelUnavailable, WeightsUnavailable
+from streamcap.flow import Clock, Turns
+from streamcap.metrics import Histogram
+from streamcap.models.language import LanguageModel, Piece
+from streamcap.prompts import Prompt
+
+__all__ = ["Asked", "SharedModel", "load_model"]
+
+_log = logging.getLogger(__name__)
+
+# Weights that cannot be had are tried again after this time, doubled each time up to the longest (seconds).
+AGAIN_S: Final = 60.0
+AGAIN_MOST_S: Final = 900.0
+# Whoever asks while it is being loaded may ask again after this time (seconds).
+LOADING_AGAIN_S: Final = 10.0
+# Seconds of an answer. From a small model on a GPU to a large one on a processor.
+ANSWER_BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
+
+
+@dataclass(slots=True)
+class Asked:
+    """What was asked of the model, for the metrics.
+
+    Attributes:
+        calls: answers that were begun, by what they were for: ``caption``, ``summary``, ``question`` …
+        failures: of these, by the sort of the fault.
+        prompt_tokens, completion_tokens: of answers that were whole.
+        first: seconds to the first token; whole: to the last.
+        outcomes: of windows, by stream and what became of them: ``told``, ``vetoed``, ``nothing new``, ``repeated``.
+        conflicts: contradictions, by stream and sort.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    first: Histogram = field(default_factory=lambda: Histogram(ANSWER_BOUNDS))
+    whole: Histogram = field(default_factory=lambda: Histogram(ANSWER_BOUNDS))
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class SharedModel:
+    """Asks one model for all streams; an async context manager that loads it in the background and lets go of it.
+
+    Args:
+        settings: which model, where, and how much of it.
+        load: makes the model; may take minutes.
+
+    Attributes:
+        settings: as given.
+        asked: what was asked so far.
+    """
+
+    def __init__(
+        self,
+        settings: VisionSettings,
+        clock: Clock,
+        load: Callable[[VisionSettings], Awaitable[LanguageModel]] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.asked = Asked()
+        self._clock, self._load = clock, load or load_model
+        self._turns = Turns(settings.concurrency)
+        self._model: LanguageModel | None = None
+        self._trouble: ModelError = ModelUnavailable(f"{settings.model} is being loaded", retry_after_s=LOADING_AGAIN_S)
+        self._loading: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()  # it is there, or was tried in vain
+
+    async def __aenter__(self) -> SharedModel:
+        """Raises ConfigError or ModelLoadError where a server's client cannot be made; what is loaded comes later."""
+        if self.settings.backend is VisionBackend.OPENAI:
+            self._model = await self._load(self.settings)
+            self._tried.set()
+            return self
+        self._loading = asyncio.create_task(self._keep_loading(), name="load-vision")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loading is not None:
+            self._loading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loading
+        if self._model is not None:
+            await self._model.close()
+            self._model = None
+
+    @property
+    def name(self) -> str:
+        """What ``source`` of its captions says."""
+        return f"vision:{self._model.name if self._model is not None else self.settings.model}"
+
+    @property
+    def model(self) -> LanguageModel | None:
+        """The model itself, None while it is not there."""
+        return self._model
+
+    async def ready(self) -> None:
+        """Return when the model is there.
+
+        Raises:
+            ModelError: it cannot be had. It may be later: where its weights could not be fetched, that is tried on.
+        """
+        await self._tried.wait()
+        if self._model is None:
+            raise self._trouble
+
+    async def answer(self, prompt: Prompt, *, of: str, sort: str, patience_s: float) -> AsyncGenerator[Piece, None]:
+        """Yield an answer piece by piece; closing the generator ends the work on it.
+
+        Args:
+            of: whose budget it is: id of a stream.
+            sort: what it is for, for the metrics.
+            patience_s: to wait for a turn and for budget, at most.
+
+        Raises:
+            ModelError: there is no (whole) answer; the model may also not be loaded yet, or there is no budget in time.
+        """
+        model = self._model
+        if model is None:
+            raise self._trouble
+        self.asked.calls[sort] += 1
+        deadline = self._clock.monotonic() + patience_s
+        try:
+            async with self._turns.turn(deadline):
+                began = self._clock.monotonic()
+                first = True
+                async with contextlib.aclosing(model.generate(prompt, timeout_s=self.settings.timeout_s)) as pieces:
+                    async for piece in pieces:
+                        if first and piece.text:
+                            first = False
+                            self.asked.first.add(self._clock.monotonic() - began)
+                        if piece.usage is not None:
+                            self.asked.prompt_tokens += piece.usage.prompt_tokens
+                            self.asked.completion_tokens += piece.usage.completion_tokens
+                        yield piece
+                self.asked.whole.add(self._clock.monotonic() - began)
+        except ModelError as error:
+            self.asked.failures[type(error).__name__] += 1
+            raise
+
+    async def whole_answer(self, prompt: Prompt, *, of: str, sort: str, patience_s: float) -> str:
+        """An answer in one piece; as :meth:`answer`."""
+        async with contextlib.aclosing(self.answer(prompt, of=of, sort=sort, patience_s=patience_s)) as pieces:
+            return "".join([piece.text async for piece in pieces])
+
+    async def _keep_loading(self) -> None:
+        pause = AGAIN_S
+        while True:
+            try:
+                self._model = await self._load(self.settings)
+            except WeightsUnavailable as error:
+                _log.warning("%s cannot be loaded yet: %s", self.settings.model, error)
+                self._trouble = error
+            except ModelError as error:
+                _log.error("%s cannot be loaded: %s", self.settings.model, error)
+                self._trouble = error
+                return
+            else:
+                return
+            finally:
+                self._tried.set()
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, AGAIN_MOST_S)
+
+
+async def load_model(settings: VisionSettings) -> LanguageModel:
+    """The model that settings name; one that runs in this process is fetched and loaded, which takes a while.
+
+    Raises:
+        ModelError: it cannot be had, or its runtime is not installed.
+        ConfigError: the settings do not hold.
+    """
+    match settings.backend:
+        case VisionBackend.OPENAI:
+            from streamcap.models.openai_server import OpenAiServer
+
+            return OpenAiServer(settings)
+        case VisionBackend.TRANSFORMERS:
+            try:
+                vlm = importlib.import_module("streamcap.models.vlm")
+            except ImportError as error:
+                raise ModelLoadError(f"models do not run in this process: {error}") from error
+            model: LanguageModel = await vlm.load(settings)
+            return model

@@ -1,0 +1,220 @@
+"""The vision–language captioner: a model words what perception found, from pictures, and is held to the facts.
+
+    window ──> prompt ──> turn and budget ──> model ──pieces──> drafts
+                                                └──whole──> parsed ──> repeats? contradicts? ──> final
+
+What is quiet costs nothing: a window of which there is nothing new to say does not come here. What the model says is
+held against what perception measured (:func:`streamcap.prompts.contradictions`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import cv2
+import numpy as np
+
+from streamcap.captioners.base import Difference
+from streamcap.captioners.grounded import GroundedCaptioner
+from streamcap.captioners.shared import SharedModel
+from streamcap.config import Contradiction, StreamSettings, VisionMode
+from streamcap.errors import AnswerCut
+from streamcap.language import Description
+from streamcap.prompts import (
+    Prompt,
+    RecaptionAnswer,
+    RecaptionTask,
+    Style,
+    SummaryAnswer,
+    SummaryTask,
+    Told,
+    WindowAnswer,
+    WindowTask,
+    build_recaption,
+    build_summary,
+    build_window,
+    contradictions,
+    parse_answer,
+    repeats,
+    scored,
+)
+from streamcap.types import Conflict, KeyFrame, Look, Skill, Window
+
+__all__ = ["VisionCaptioner", "look_of"]
+
+# Seconds between two revisions of a draft while the model writes: a reader follows no more than three a second.
+REVISION_S: Final = 0.35
+# Fewer words than this do not take the place of the grounded draft, which says more.
+FIRST_WORDS: Final = 4
+# A summary of fewer captions than this is those captions.
+SUMMARY_LEAST: Final = 2
+# An answer that was cut off at its limit is taken where its text had come to the end of a sentence.
+SENTENCE_ENDS: Final = (".", "!", "?", "…")
+
+
+class VisionCaptioner:
+    """See :class:`streamcap.captioners.base.Captioner` and :class:`streamcap.captioners.base.Summariser`.
+
+    Where the model says nothing new, says what was said before, or contradicts perception and may not, the grounded
+    text stands, and says so by its source.
+
+    Args:
+        settings: of the stream.
+        vision: the model, shared with other streams.
+    """
+
+    def __init__(self, settings: StreamSettings, vision: SharedModel) -> None:
+        self._settings, self._vision = settings, vision
+        self._grounded = GroundedCaptioner(settings.profile)
+        self._style = Style(
+            profile=settings.profile,
+            marks=settings.marks,
+            user_prompt=settings.prompt,
+            max_tokens=vision.settings.max_tokens,
+        )
+        self._before = ""  # the last summary
+
+    @property
+    def name(self) -> str:
+        """See :class:`streamcap.captioners.base.Captioner`."""
+        return self._vision.name
+
+    async def describe(self, window: Window) -> AsyncIterator[Description]:
+        """See :class:`streamcap.captioners.base.Captioner`."""
+        grounded = replace(self._grounded.whole(window), source=self._grounded.name)
+        if not window.looks:
+            yield grounded
+            return
+        prompt = await asyncio.to_thread(self._prompt, window, grounded)
+        writing = _Writing(window, recaptions=self._settings.mode is VisionMode.RECAPTION)
+        due = 0.0
+        loop = asyncio.get_running_loop()
+        pieces = self._vision.answer(
+            prompt, of=self._settings.id, sort="caption", patience_s=self._vision.settings.timeout_s
+        )
+        try:
+            async with contextlib.aclosing(pieces):
+                async for piece in pieces:
+                    writing.text += piece.text
+                    if loop.time() >= due and (draft := self._draft(writing)) is not None:
+                        due = loop.time() + REVISION_S
+                        yield replace(grounded, text=draft, skills={}, source="", growing=True)
+        except AnswerCut as cut:
+            if not (cut.at_limit and writing.answer(partial=True).text.endswith(SENTENCE_ENDS)):
+                raise
+        yield self._judged(window, grounded, writing.answer())
+
+    async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
+        """See :class:`streamcap.captioners.base.Summariser`; empty where there is not enough to fold."""
+        if len(differences) < SUMMARY_LEAST:
+            return ""
+        task = SummaryTask(start, end, tuple(Told(d.text, d.end) for d in differences), self._before)
+        prompt = build_summary(task, self._style)
+        text = await self._vision.whole_answer(
+            prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
+        )
+        self._before = parse_answer(text, SummaryAnswer).text
+        return self._before
+
+    def _prompt(self, window: Window, grounded: Description) -> Prompt:
+        """Draws marks, so for a worker thread: some 10 ms a picture."""
+        if self._settings.mode is VisionMode.RECAPTION:
+            return build_recaption(
+                RecaptionTask(grounded.text, window.looks, window.facts, window.instances), self._style
+            )
+        task = WindowTask(
+            window.start,
+            window.end,
+            looks=window.looks,
+            facts=window.facts,
+            instances=window.instances,
+            previous=tuple(Told(text) for text in window.said),
+            summary=window.so_far,
+            memory=tuple(look for key in window.past if (look := look_of(key)) is not None),
+            draft=grounded.text,
+            setting=window.setting,
+            full=window.scene_start,
+        )
+        return build_window(task, self._style, mode=self._settings.mode)
+
+    def _draft(self, writing: _Writing) -> str | None:
+        """What of a growing answer is worth showing now."""
+        grown = writing.answer(partial=True).text
+        text = grown if grown.endswith(SENTENCE_ENDS) else grown.rpartition(" ")[0]
+        if len(text) <= len(writing.shown) or len(text.split()) < FIRST_WORDS:
+            return None
+        if self._settings.contradictions is Contradiction.VETO and writing.conflicts(text):
+            return None
+        writing.shown = text
+        return text
+
+    def _judged(self, window: Window, grounded: Description, answer: WindowAnswer) -> Description:
+        """What stands: the answer, with what contradicts it, or the grounded text."""
+        stream, asked = self._settings.id, self._vision.asked
+        if not answer.text or (answer.nothing_new and not window.scene_start):
+            asked.outcomes[stream, "nothing new"] += 1
+            return grounded
+        if not window.scene_start and repeats(answer.text, window.said):
+            asked.outcomes[stream, "repeated"] += 1
+            return grounded
+        found = contradictions(answer, window.facts, window.instances, setting=window.setting)
+        conflicts = tuple(Conflict(each.kind.value, each.said, each.perceived) for each in found)
+        for each in conflicts:
+            asked.conflicts[stream, each.what] += 1
+        if conflicts and self._settings.contradictions is Contradiction.VETO:
+            asked.outcomes[stream, "vetoed"] += 1
+            return replace(grounded, conflicts=conflicts)
+        asked.outcomes[stream, "told"] += 1
+        who = tuple(dict.fromkeys((*grounded.who, *(note.id for note in answer.instances))))
+        return Description(answer.text, _skills(answer), who, scored(grounded.saliency, found), conflicts=conflicts)
+
+
+@dataclass(slots=True)
+class _Writing:
+    """An answer while it is being written.
+
+    Attributes:
+        text: as it came.
+        shown: what of it was shown as a draft.
+    """
+
+    window: Window
+    recaptions: bool
+    text: str = ""
+    shown: str = ""
+
+    def answer(self, *, partial: bool = False) -> WindowAnswer:
+        """As far as it can be read. Raises AnswerUnreadable where it is whole and nothing can."""
+        if self.recaptions:
+            return WindowAnswer(parse_answer(self.text, RecaptionAnswer, partial=partial).text)
+        ids = frozenset(each.id for each in self.window.instances)
+        return parse_answer(self.text, WindowAnswer, partial=partial, ids=ids)
+
+    def conflicts(self, text: str) -> bool:
+        """True where a text contradicts what was perceived."""
+        window = self.window
+        return bool(contradictions(text, window.facts, window.instances, setting=window.setting))
+
+
+def look_of(key: KeyFrame) -> Look | None:
+    """A kept frame as a look without instances; None where only its time was kept. Decodes: 2 ms."""
+    if key.jpeg is None:
+        return None
+    image = cv2.imdecode(np.frombuffer(key.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else Look(key.t, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), ())
+
+
+def _skills(answer: WindowAnswer) -> dict[Skill, str]:
+    """An answer by the four differential skills."""
+    notes = answer.instances
+    found = {
+        Skill.ACTION: "; ".join(f"{n.label or 'something'}: {n.actions}" for n in notes if n.actions),
+        Skill.ENVIRONMENT: answer.background,
+        Skill.APPEARANCE: "; ".join(f"{n.label or 'something'}: {n.appearance}" for n in notes if n.appearance),
+        Skill.CAMERA: answer.camera,
+    }
+    return {skill: text for skill, text in found.items() if text}

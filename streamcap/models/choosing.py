@@ -1,0 +1,96 @@
+"""Which engine runs a graph on this machine: a plan where one fits, else ONNX Runtime; and why."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamcap.config import DeviceName, ModelSettings, PrecisionName
+from streamcap.errors import ModelLoadError, PlanRefused
+from streamcap.models.cuda import gpu_present
+from streamcap.models.detr import DetrDetector
+from streamcap.models.engine import Device, Engine
+from streamcap.models.graph import GraphInfo, Precision, Role, find_graph, read_graph
+from streamcap.models.onnx import OnnxEngine
+from streamcap.models.vision import GraphEncoder
+
+__all__ = ["Exported", "open_detector", "open_encoder", "open_engine"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A graph on disk.
+
+    Attributes:
+        path: its ONNX file.
+        info: what its sidecar says.
+    """
+
+    path: Path
+    info: GraphInfo
+
+
+def open_encoder(settings: ModelSettings) -> GraphEncoder:
+    """The encoder that the settings name; not for ``default`` and ``none``.
+
+    Raises:
+        ModelError: it cannot be found, does not match its sidecar, or does not load.
+    """
+    graph = _exported(settings.encoder, settings, Role.ENCODER)
+    dim = graph.info.output("image_embeds").shape[-1]
+    if not isinstance(dim, int):
+        raise ModelLoadError(f"{graph.path}: the length of a feature is not fixed")
+    engine = open_engine(graph, Device(settings.device), what="the encoder")
+    return GraphEncoder(engine, graph.info.pictures, dim=dim)
+
+
+def open_detector(settings: ModelSettings) -> DetrDetector:
+    """The detector that the settings name; not for ``default``.
+
+    Raises:
+        ModelError: it cannot be found, does not match its sidecar, or does not load.
+    """
+    graph = _exported(settings.detector, settings, Role.DETECTOR)
+    engine = open_engine(graph, Device(settings.device), what="the detector")
+    return DetrDetector(engine, graph.info.pictures, graph.info.labels)
+
+
+def open_engine(graph: Exported, device: Device, *, what: str) -> Engine:
+    """The quickest engine that can run a graph here.
+
+    Args:
+        what: what messages call it.
+
+    Raises:
+        ModelLoadError: none can; or a GPU is asked for, and there is none that can.
+    """
+    if device is Device.CPU or (device is Device.AUTO and not gpu_present()):
+        return OnnxEngine.of(graph.path, graph.info, device=device, what=what)
+    from streamcap.models.tensorrt import TensorRtEngine
+
+    try:
+        return TensorRtEngine.open(graph.path.parent, graph.info, what=what)
+    except ModelLoadError as error:
+        # The usual case: no GPU, no library, no plan. A plan that is there and does not fit is worth a line.
+        level = logging.WARNING if isinstance(error, PlanRefused) else logging.DEBUG
+        _log.log(level, "%s: no compiled engine: %s", what, error)
+        refused = error
+    try:
+        engine = OnnxEngine.of(graph.path, graph.info, device=device, what=what)
+    except ModelLoadError as error:
+        if device is Device.AUTO:
+            raise
+        raise ModelLoadError(f"{error}; no compiled engine either: {refused}", hint=error.hint) from refused
+    if engine.info.device == "cuda" or isinstance(refused, PlanRefused):
+        engine.explain(f"no compiled engine: {refused}", refused.hint)
+    return engine
+
+
+def _exported(name: str, settings: ModelSettings, role: Role) -> Exported:
+    precision = None if settings.precision is PrecisionName.AUTO else Precision(settings.precision)
+    gpu = settings.device is not DeviceName.CPU and gpu_present()
+    path = find_graph(name, precision=precision, gpu=gpu)
+    return Exported(path, read_graph(path, role=role))

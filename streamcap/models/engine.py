@@ -1,0 +1,99 @@
+"""An engine: a loaded graph, tensors in and tensors out. Encoders and detectors are written against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcap.errors import ModelError
+
+__all__ = ["Device", "Engine", "EngineInfo", "Tensor", "check_batch"]
+
+Tensor = NDArray[np.float32]
+
+
+class Device(StrEnum):
+    """Where a graph is to run."""
+
+    AUTO = "auto"  # the GPU where there is one that can
+    CPU = "cpu"
+    CUDA = "cuda"  # the GPU, or an error
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What runs a graph, and why this.
+
+    Attributes:
+        runtime: library and version.
+        provider: what of it does the arithmetic: ``CPU``, ``OpenVINO``, ``CUDA``, ``TensorRT`` …
+        device: ``cpu`` or ``cuda``.
+        precision: of the graph; empty where nobody said.
+        batch: most pictures that it pays to put through together; 1 on a processor, whose cores one picture fills.
+        why: why nothing faster was taken, in a sentence; empty where there is nothing faster.
+        hint: the one command that would make it faster; empty where there is none.
+        lanes: batches that it takes at a time.
+    """
+
+    runtime: str
+    provider: str
+    device: str
+    precision: str
+    batch: int
+    why: str = ""
+    hint: str = ""
+    lanes: int = 1
+
+    def __str__(self) -> str:
+        precision = f", {self.precision}" if self.precision else ""
+        return f"{self.provider} by {self.runtime}{precision}, batches of up to {self.batch}"
+
+
+class Engine(Protocol):
+    """A loaded graph. Thread safe; blocking, so it is called from a worker thread."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs it."""
+        ...
+
+    def run(self, batch: Tensor, *wanted: str) -> list[Tensor]:
+        """Put a batch through.
+
+        Args:
+            batch: (n, 3, height, width) float32, n >= 1, made ready.
+            wanted: names of outputs.
+
+        Returns:
+            Each wanted output as float32, first axis n.
+
+        Raises:
+            OutOfDeviceMemory: the batch does not fit.
+            ModelError: the shape is not that of the graph's input, or the runtime failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of device memory. May be called twice; not while a batch is put through."""
+        ...
+
+
+def check_batch(batch: Tensor, size: tuple[int, int], most: int | None = None) -> None:
+    """Hold a batch to the shape that a graph takes.
+
+    Args:
+        size: (width, height) of its input.
+        most: most pictures, None for any number.
+
+    Raises:
+        ModelError: it has another one.
+    """
+    width, height = size
+    if batch.ndim != 4 or batch.shape[1:] != (3, height, width) or not len(batch) or batch.dtype != np.float32:
+        raise ModelError(f"a batch must be (n, 3, {height}, {width}) float32, not {batch.shape} {batch.dtype}")
+    if most is not None and len(batch) > most:
+        raise ModelError(f"a batch of {len(batch)} is more than the engine was built for ({most})")

@@ -1,0 +1,218 @@
+"""Graphs through ONNX Runtime: which providers a session gets and why, and as few threads as many streams need."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, WrongModel
+from streamcap.models.cuda import gpu_present
+from streamcap.models.engine import Device, EngineInfo, Tensor, check_batch
+from streamcap.models.graph import GraphInfo
+
+__all__ = ["OnnxEngine", "ProviderChoice", "choose_provider", "session"]
+
+_log = logging.getLogger(__name__)
+
+# The quickest first.
+PROVIDERS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider", "CPUExecutionProvider")
+_GPU = "CUDAExecutionProvider"
+_INSTALL_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'streamcap[gpu]'"
+# What a GPU takes together; a processor is filled by one picture, and waiting for a second only adds delay.
+GPU_BATCH = 32
+# How runtimes say that memory ran out; they have no error class for it.
+_FULL = ("out of memory", "failed to allocate", "bad_alloc", "alloc_failed", "available memory of")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderChoice:
+    """Which providers a session is to try.
+
+    Attributes:
+        providers: in this order; the last one always works.
+        why: why the first is not a GPU, empty where it is one.
+        hint: the command that would change that.
+    """
+
+    providers: tuple[str, ...]
+    why: str = ""
+    hint: str = ""
+
+
+def choose_provider(available: Sequence[str], device: Device) -> ProviderChoice:
+    """The providers to try: CUDA, then OpenVINO, then the processor, of those that the installed runtime has.
+
+    Raises:
+        ModelLoadError: a GPU is asked for, and the runtime has no provider for one.
+    """
+    if _GPU in available and device is not Device.CPU:
+        rest = tuple(name for name in PROVIDERS[1:] if name in available) if device is Device.AUTO else ()
+        return ProviderChoice((_GPU, *rest))
+    if device is Device.CUDA:
+        raise ModelLoadError("the installed ONNX Runtime has no CUDA provider", hint=_INSTALL_GPU)
+    rest = tuple(name for name in PROVIDERS[1:] if name in available) or PROVIDERS[-1:]
+    if device is Device.CPU:
+        return ProviderChoice(rest, "the settings say device = cpu")
+    if gpu_present():
+        return ProviderChoice(rest, "the installed ONNX Runtime has no CUDA provider", _INSTALL_GPU)
+    return ProviderChoice(rest, "there is no NVIDIA GPU")
+
+
+def session(path: Path, what: str, choice: ProviderChoice, *, threads: int) -> tuple[Any, ProviderChoice]:
+    """Open a session with the first provider that works.
+
+    Args:
+        what: what messages call it, such as "the encoder".
+        threads: inside of one call.
+
+    Returns:
+        The session, and the choice as it turned out.
+
+    Raises:
+        ModelLoadError: the runtime is not installed, or refuses the file.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise ModelLoadError("ONNX Runtime is not installed", hint="pip install 'streamcap[cpu]'") from error
+    options = ort.SessionOptions()
+    # Streams run side by side, one call each: threads inside of a call would only wait for each other, and spinning
+    # ones take the processor away from the others.
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The arena grows to the largest batch and never shrinks; one picture at a time does not need it.
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    failed: list[str] = []
+    for place, name in enumerate(choice.providers):
+        try:
+            opened = ort.InferenceSession(str(path), options, providers=[_configured(name, threads)])
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes without a common base
+            if place == len(choice.providers) - 1:
+                raise ModelLoadError(f"cannot load {what} {path.name}: {error}") from error
+            failed.append(f"{_plain(name)} failed: {str(error).partition(chr(10))[0]}")
+            continue
+        # A provider whose libraries do not load is left out without an error.
+        if opened.get_providers()[0] == name:
+            break
+        failed.append(f"{_plain(name)} does not start: its libraries or its driver are missing")
+    else:
+        raise ModelLoadError(f"cannot load {what} {path.name}: {'; '.join(failed)}", hint=_INSTALL_GPU)
+    for reason in failed:
+        _log.warning("%s", reason)
+    why = "; ".join(failed) or choice.why
+    return opened, ProviderChoice((name,), why, _INSTALL_GPU if failed else choice.hint)
+
+
+def _configured(name: str, threads: int) -> Any:
+    if name == _GPU:
+        # A larger arena than is needed takes the room of other processes' models; heuristics save the first minute.
+        return name, {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
+    if name.startswith("OpenVINO"):
+        return name, {"device_type": "CPU", "num_of_threads": str(threads)}
+    return name
+
+
+def _plain(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider")
+
+
+class OnnxEngine:
+    """An ONNX file in ONNX Runtime.
+
+    Args:
+        path: the file.
+        size: (width, height) of its input.
+        device: where it is to run.
+        threads: threads inside of one call on a processor. One is the robust choice on a shared machine.
+        what: what messages call it.
+        precision: of the graph, for the information alone.
+
+    Raises:
+        ModelLoadError: the file or the runtime does not load, or there is no GPU where one is asked for.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        *,
+        device: Device = Device.AUTO,
+        threads: int = 1,
+        what: str = "the encoder",
+        precision: str = "",
+    ) -> None:
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise ModelLoadError("ONNX Runtime is not installed", hint="pip install 'streamcap[cpu]'") from error
+        choice = choose_provider(ort.get_available_providers(), device)
+        self._session, chosen = session(path, what, choice, threads=threads)
+        self._what, self._size = what, size
+        first = self._session.get_inputs()[0]
+        if first.type not in {"tensor(float)", "tensor(float16)"}:
+            raise WrongModel(f"{path.name} takes {first.type}; float or float16 is needed")
+        self._input, self._half = first.name, first.type == "tensor(float16)"
+        self.shapes = {output.name: tuple(output.shape) for output in self._session.get_outputs()}
+        gpu = chosen.providers[0] == _GPU
+        self._info = EngineInfo(
+            f"ONNX Runtime {ort.__version__}",
+            _plain(chosen.providers[0]),
+            "cuda" if gpu else "cpu",
+            precision,
+            GPU_BATCH if gpu else 1,
+            chosen.why,
+            chosen.hint,
+        )
+        if gpu:  # the first call chooses kernels for a second or more: not while a stream waits
+            width, height = size
+            self.run(np.zeros((1, 3, height, width), np.float32), *self.shapes)
+
+    @classmethod
+    def of(
+        cls, path: Path, info: GraphInfo, *, device: Device = Device.AUTO, threads: int = 1, what: str = "the encoder"
+    ) -> OnnxEngine:
+        """The engine of a graph with its sidecar.
+
+        Raises:
+            ModelLoadError: as the class; WrongModel where inputs or outputs are not those of the sidecar.
+        """
+        engine = cls(path, info.size, device=device, threads=threads, what=what, precision=info.precision)
+        names = {output.name for output in info.outputs}
+        if engine._input != info.input.name or not names <= engine.shapes.keys():
+            found = ", ".join([engine._input, *engine.shapes])
+            raise WrongModel(f"{path.name} has {found}, which is not what its sidecar says")
+        return engine
+
+    def explain(self, why: str, hint: str) -> None:
+        """Say why this engine serves although a faster one was looked for, and what would change that."""
+        self._info = replace(self._info, why=why, hint=hint)
+
+    @property
+    def info(self) -> EngineInfo:
+        """See :class:`streamcap.models.engine.Engine`."""
+        return self._info
+
+    def run(self, batch: Tensor, *wanted: str) -> list[Tensor]:
+        """See :class:`streamcap.models.engine.Engine`."""
+        check_batch(batch, self._size)
+        if self._session is None:
+            raise ModelError(f"{self._what} was closed")
+        fed = batch.astype(np.float16) if self._half else batch
+        try:
+            found = self._session.run(list(wanted), {self._input: fed})
+        except Exception as error:  # as above
+            if any(sign in str(error).lower() for sign in _FULL):
+                raise OutOfDeviceMemory(f"{self._what} has no memory for a batch of {len(batch)}") from error
+            raise ModelError(f"{self._what} failed: {error}") from error
+        return [np.asarray(output, np.float32) for output in found]
+
+    def close(self) -> None:
+        """See :class:`streamcap.models.engine.Engine`."""
+        self._session = None

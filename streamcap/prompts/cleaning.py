@@ -1,0 +1,106 @@
+"""Words from outside, made harmless: on their way into a prompt, and on their way out of an answer.
+
+What a user, a caption before or a picture brings is data. On the way in it cannot close its fence or pass for a token
+of a chat template; on the way out it is plain text without markup, addresses and characters that steer a screen.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Collection
+
+__all__ = ["clipped", "fenced", "plain", "without_marks"]
+
+# Chat templates steer with words in angle brackets, `<|im_end|>`, `</s>`, `<image>`, and some in square ones,
+# `[/INST]`.
+_ANGLES = str.maketrans({"<": "‹", ">": "›"})
+_TEMPLATE = re.compile(r"\[(/?[A-Z][A-Z_]+)\]")
+
+_THINKING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"</?[A-Za-z!|][^<>]{0,200}>|<\|[^<>|]{0,80}\|>")
+_LINK = re.compile(r"\[([^\[\]]{0,200})\]\(\S{0,500}\)")
+_ADDRESS = re.compile(
+    r"\b(?:[a-z][a-z0-9+.-]{1,15}://|www\.|(?:mailto|javascript|data):)\S+|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b",
+    re.IGNORECASE,
+)
+_MARKDOWN = re.compile(r"(?m)^\s{0,3}(?:#{1,6}\s+|[-*•]\s+|>\s?|\d{1,2}[.)]\s+)|\*\*|__|`{1,3}")
+_SPACE = re.compile(r"\s+")
+# The numbers of the marks mean something to the model alone: "person 3", "(#3)", "[3]"; not "the car 50 metres away".
+_BRACKETED = re.compile(r"\s*[(\[]\s*(?:id\s*:?\s*|no\.?\s*|instance\s+)?#?(?P<id>\d{1,6})\s*[)\]]", re.IGNORECASE)
+_HASH = re.compile(r"\s*#(?P<id>\d{1,6})\b")
+_NAMED = re.compile(
+    r"\b(?P<kind>person|man|woman|child|boy|girl|car|truck|bus|van|bicycle|bike|motorcycle|dog|cat|bird|horse|animal|"
+    r"vehicle|object|instance|individual|pedestrian|thing)\s+(?:\(?#|no\.?\s*|number\s+|id\s*:?\s*)?(?P<id>\d{1,6})\b\)?"
+    r"(?!\s*(?:[:.,]\d|%|(?:m|km|cm|ft|met(?:re|er)s?|feet|foot|seconds?|minutes?|hours?|years?|times|mph|percent)\b))",
+    re.IGNORECASE,
+)
+# What a noun stands behind that has no article yet.
+_BARE = re.compile(r"(?:^|[.!?,;:]|\b(?:and|or|by|with|to|at|from|past|behind|near|while|as|but))\s*$", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?…]['\"”’)]?(?=\s|$)")
+
+
+def fenced(text: str, limit: int) -> str:
+    """Text from outside as one quoted line for a prompt: a JSON string, without brackets that a template could read.
+
+    A quotation mark in it stays inside, a line break becomes ``\\n``: it cannot end its fence.
+
+    Args:
+        limit: most characters of the text; more is cut off.
+    """
+    harmless = _TEMPLATE.sub(r"(\1)", _printable(text, keep="\n")).translate(_ANGLES)
+    return json.dumps(harmless[:limit], ensure_ascii=False)
+
+
+def plain(text: str, limit: int) -> str:
+    """What a model wrote as plain text: one line, no markup, no addresses, no control characters, at most ``limit``."""
+    text = _THINKING.sub(" ", text)
+    text = _LINK.sub(r"\1", text)
+    text = _TAG.sub(" ", text)
+    text = _ADDRESS.sub(" ", text)
+    text = _MARKDOWN.sub(" ", _printable(text, keep="\n"))
+    text = _SPACE.sub(" ", text).strip()
+    return clipped(re.sub(r"\s+([.,;:!?])", r"\1", text), limit)
+
+
+def without_marks(text: str, ids: Collection[int] | None = None) -> str:
+    """A text for readers, who see no marks: "person #3 and person 4 meet" is "the person and the person meet".
+
+    Args:
+        ids: numbers that stand for instances, others stay: "bus 42". None: all may.
+    """
+
+    def bare(found: re.Match[str]) -> str:
+        if ids is not None and int(found["id"]) not in ids:
+            return found[0]
+        kind = found.groupdict().get("kind")
+        if kind is None:
+            return ""
+        if not _BARE.search(found.string, 0, found.start()):
+            return kind
+        return ("The " if kind[0].isupper() else "the ") + kind.lower()
+
+    for pattern in (_NAMED, _BRACKETED, _HASH):
+        text = pattern.sub(bare, text)
+    return _SPACE.sub(" ", text).strip()
+
+
+def clipped(text: str, limit: int) -> str:
+    """The text up to ``limit`` characters: to a sentence's end where one lies in its second half, else to a word's."""
+    if len(text) <= limit:
+        return text
+    head = text[:limit]
+    ends = [m.end() for m in _SENTENCE_END.finditer(head) if m.end() >= limit // 2]
+    if ends:
+        return head[: ends[-1]]
+    cut = head[: limit - 1]
+    return (cut[: cut.rfind(" ")] if " " in cut else cut).rstrip(" ,;:-") + "…"
+
+
+def _printable(text: str, *, keep: str = "") -> str:
+    """Without control, format (also those that turn the direction of writing), surrogate and private characters."""
+    text = unicodedata.normalize("NFC", text)
+    return "".join(
+        c if c in keep or not unicodedata.category(c).startswith("C") else " " if c.isspace() else "" for c in text
+    )

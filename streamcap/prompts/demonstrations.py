@@ -1,0 +1,182 @@
+"""A few examples before the question, those most like it (LM-BFF, arXiv:2012.15723). Written for this program.
+
+They are material like any window's, so that their form is always that of the question; they show no pictures. What is
+alike is told by the kinds of fact and of instance: no embedding, always the same choice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streamcap.labels import group
+from streamcap.prompts.answers import Form
+from streamcap.prompts.base import Turn
+from streamcap.prompts.structure import fact_lines, instance_lines, seconds
+from streamcap.prompts.tasks import WindowTask
+from streamcap.types import Fact, Instance, Skill
+
+__all__ = ["demonstrations_for"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Demonstration:
+    facts: tuple[Fact, ...]
+    instances: tuple[Instance, ...]
+    answer: Mapping[str, Any]
+
+
+def demonstrations_for(task: WindowTask, form: Form, most: int) -> tuple[Turn, ...]:
+    """The examples most like a window, the most alike last, next to the question; never more than a few."""
+    asked = _features(task.facts, task.instances)
+    ranked = sorted(range(len(_ALL)), key=lambda k: (-_alike(asked, _features(_ALL[k].facts, _ALL[k].instances)), k))
+    return tuple(_turn(_ALL[k], form) for k in reversed(ranked[:most]))
+
+
+def _features(facts: tuple[Fact, ...], instances: tuple[Instance, ...]) -> dict[str, float]:
+    """What a window is like. What happened counts more than who is about."""
+    whats = {f"{fact.what}": 2.0 for fact in facts}
+    whos = {f"{fact.what} {group(fact.label)}": 1.0 for fact in facts}
+    kinds = {group(i.label): 0.5 for i in instances if i.visible}
+    return {**whats, **whos, **kinds, "many" if len(instances) > 3 else "few": 0.25}
+
+
+def _alike(a: Mapping[str, float], b: Mapping[str, float]) -> float:
+    """Weighted Jaccard, 0..1."""
+    both = sum(weight for key, weight in a.items() if key in b)
+    return both / sum({**a, **b}.values())
+
+
+def _turn(each: _Demonstration, form: Form) -> Turn:
+    end = max(fact.end for fact in each.facts) if each.facts else 8.0
+    lines = ["(Pictures left out here.)"]
+    if who := instance_lines((), each.facts, each.instances):
+        lines += ["Instances that perception follows:", *who]
+    if what := fact_lines(each.facts, each.instances):
+        lines += ["What perception measured:", *what]
+    lines.append(f"Tell what changed until {seconds(end)}.")
+    said = each.answer["caption"] or "Nothing new."
+    return Turn("\n".join(lines), json.dumps(each.answer) if form is Form.JSON else said)
+
+
+def _who(
+    number: int, label: str, box: tuple[float, float, float, float], *attributes: str, posture: str = "", **more: Any
+) -> Instance:
+    return Instance(number, label, 0.9, box, (0.0, 0.0), 0.0, 8.0, attributes, posture, **more)
+
+
+def _did(what: str, at: float, who: tuple[int, ...] = (), label: str = "scene", where: str = "", **detail: str) -> Fact:
+    skill = Skill.CAMERA if label == "camera" else Skill.ACTION
+    return Fact(what, at, at + 0.4, 0.9, skill, who, label, where, 0.7, (), detail)
+
+
+def _note(number: int, kind: str, appearance: str, actions: str, position: str) -> dict[str, Any]:
+    return {"id": number, "class": kind, "appearance": appearance, "actions_and_motion": actions, "position": position}
+
+
+def _says(
+    caption: str, overview: str, *notes: dict[str, Any], background: str = "", camera: str = "", nothing: bool = False
+) -> dict[str, Any]:
+    return {
+        "nothing_new": nothing,
+        "caption": caption,
+        "global": overview,
+        "instances": list(notes),
+        "background": background,
+        "camera": camera,
+    }
+
+
+_ALL: tuple[_Demonstration, ...] = (
+    _Demonstration(
+        (_did("enter", 7.2, (3,), "person", "left"),),
+        (
+            _who(3, "person", (0.05, 0.4, 0.15, 0.9), "red top", "blue trousers"),
+            _who(1, "car", (0.6, 0.5, 0.9, 0.8), "white"),
+        ),
+        _says(
+            "A man in a red jacket and jeans walks in from the left, past the parked car.",
+            "A man walks into a yard where a white car is parked.",
+            _note(3, "man", "red jacket, jeans", "walks in from the left", "left"),
+        ),
+    ),
+    _Demonstration(
+        (_did("leave", 7.5, (2,), "car", "right"),),
+        (_who(2, "car", (0.8, 0.5, 1.0, 0.7), "black"), _who(4, "person", (0.3, 0.4, 0.4, 0.8))),
+        _says(
+            "The black car drives off to the right; a person stays behind on the pavement.",
+            "A street with a person on the pavement.",
+            _note(2, "car", "black", "drives out of the frame to the right", "gone"),
+            _note(4, "person", "", "stands on the pavement", "left"),
+        ),
+    ),
+    _Demonstration(
+        (_did("pick_up", 7.0, (1,), "person", "centre", object="bottle"),),
+        (_who(1, "person", (0.3, 0.1, 0.7, 0.9), "grey top"), _who(5, "cup", (0.5, 0.6, 0.55, 0.7))),
+        _says(
+            "The woman takes a bottle from the middle of the table.",
+            "A woman at a table with a bottle and a cup.",
+            _note(1, "woman", "grey pullover", "reaches out and lifts a bottle", "centre"),
+            background="a kitchen table",
+        ),
+    ),
+    _Demonstration(
+        (_did("sit", 7.1, (1,), "person", "right", object="chair"),),
+        (_who(1, "person", (0.6, 0.3, 0.8, 0.9), posture="sitting"), _who(2, "chair", (0.6, 0.5, 0.85, 0.95))),
+        _says(
+            "The person sits down on the chair on the right and leans back.",
+            "A person on a chair in a living room.",
+            _note(1, "person", "dark clothes", "sits down and leans back", "right"),
+        ),
+    ),
+    _Demonstration(
+        (_did("fall", 6.8, (1,), "person", "centre"), _did("lie", 7.6, (1,), "person", "centre")),
+        (_who(1, "person", (0.3, 0.7, 0.7, 0.9), posture="lying"),),
+        _says(
+            "The person slips off the chair, falls to the floor and stays lying there.",
+            "A person lies on the floor of a room beside a chair.",
+            _note(1, "person", "", "falls and lies still", "bottom"),
+        ),
+    ),
+    _Demonstration(
+        (_did("pan", 6.5, (), "camera", "right"),),
+        (_who(1, "car", (0.1, 0.5, 0.3, 0.7), "blue"),),
+        _says(
+            "The camera pans to the right along the row of houses; the blue car is now on the left.",
+            "A street with houses and a parked blue car.",
+            _note(1, "car", "blue", "parked; shifts in the picture as the camera turns", "left"),
+            camera="pans to the right",
+        ),
+    ),
+    _Demonstration(
+        (),
+        (_who(1, "person", (0.4, 0.4, 0.5, 0.8)),),
+        _says("", "A person stands at a counter.", nothing=True),
+    ),
+    _Demonstration(
+        (_did("meet", 7.0, (1, 2), "person", "centre"),),
+        (
+            _who(1, "person", (0.4, 0.3, 0.5, 0.8)),
+            _who(2, "person", (0.5, 0.3, 0.6, 0.8)),
+            _who(3, "person", (0.1, 0.3, 0.15, 0.5)),
+            _who(4, "person", (0.8, 0.3, 0.85, 0.5)),
+        ),
+        _says(
+            "Two people stop in the middle of the square and talk while others walk on.",
+            "Several people on an open square.",
+            _note(1, "person", "", "stops and turns to another person", "centre"),
+            _note(2, "person", "", "stops and talks", "centre"),
+        ),
+    ),
+    _Demonstration(
+        (_did("enter", 7.3, (2,), "dog", "right"),),
+        (_who(2, "dog", (0.75, 0.6, 0.9, 0.8), "brown"),),
+        _says(
+            "A brown dog trots in from the right with its nose to the ground.",
+            "A brown dog on a lawn.",
+            _note(2, "dog", "brown, short hair", "trots in from the right, sniffing", "right"),
+        ),
+    ),
+)

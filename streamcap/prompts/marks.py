@@ -1,0 +1,166 @@
+"""Visual prompts: what is drawn on copies of pictures, in which order, and the lines that say what it means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcap.config import Mark
+from streamcap.prompts.lettering import text_size, write
+from streamcap.prompts.set_of_mark import Rect, set_of_mark
+from streamcap.prompts.shading import attention_heat, blur_reverse_mask
+from streamcap.types import Fact, Instance, Look
+
+__all__ = ["Marked", "grid", "legend", "marked", "numbered"]
+
+# NumPro (arXiv:2411.10332): 40 pixels where the picture is 336 high, red, at the bottom right.
+NUMBER, NUMBER_AT, NUMBER_LEAST = 40.0, 336.0, 12
+RED = (255, 0, 0)
+# Widest side of a grid of pictures (pixels), and of its bars the height as a share of a tile's.
+GRID_SIDE = 1344
+BAR = 0.11
+BAR_LEAST = 16
+GAP = 4
+
+_LEGEND = {
+    Mark.HEAT: "Bright parts of a picture are those that matter most; the rest was darkened on purpose and is not "
+    "night.",
+    Mark.BLUR: "All but the instances was blurred on purpose; never speak of blur.",
+    Mark.SET_OF_MARK: "Each instance has a coloured frame and a plate with its number; the same number is the same "
+    "instance in every picture. Frames and plates were drawn on and are no part of the scene.",
+    Mark.FRAME_NUMBER: "The red number at the bottom right of a picture is the number of the picture, in order of "
+    "time.",
+}
+_GRID_LEGEND = (
+    "The pictures stand in one grid, in order of time from left to right and from top to bottom. The bar above each "
+    "one "
+    "gives its number and its time in seconds."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marked:
+    """A picture with marks.
+
+    Attributes:
+        image: (height, width, 3) uint8 RGB, new.
+        ids: of the instances that carry a number, rising; empty without Set-of-Mark.
+    """
+
+    image: NDArray[np.uint8]
+    ids: tuple[int, ...]
+
+
+def marked(
+    image: NDArray[np.uint8],
+    instances: Sequence[Instance],
+    marks: Collection[Mark],
+    *,
+    number: int = 1,
+    facts: Sequence[Fact] = (),
+) -> Marked:
+    """A copy of a picture with the marks on it; the picture itself stays as it is.
+
+    Always in this order, whatever the order of ``marks``: light, blur, outlines and numbers, the picture's number; so
+    no mark is blurred or darkened by another.
+
+    Args:
+        image: (height, width, 3) uint8 RGB.
+        instances: in view.
+        number: of the picture in its prompt, from 1.
+        facts: of the window: whom it tells of comes first where there are too many.
+    """
+    drawn = image.copy()
+    ids: tuple[int, ...] = ()
+    if Mark.HEAT in marks:
+        drawn = attention_heat(drawn, instances, facts)
+    if Mark.BLUR in marks:
+        drawn = blur_reverse_mask(drawn, instances, facts)
+    if Mark.SET_OF_MARK in marks:
+        drawn, ids = set_of_mark(
+            drawn, instances, facts, reserved=[_corner(image.shape, number)] if Mark.FRAME_NUMBER in marks else ()
+        )
+    if Mark.FRAME_NUMBER in marks:
+        drawn = numbered(drawn, number)
+    return Marked(drawn, ids)
+
+
+def numbered(image: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+    """A copy with the picture's number in red at the bottom right (NumPro), rimmed white to be read on any ground."""
+    drawn = image.copy()
+    left, top, _, _ = _corner(image.shape, number)
+    size = _number_size(image.shape)
+    write(drawn, str(number), (left, top), size, RED, halo=_halo(size))
+    return drawn
+
+
+def _number_size(shape: tuple[int, ...]) -> int:
+    return max(NUMBER_LEAST, round(NUMBER / NUMBER_AT * shape[0]))
+
+
+def _halo(size: int) -> int:
+    return max(1, round(size / 14))
+
+
+def _corner(shape: tuple[int, ...], number: int) -> Rect:
+    """Where the picture's number stands."""
+    size = _number_size(shape)
+    w, h = text_size(str(number), size, halo=_halo(size))
+    margin = max(1, size // 8)
+    right, bottom = shape[1] - margin, shape[0] - margin
+    return right - w, bottom - h, right, bottom
+
+
+def legend(marks: Collection[Mark], *, in_grid: bool = False) -> tuple[str, ...]:
+    """What the marks mean, a line each, in the order in which they are drawn."""
+    lines = [line for mark, line in _LEGEND.items() if mark in marks and not (in_grid and mark is Mark.FRAME_NUMBER)]
+    return (*((_GRID_LEGEND,) if in_grid else ()), *lines)
+
+
+def grid(
+    looks: Sequence[Look], marks: Collection[Mark] = (), *, facts: Sequence[Fact] = (), side: int = GRID_SIDE
+) -> Marked:
+    """All pictures in one, each under a bar with its number and time (the fast mode of ShareGPT4Video).
+
+    Args:
+        looks: at least one, oldest first; all are brought to the size that the first one needs.
+        side: most pixels of the wider side.
+
+    Raises:
+        ValueError: no picture is given.
+    """
+    if not looks:
+        raise ValueError("a grid needs at least one picture")
+    rows, columns = shape(len(looks), looks[0].image.shape[1] / looks[0].image.shape[0])
+    h, w = looks[0].image.shape[:2]
+    scale = min(1.0, side / (columns * (w + GAP)), side / (rows * (h * (1 + BAR) + GAP)))
+    w, h = max(8, round(w * scale)), max(8, round(h * scale))
+    bar = max(BAR_LEAST, round(h * BAR))
+    sheet = np.full((rows * (h + bar + GAP) - GAP, columns * (w + GAP) - GAP, 3), 255, np.uint8)
+    ids: set[int] = set()
+    for i, look in enumerate(looks):
+        tile = cv2.resize(look.image, (w, h), interpolation=cv2.INTER_AREA)
+        each = marked(tile, look.instances, set(marks) - {Mark.FRAME_NUMBER}, facts=facts)
+        ids.update(each.ids)
+        top, left = i // columns * (h + bar + GAP), i % columns * (w + GAP)
+        sheet[top : top + bar, left : left + w] = 0
+        label, size = f"{i + 1}   {look.t:.1f} s", round(bar * 0.72)
+        _, th = text_size(label, size)
+        write(sheet[top : top + bar, left : left + w], label, (GAP, (bar - th) // 2), size, (255, 255, 255))
+        sheet[top + bar : top + bar + h, left : left + w] = each.image
+    return Marked(sheet, tuple(sorted(ids)))
+
+
+def shape(count: int, aspect: float) -> tuple[int, int]:
+    """Rows and columns of a grid that is about as wide as it is high.
+
+    Args:
+        aspect: width over height of one picture.
+    """
+    columns = max(1, min(count, round(math.sqrt(count / aspect))))
+    return math.ceil(count / columns), columns

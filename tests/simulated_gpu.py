@@ -1,0 +1,249 @@
+# ruff: noqa: N815 - the names are CUDA's
+"""CUDA's runtime and TensorRT's interface over this machine's own memory and ONNX Runtime.
+
+They show that what the backend does around the GPU is right: which buffers are copied where, in which order, what is
+captured and launched, what is freed. They say nothing of speed, and nothing of what a real library would do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+__all__ = ["MAGIC", "Runtime", "trt_module"]
+
+# A "plan" is this and the ONNX file.
+MAGIC = b"SIMULATED"
+VERSION = "1.0.simulated"
+
+
+class Status(enum.IntEnum):
+    OK = 0
+    OUT_OF_MEMORY = 2
+    NO_DEVICE = 100
+    ILLEGAL_ADDRESS = 700
+
+
+class Runtime:
+    """What speaks like ``cuda.bindings.runtime``.
+
+    Attributes:
+        faults: status that a function gives instead of working, and after how many calls of it.
+        memory: bytes of device memory that there are.
+        calls: how often each function was called.
+        live: what was made and not freed, by address or handle.
+    """
+
+    cudaDeviceAttr = staticmethod(int)
+    cudaStreamCaptureMode = staticmethod(int)
+    cudaMemcpyKind = staticmethod(int)
+
+    def __init__(self, *, devices: int = 1, memory: int = 1 << 30) -> None:
+        self.faults: dict[str, tuple[Status, int]] = {}
+        self.memory = memory
+        self.calls: dict[str, int] = {}
+        self.live: dict[int, Any] = {}
+        self._devices = devices
+        self._capturing: list[Callable[[], object]] | None = None
+        self._handles = iter(range(1, 1 << 30))
+
+    def __getattribute__(self, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        if not name.startswith("cuda") or name in {"cudaDeviceAttr", "cudaStreamCaptureMode", "cudaMemcpyKind"}:
+            return value
+
+        def called(*arguments: Any) -> tuple[Any, ...]:
+            count = self.calls[name] = self.calls.get(name, 0) + 1
+            status, after = self.faults.get(name, (Status.OK, 0))
+            if status and count > after:
+                if name == "cudaStreamEndCapture":
+                    self._capturing = None
+                return (status, None)
+            answer: tuple[Any, ...] = value(*arguments)
+            return answer
+
+        return called
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """Do it now, or record it."""
+        if self._capturing is None:
+            work()
+        else:
+            self._capturing.append(work)
+
+    def cudaGetDeviceCount(self) -> tuple[Any, ...]:
+        return (Status.OK if self._devices else Status.NO_DEVICE, self._devices)
+
+    def cudaSetDevice(self, device: int) -> tuple[Any, ...]:
+        return (Status.OK,)
+
+    def cudaDeviceGetAttribute(self, attribute: int, device: int) -> tuple[Any, ...]:
+        return (Status.OK, {75: 8, 76: 9}[attribute])
+
+    def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:
+        return (Status.OK, SimpleNamespace(name=b"simulated\0\0"))
+
+    def cudaMalloc(self, count: int) -> tuple[Any, ...]:
+        used = sum(len(block) for block in self.live.values() if isinstance(block, ctypes.Array))
+        if used + count > self.memory:
+            return (Status.OUT_OF_MEMORY, None)
+        return self._allocate(count)
+
+    def cudaHostAlloc(self, count: int, flags: int) -> tuple[Any, ...]:
+        return self._allocate(count)
+
+    def _allocate(self, count: int) -> tuple[Any, ...]:
+        block = (ctypes.c_byte * count)()
+        self.live[ctypes.addressof(block)] = block
+        return (Status.OK, ctypes.addressof(block))
+
+    def _free(self, handle: int) -> tuple[Any, ...]:
+        del self.live[handle]  # twice is an error, as on the device
+        return (Status.OK,)
+
+    cudaFree = cudaFreeHost = cudaStreamDestroy = cudaEventDestroy = cudaGraphExecDestroy = cudaGraphDestroy = _free
+
+    def _make(self, what: Any) -> tuple[Any, ...]:
+        handle = next(self._handles)
+        self.live[handle] = what
+        return (Status.OK, handle)
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
+        return self._make("stream")
+
+    def cudaEventCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
+        return self._make("event")
+
+    def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:
+        return (Status.OK,)
+
+    def cudaEventSynchronize(self, event: int) -> tuple[Any, ...]:
+        return (Status.OK,)
+
+    def cudaMemcpyAsync(self, to: int, source: int, count: int, kind: int, stream: int) -> tuple[Any, ...]:
+        self.submit(lambda: ctypes.memmove(to, source, count))
+        return (Status.OK,)
+
+    def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[Any, ...]:
+        self._capturing = []
+        return (Status.OK,)
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:
+        work, self._capturing = self._capturing, None
+        return self._make(work)
+
+    def cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:
+        return self._make(self.live[graph])
+
+    def cudaGraphLaunch(self, graph: int, stream: int) -> tuple[Any, ...]:
+        for work in self.live[graph]:
+            work()
+        return (Status.OK,)
+
+
+class _DataType(enum.Enum):
+    FLOAT = np.float32
+    HALF = np.float16
+    INT32 = np.int32
+
+
+class _Logger:
+    ERROR, INTERNAL_ERROR, WARNING = "error", "internal", "warning"
+
+    def log(self, severity: Any, message: str) -> None:
+        raise NotImplementedError
+
+
+class _Context:
+    def __init__(self, runtime: Runtime, session: Any) -> None:
+        self._runtime, self._session = runtime, session
+        self._addresses: dict[str, int] = {}
+        self._shape: tuple[int, ...] = ()
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert address in self._runtime.live
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self._shape = shape
+        return tuple(self._session.get_inputs()[0].shape[1:]) == shape[1:]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        (found,) = (output for output in self._session.get_outputs() if output.name == name)
+        return (self._shape[0], *found.shape[1:])
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        assert address in self._runtime.live
+        self._addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert stream in self._runtime.live
+        self._runtime.submit(self._compute)
+        return True
+
+    def _compute(self) -> None:
+        source = self._session.get_inputs()[0]
+        batch = _view(self._addresses[source.name], self._shape, _dtype(source.type))
+        names = [output.name for output in self._session.get_outputs()]
+        for name, found in zip(names, self._session.run(names, {source.name: batch}), strict=True):
+            _view(self._addresses[name], found.shape, found.dtype)[:] = found
+
+
+class _Engine:
+    device_memory_size_v2 = 64
+
+    def __init__(self, runtime: Runtime, plan: bytes) -> None:
+        self._runtime = runtime
+        self._session = ort.InferenceSession(plan.removeprefix(MAGIC))
+        self._io = [*self._session.get_inputs(), *self._session.get_outputs()]
+        self.num_io_tensors = len(self._io)
+
+    def get_tensor_name(self, number: int) -> str:
+        return str(self._io[number].name)
+
+    def get_tensor_dtype(self, name: str) -> _DataType:
+        (found,) = (each for each in self._io if each.name == name)
+        return _DataType(_dtype(found.type))
+
+    def create_execution_context(self, strategy: str) -> _Context:
+        assert strategy == "user"
+        return _Context(self._runtime, self._session)
+
+
+def trt_module(runtime: Runtime) -> Any:
+    """What speaks like ``tensorrt``."""
+
+    class TrtRuntime:
+        def __init__(self, log: _Logger) -> None:
+            self._log = log
+
+        def deserialize_cuda_engine(self, plan: bytes) -> _Engine | None:
+            if not plan.startswith(MAGIC):
+                self._log.log(_Logger.ERROR, "the header is not that of a plan")
+                return None
+            return _Engine(runtime, plan)
+
+    return SimpleNamespace(
+        Runtime=TrtRuntime,
+        ILogger=_Logger,
+        DataType=_DataType,
+        ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user"),
+        __version__=VERSION,
+    )
+
+
+def _dtype(kind: str) -> Any:
+    return {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int32)": np.int32}[kind]
+
+
+def _view(address: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    count = int(np.prod(shape))
+    raw = (ctypes.c_byte * (count * np.dtype(dtype).itemsize)).from_address(address)
+    return np.frombuffer(raw, dtype, count).reshape(shape)

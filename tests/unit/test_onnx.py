@@ -1,0 +1,105 @@
+"""Which providers a session gets and why, and what becomes of files that are no such graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamcap.config import ModelSettings
+from streamcap.errors import ModelError, ModelLoadError, WeightsCorrupt, WeightsUnavailable, WrongModel
+from streamcap.models.choosing import open_encoder
+from streamcap.models.engine import Device
+from streamcap.models.graph import TensorInfo, read_graph, sidecar_of, write_graph_info
+from streamcap.models.onnx import OnnxEngine, ProviderChoice, choose_provider, session
+from tests.graphs import encoder_info, make_encoder, written
+from tests.prerequisites import need
+
+CPU, CUDA, OPENVINO = "CPUExecutionProvider", "CUDAExecutionProvider", "OpenVINOExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("available", "device", "expected"),
+    [
+        ([CPU], Device.AUTO, (CPU,)),
+        (["AzureExecutionProvider", CPU], Device.CPU, (CPU,)),
+        ([CPU, OPENVINO], Device.AUTO, (OPENVINO, CPU)),
+        ([CUDA, CPU], Device.AUTO, (CUDA, CPU)),
+        ([CUDA, OPENVINO, CPU], Device.AUTO, (CUDA, OPENVINO, CPU)),
+        ([CUDA, OPENVINO, CPU], Device.CPU, (OPENVINO, CPU)),
+        ([CUDA, CPU], Device.CUDA, (CUDA,)),
+    ],
+)
+def test_the_quickest_first_and_no_other_device_than_wished(
+    available: list[str], device: Device, expected: tuple[str, ...]
+) -> None:
+    choice = choose_provider(available, device)
+    assert choice.providers == expected
+    assert (choice.why == "") == (expected[0] == CUDA)
+
+
+def test_a_gpu_that_is_wished_and_cannot_be_had() -> None:
+    with pytest.raises(ModelLoadError, match="no CUDA provider") as caught:
+        choose_provider([CPU], Device.CUDA)
+    assert "pip install 'streamcap[gpu]'" in caught.value.hint
+
+
+def test_a_provider_that_does_not_start_leaves_the_next_one(tmp_path: Path) -> None:
+    need("engines")
+    path = make_encoder(tmp_path)
+    opened, chosen = session(path, "the encoder", ProviderChoice((CUDA, CPU)), threads=1)
+    assert opened.get_providers() == [CPU]
+    assert chosen.providers == (CPU,)
+    assert "CUDA" in chosen.why
+    assert chosen.hint
+    with pytest.raises(ModelLoadError, match="CUDA"):
+        session(path, "the encoder", ProviderChoice((CUDA,)), threads=1)
+
+
+def test_a_shape_that_the_graph_does_not_take(tmp_path: Path) -> None:
+    need("engines")
+    path = make_encoder(tmp_path)
+    engine = OnnxEngine.of(path, read_graph(path), device=Device.CPU)
+    for shape in ((1, 3, 32, 31), (3, 32, 32), (0, 3, 32, 32), (1, 1, 32, 32)):
+        with pytest.raises(ModelError, match="a batch must be"):
+            engine.run(np.zeros(shape, np.float32), "image_embeds")
+    with pytest.raises(ModelError, match="failed"):
+        engine.run(np.zeros((1, 3, 32, 32), np.float32), "nothing of that name")
+    engine.close()
+
+
+def test_a_file_that_is_no_graph(tmp_path: Path) -> None:
+    written(tmp_path, b"\x00" * 500)
+    with pytest.raises(ModelLoadError, match=r"fp32\.onnx"):
+        open_encoder(ModelSettings(encoder=str(tmp_path)))
+
+
+def test_a_graph_that_is_not_what_its_sidecar_says(tmp_path: Path) -> None:
+    need("engines")
+    path = make_encoder(tmp_path)
+    info = read_graph(path)
+    more = (*info.outputs, TensorInfo(name="more", dtype="float32", shape=("batch", 2)))
+    write_graph_info(path, encoder_info(info.sha256, outputs=more))
+    with pytest.raises(WrongModel, match="not what its sidecar says"):
+        open_encoder(ModelSettings(encoder=str(path)))
+    path.write_bytes(path.read_bytes() + b"\x00")
+    with pytest.raises(WeightsCorrupt, match="does not match the hash"):
+        open_encoder(ModelSettings(encoder=str(path)))
+    sidecar_of(path).unlink()
+    with pytest.raises(WeightsUnavailable, match="no sidecar"):
+        open_encoder(ModelSettings(encoder=str(path)))
+
+
+def test_a_gpu_that_is_wished_is_not_replaced_by_the_processor(tmp_path: Path) -> None:
+    need("engines")
+    path = make_encoder(tmp_path)
+    settings = ModelSettings.model_validate({"encoder": str(path), "device": "cuda"})
+    try:
+        encoder = open_encoder(settings)
+    except ModelLoadError as error:
+        assert "CUDA" in str(error)
+        assert "no compiled engine either" in str(error)
+    else:  # there is one here
+        assert encoder.info.device == "cuda"
+        encoder.close()

@@ -1,0 +1,270 @@
+"""The TensorRT backend, without a GPU: what it does around one, over a simulated device; and that every lack is told.
+
+Nothing here says how fast a GPU is or what a real library does with a plan: benchmarks/gpu.py checks that on one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, PlanRefused, WrongModel
+from streamcap.models.cuda import Cuda
+from streamcap.models.engine import Device
+from streamcap.models.graph import GraphInfo, Precision, TensorInfo, read_graph
+from streamcap.models.onnx import OnnxEngine
+from streamcap.models.plans import BatchProfile, PlanInfo, PlanKey, Target, read_plan, write_plan
+from streamcap.models.tensorrt import Library, TensorRtEngine, buckets, deserialise, load_library
+from streamcap.models.vision import GraphEncoder
+from streamcap.sources.rendered_art import Painter
+from tests.graphs import make_encoder
+from tests.prerequisites import need
+from tests.simulated_gpu import MAGIC, Runtime, Status, trt_module
+
+PROFILE = BatchProfile(least=1, best=2, most=5)
+
+
+def simulated(runtime: Runtime) -> Library:
+    module = trt_module(runtime)
+    return Library(module, "tensorrt", module.__version__)
+
+
+class Made:
+    """A tiny graph with its simulated plan on disk, and what loads it."""
+
+    def __init__(self, folder: Path, precision: Precision = Precision.FP32) -> None:
+        self.path = make_encoder(folder, precision)
+        self.graph: GraphInfo = read_graph(self.path)
+        self.runtime = Runtime()
+        self.library = simulated(self.runtime)
+        key = PlanKey(
+            graph=self.graph.digest, builder="tensorrt", builder_version=self.library.version,
+            architectures=("sm_89",), precision=precision, profile=PROFILE,
+        )  # fmt: skip
+        self.plan = write_plan(folder, MAGIC + self.path.read_bytes(), model="tiny", key=key)
+
+    def load(self) -> TensorRtEngine:
+        cuda = Cuda(self.runtime)
+        target = Target("tensorrt", self.library.version, cuda.architecture)
+        plan, info = read_plan(self.plan, target, self.graph)
+        return self.make(plan, info)
+
+    def make(self, plan: bytes, info: PlanInfo) -> TensorRtEngine:
+        return TensorRtEngine(plan, info, self.graph, library=self.library, cuda=Cuda(self.runtime))
+
+
+@pytest.fixture(params=[Precision.FP32, Precision.FP16])
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Made:
+    need("engines")
+    return Made(tmp_path, request.param)
+
+
+@pytest.fixture
+def engine(made: Made) -> Iterator[TensorRtEngine]:
+    engine = made.load()
+    yield engine
+    engine.close()
+    assert not made.runtime.live, "not all was freed"
+
+
+def batch(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.random.default_rng(count).uniform(-1, 1, (count, 3, 32, 32)).astype(np.float32)
+
+
+def test_it_gives_what_the_graph_gives_at_every_size(made: Made, engine: TensorRtEngine) -> None:
+    reference = OnnxEngine.of(made.path, made.graph, device=Device.CPU)
+    for count in (1, 2, 3, 4, 5, 1):
+        ready = batch(count)
+        for wanted in (("image_embeds",), ("patch_tokens", "image_embeds")):
+            found, expected = engine.run(ready, *wanted), reference.run(ready, *wanted)
+            assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+            assert all(one.dtype == np.float32 for one in found)
+    reference.close()
+
+
+def test_batches_are_launched_as_graphs(made: Made, engine: TensorRtEngine) -> None:
+    engine.run(batch(3), "image_embeds")
+    assert made.runtime.calls["cudaGraphLaunch"] == 1
+    assert made.runtime.calls["cudaGraphInstantiate"] == 2 * len(buckets(1, 5))  # two lanes
+
+
+def test_results_stay_what_they_were(engine: TensorRtEngine) -> None:
+    (first,) = engine.run(batch(2), "image_embeds")
+    kept = first.copy()
+    for count in (1, 5, 2, 3):
+        engine.run(-batch(count), "image_embeds")
+    assert np.array_equal(first, kept)
+
+
+def test_a_graph_that_cannot_be_captured_costs_launches_not_results(
+    made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    made.runtime.faults["cudaStreamEndCapture"] = (Status.ILLEGAL_ADDRESS, 0)
+    engine = made.load()
+    assert "without a CUDA graph" in caplog.text
+    (found,) = engine.run(batch(2), "image_embeds")
+    engine.close()
+    made.runtime.faults.clear()
+    again = made.load()
+    assert np.array_equal(found, again.run(batch(2), "image_embeds")[0])
+    again.close()
+    assert not made.runtime.live
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 32, 32), (0, 3, 32, 32), (1, 3, 32, 16), (3, 32, 32)])
+def test_another_shape_than_it_was_built_for(engine: TensorRtEngine, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ModelError, match="a batch"):
+        engine.run(np.zeros(shape, np.float32), "image_embeds")
+    engine.run(batch(1), "image_embeds")
+
+
+def test_streams_share_it_through_an_encoder(made: Made) -> None:
+    encoder = GraphEncoder(made.load(), made.graph.pictures, dim=16)
+    assert encoder.batcher is not None
+    shown = [Painter(64, 48, 1).paint(3.0 * n, n) for n in range(7)]
+    expected = encoder.encode(shown)
+    with ThreadPoolExecutor(7) as threads:
+        found = list(threads.map(lambda n: encoder.encode([shown[n % 7]])[0], range(28)))
+    assert all(np.allclose(found[n], expected[n % 7], atol=1e-3) for n in range(28))
+    assert encoder.info.provider == "TensorRT"
+    encoder.close()
+    with pytest.raises(ModelError, match="closed"):
+        encoder.encode(shown[:1])
+    assert not made.runtime.live
+
+
+def test_a_fault_in_one_batch_is_told_and_the_next_one_runs(made: Made, engine: TensorRtEngine) -> None:
+    for _ in range(5):  # more than there are lanes: none of them is lost
+        made.runtime.faults["cudaMemcpyAsync"] = (Status.ILLEGAL_ADDRESS, 0)
+        with pytest.raises(ModelError, match="ILLEGAL_ADDRESS"):
+            engine.run(batch(1), "image_embeds")
+        made.runtime.faults.clear()
+        engine.run(batch(1), "image_embeds")
+
+
+@given(after=st.integers(0, 200_000))
+def test_memory_that_runs_out_while_loading_is_given_back(after: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    need("engines")
+    tight = Made(tmp_path_factory.mktemp("tight"))
+    tight.runtime.memory = after
+    try:
+        tight.load().close()
+    except OutOfDeviceMemory as error:
+        assert "memory is full" in str(error)
+    assert not tight.runtime.live
+
+
+def test_a_plan_of_other_tensors_than_the_graph_says(made: Made) -> None:
+    cuda = Cuda(made.runtime)
+    plan, info = read_plan(made.plan, Target("tensorrt", made.library.version, cuda.architecture), made.graph)
+    more = (*made.graph.outputs, TensorInfo(name="more", dtype="float32", shape=("batch", 2)))
+    made.graph = made.graph.model_copy(update={"outputs": more})
+    with pytest.raises(WrongModel, match="not what the graph's sidecar says"):
+        made.make(plan, info)
+    assert not made.runtime.live
+
+
+def test_a_plan_that_the_library_refuses(made: Made) -> None:
+    with pytest.raises(PlanRefused, match="refuses the plan: the header") as caught:
+        deserialise(made.library, b"nothing", "the encoder", "the command")
+    assert caught.value.hint == "the command"
+
+
+def test_a_plan_for_another_gpu_is_never_loaded(made: Made) -> None:
+    with pytest.raises(PlanRefused, match="the GPU here is sm_90"):
+        read_plan(made.plan, Target("tensorrt", made.library.version, "sm_90"), made.graph)
+
+
+def test_a_machine_without_a_gpu() -> None:
+    with pytest.raises(ModelLoadError, match="no usable NVIDIA driver or GPU"):
+        Cuda(Runtime(devices=0))
+
+
+def test_a_machine_without_a_driver() -> None:
+    pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
+    try:
+        cuda = Cuda.open()
+    except ModelLoadError as error:
+        assert "driver" in str(error)
+        assert error.hint == "nvidia-smi"
+    else:  # there is one here
+        assert cuda.architecture.startswith("sm_")
+
+
+def test_no_library_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModelLoadError, match="TensorRT is not installed") as caught:
+        load_library()
+    assert "pip install" in caught.value.hint
+
+
+@pytest.mark.requires("tensorrt-rtx")
+def test_the_real_library_refuses_what_is_no_plan() -> None:
+    library = load_library()
+    assert library.version
+    for junk in (b"nothing", b"\x00" * 4096):
+        with pytest.raises(ModelLoadError, match=library.builder):
+            deserialise(library, junk, "the encoder", "the command")
+
+
+@pytest.mark.requires("tensorrt-rtx", "engines")
+def test_a_real_plan_loads_or_says_that_the_driver_is_missing(tmp_path: Path) -> None:
+    library = load_library()
+    trt = library.module
+    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, trt.Logger(trt.Logger.ERROR))
+    assert parser.parse(make_encoder(tmp_path).read_bytes())
+    config = builder.create_builder_config()
+    profile = builder.create_optimization_profile()
+    profile.set_shape("pixel_values", (1, 3, 32, 32), (2, 3, 32, 32), (5, 3, 32, 32))
+    config.add_optimization_profile(profile)
+    plan = bytes(builder.build_serialized_network(network, config))
+    try:
+        _, engine = deserialise(library, plan, "the encoder", "the command")
+    except ModelLoadError as error:
+        assert "CUDA" in str(error)
+    else:  # there is a GPU here
+        assert engine.num_io_tensors == 3
+    with pytest.raises(ModelLoadError):
+        deserialise(library, plan[: len(plan) // 2], "the encoder", "the command")
+
+
+def test_a_hang_is_noticed(made: Made, engine: TensorRtEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcap.models.tensorrt._LANE_TIMEOUT_S", 0.02)
+    stuck, go = threading.Barrier(3), threading.Event()
+    real = made.runtime.cudaEventSynchronize
+
+    def hang(event: int) -> object:
+        stuck.wait(10)
+        go.wait(10)
+        return real(event)
+
+    made.runtime.cudaEventSynchronize = hang  # type: ignore[method-assign,assignment]
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(engine.run, batch(1), "image_embeds") for _ in range(2)]
+        stuck.wait(10)
+        with pytest.raises(ModelError, match="stuck"):
+            engine.run(batch(1), "image_embeds")
+        go.set()
+        assert all(len(future.result(10)[0]) == 1 for future in running)
+
+
+@given(st.integers(1, 100), st.integers(0, 100))
+def test_buckets_cover_the_profile(least: int, more: int) -> None:
+    most = least + more
+    sizes = buckets(least, most)
+    assert sizes[0] == least
+    assert sizes[-1] == most
+    assert list(sizes) == sorted(set(sizes))
+    assert all(later <= 2 * earlier or earlier == least for earlier, later in itertools.pairwise(sizes))
