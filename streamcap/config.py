@@ -321,6 +321,7 @@ class VisionSettings(_Strict):
         retries: of one answer, where a fault may be a passing one.
         concurrency: answers at a time, of all streams.
         max_tokens: most tokens of an answer.
+        picture_tokens: most visual tokens of a picture, which is made smaller to keep to it; in this process alone.
         calls_per_minute, tokens_per_minute: of one stream; of all streams, ``..._in_all``.
     """
 
@@ -335,6 +336,7 @@ class VisionSettings(_Strict):
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     concurrency: Annotated[int, Field(ge=1, le=256)] = 2
     max_tokens: Annotated[int, Field(ge=16, le=4096)] = 256
+    picture_tokens: Annotated[int, Field(ge=16, le=4096)] = 256
     calls_per_minute: Annotated[float, Field(gt=0)] = 20.0
     tokens_per_minute: Annotated[float, Field(gt=0)] = 60_000.0
     calls_per_minute_in_all: Annotated[float, Field(gt=0)] = 120.0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -13,6 +13,7 @@ from streamcap.config import Admission, LoadSettings, StreamSettings
 from streamcap.errors import Overloaded, UsageError
 from streamcap.flow import Clock, Turns
 from streamcap.frames import FrameKeeper, FrameStore, MemoryFrames, StreamFrames, View
+from streamcap.heap import give_back
 from streamcap.hub import Hub
 from streamcap.memory import Memory
 from streamcap.metrics import StageTime
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 # Seconds between two looks at the load, and until a new stream is part of it.
 WEIGH_S = 1.0
 SETTLED_S = 10.0
+# Seconds between two times that freed memory is given back to the system.
+TIDY_S = 60.0
 # A paused stream's source is kept open so long (seconds).
 KEPT_S = 30.0
 
@@ -93,19 +96,21 @@ class Manager:
         self._turns = Turns(cores)
         self._shedder = Shedder(self._load_settings.floor_fps, cores)
         self._means = Means(hub, models, clock, self._sources, self.ports, self._turns, self._target)
-        self._weighing: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     async def __aenter__(self) -> Manager:
-        self._weighing = asyncio.create_task(self._weigh(), name="load")
+        self._tasks = (
+            asyncio.create_task(self._repeat("the load cannot be judged", WEIGH_S, self._weigh), name="load"),
+            asyncio.create_task(self._repeat("memory cannot be given back", TIDY_S, self._tidy), name="memory"),
+        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._weighing is not None:
-            self._weighing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._weighing
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.stop()
 
     @property
@@ -299,26 +304,34 @@ class Manager:
         """Highest rate that a stream is to have, 0 where none is watched."""
         return max((s.settings.fps for s in self._streams.values() if s.pipeline is not None), default=0.0)
 
-    async def _weigh(self) -> None:
-        """Look at the load again and again, and lower or raise the rate of all streams by it; until cancelled."""
+    async def _repeat(self, what: str, pause_s: float, work: Callable[[float], Awaitable[None]]) -> None:
+        """Do some work again and again, given the seconds since the last time; until cancelled.
+
+        Args:
+            what: for the log: what fails where the work does. A defect must not end it unseen: it is tried again.
+        """
         before, failures = self._clock.monotonic(), 0
         while True:
-            await self._clock.sleep(WEIGH_S if not failures else backoff(failures))
+            await self._clock.sleep(backoff(failures) if failures else pause_s)
             now = self._clock.monotonic()
             elapsed, before = now - before, now
             try:
-                self._look_at_load(elapsed)
-            except Exception:  # a defect here must not end the shedding unseen: it is logged whole, and tried again
+                await work(elapsed)
+            except Exception:  # whatever it is belongs to this work alone; it is logged whole
                 failures += 1
-                _log.exception("the load cannot be judged; streams stay at %.0f %%", 100 * self._shedder.share)
+                _log.exception("%s; it is tried again", what)
             else:
                 failures = 0
 
-    def _look_at_load(self, elapsed: float) -> None:
+    async def _weigh(self, elapsed: float) -> None:
+        """Lower or raise the rate of all streams by the load."""
         if self._shedder.update(self._busy(elapsed), elapsed, self._most()):
             _log.info("streams get %.0f %% of their rate", 100 * self._shedder.share)
             for stream in self._streams.values():
                 stream.shed()
+
+    async def _tidy(self, _: float) -> None:
+        await asyncio.to_thread(give_back)
 
     def _busy(self, elapsed: float) -> float:
         """How busy the machine was: turns that were taken of all that there were, or the mean of the streams' own."""

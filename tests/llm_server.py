@@ -59,11 +59,13 @@ class Fault(StrEnum):
     CUT_FIRST = "cut-first"  # the connection breaks before the first token
     CUT_MID = "cut-mid"
     NO_END = "no-end"  # ends in order, but without a finish_reason
+    NOTHING = "nothing"  # ends in order, but without a word: what llama-cpp-python does where a prompt is too long
     LENGTH = "length"  # cut off by max_tokens
     FILTERED = "filtered"  # finish_reason content_filter, half way
     BAD_JSON = "bad-json"  # an event of the stream is no JSON
     BAD_SHAPE = "bad-shape"  # an event of the stream is JSON of another kind
     ERROR_EVENT = "error-event"  # an error as an event of the stream
+    REDIRECT = "redirect"  # 307
     HTML = "html"  # 200, and a page
     WRONG_SCHEMA = "wrong-schema"  # JSON, with other fields
     UNCLOSED = "unclosed"  # JSON that does not end
@@ -223,7 +225,7 @@ class LlmServer:
         fault = self.next.popleft() if self.next else self.fault
         shown = _shown(await request.json(), dict(request.headers))
         self.shown.append(shown)
-        if refused := self._refusal(request) or self._fails(fault, shown):
+        if refused := self._refusal(request, fault) or self._fails(fault, shown):
             return refused
         if fault is Fault.STALL:
             await self._wait(request, FOR_EVER_S)
@@ -234,9 +236,9 @@ class LlmServer:
             return JSONResponse(_whole(shown, text))
         return StreamingResponse(self._stream(request, shown, text, fault), media_type="text/event-stream")
 
-    def _refusal(self, request: Request) -> Response | None:
+    def _refusal(self, request: Request, fault: Fault = Fault.NONE) -> Response | None:
         given = request.headers.get("authorization", "")
-        if self.key and given != f"Bearer {self.key}":
+        if fault is Fault.UNAUTHORISED or (self.key and given != f"Bearer {self.key}"):
             return _error(401, f"Incorrect API key provided: {given}", "invalid_api_key")
         return None
 
@@ -249,9 +251,6 @@ class LlmServer:
                 return _error(500, "CUDA out of memory\n  in attention.py", "internal_error")
             case Fault.BUSY:
                 return _error(429, "too many requests", "rate_limit_exceeded", {"Retry-After": self.retry_after})
-            case Fault.UNAUTHORISED:
-                given = shown.headers.get("authorization", "")
-                return _error(401, f"Incorrect API key provided: {given}", "invalid_api_key")
             case Fault.TOO_LONG:
                 words = "This model's maximum context length is 2048 tokens. However, you requested 30000 tokens"
                 return _error(400, words, "context_length_exceeded")
@@ -265,6 +264,8 @@ class LlmServer:
                 return _error(400, f"Unsupported parameter: '{extras[0]}' is not supported", "unsupported_parameter")
             case Fault.NO_SYSTEM if any(role == "system" for role, _ in shown.texts):
                 return _error(400, "System role not supported", "BadRequestError")
+            case Fault.REDIRECT:
+                return Response(status_code=307, headers={"Location": "http://example.org/v1"})
             case Fault.HTML:
                 return HTMLResponse("<html>Welcome to the hotel's network</html>")
         if fault is Fault.NO_MODEL or body.get("model") not in self.models:
@@ -286,6 +287,8 @@ class LlmServer:
     async def _events(
         self, request: Request, shown: Shown, text: str, fault: Fault
     ) -> AsyncIterator[dict[str, Any] | bytes]:
+        if fault is Fault.NOTHING:
+            return
         yield _chunk(shown, {"role": "assistant", "content": ""})
         await asyncio.sleep(self.delay)
         if fault is Fault.STALL_FIRST:

@@ -161,7 +161,7 @@ class VisionCaptioner:
         if not window.scene_start and repeats(answer.text, window.said):
             asked.outcomes[stream, "repeated"] += 1
             return grounded
-        found = contradictions(answer, window.facts, window.instances, setting=window.setting)
+        found = contradictions(answer, window.facts, window.instances, setting=window.setting, full=window.scene_start)
         conflicts = tuple(Conflict(each.kind.value, each.said, each.perceived) for each in found)
         for each in conflicts:
             asked.conflicts[stream, each.what] += 1

@@ -20,6 +20,7 @@ from streamcap.cli.demo import demo
 from streamcap.cli.doctor import doctor_command
 from streamcap.cli.models import models_app
 from streamcap.cli.output import ReaderGone
+from streamcap.cli.prompt import prompt_command
 from streamcap.cli.serve import serve
 from streamcap.cli.token import token_app
 from streamcap.cli.watch import watch
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command()(caption)
 app.command()(serve)
 app.command()(watch)
+app.command("prompt")(prompt_command)
 app.add_typer(models_app)
 app.add_typer(token_app)
 app.command("doctor")(doctor_command)

@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, load_models
+from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, load_models, models_wanted
 from streamcap.cli.output import FileFeed, Format, writer_for
 from streamcap.cli.signals import stop_on_signals
 from streamcap.cli.vision import PANEL, marks_of, shared_model, vision_settings
@@ -23,8 +23,6 @@ from streamcap.config import (
     DEFAULT_FPS,
     CaptionerName,
     Contradiction,
-    DeviceName,
-    ModelSettings,
     Profile,
     StreamSettings,
     VisionBackend,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from streamcap.captioners import SharedModel
     from streamcap.pipeline import Pipeline
 
-__all__ = ["caption"]
+__all__ = ["caption", "check_output", "progress_bar"]
 
 # A file shorter than this (seconds) is done before a progress bar says anything.
 WORTH_A_BAR_S = 20.0
@@ -129,12 +127,10 @@ def caption(
     )  # fmt: skip
     wants_model = captioner is CaptionerName.VISION
     vision = vision_settings(backend, model, url, key_env, device) if wants_model else None
-    wanted = ModelSettings(
-        encoder=encoder or "default", detector=detector or "default", device=device or DeviceName.AUTO
-    )
+    wanted = models_wanted(encoder=encoder, detector=detector, device=device)
     clock = SystemClock()
     options = SourceOptions(stream=settings.id, fps=fps, start=start, end=end, realtime=realtime, clock=clock)
-    _check_output(output, source)
+    check_output(output, source)
     check(source)  # a wrong name must not cost the wait for models, or the download of their weights
 
     models = load_models(wanted)
@@ -175,14 +171,14 @@ async def _run(
 ) -> tuple[Pipeline, float]:
     async with shared_model(vision, clock) as shared:
         began = clock.monotonic()
-        with _bar() as bar:
+        with progress_bar("captioning") as bar:
             pipeline = make(lambda pts: bar(pts, pipeline.duration), shared)
             with stop_on_signals(pipeline.stop):
                 await pipeline.run()
     return pipeline, clock.monotonic() - began
 
 
-def _check_output(path: Path | None, source: str) -> None:
+def check_output(path: Path | None, source: str) -> None:
     """See that the output can be written, and is not the source, before anything long begins."""
     if path is None:
         return
@@ -210,7 +206,7 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[float, float | None], None]]:
+def progress_bar(doing: str) -> Iterator[Callable[[float, float | None], None]]:
     """A progress bar on stderr, where that is a terminal and the video is long."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -219,7 +215,7 @@ def _bar() -> Iterator[Callable[[float, float | None], None]]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty()
     ) as progress:
-        task = progress.add_task("captioning", visible=False, total=None)
+        task = progress.add_task(doing, visible=False, total=None)
 
         def tell(done: float, total: float | None) -> None:
             if total is not None and total >= WORTH_A_BAR_S:

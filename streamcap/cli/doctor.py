@@ -10,8 +10,7 @@ import platform
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcap import __version__
+from streamcap.cli.checks import Check, Level
+from streamcap.cli.doctor_engines import examine_engines
+from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, models_wanted
+from streamcap.config import ModelSettings
 from streamcap.errors import StreamcapError
 
 __all__ = ["Check", "Level", "doctor_command", "examine"]
@@ -50,36 +53,18 @@ _RUNTIME = {
 _TWINS = {"onnxruntime": "onnxruntime-gpu", "opencv-python-headless": "opencv-python"}
 
 
-class Level(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARN = "warn"  # runs, with a restriction
-    MISSING = "missing"  # the embedded default does not run
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what.
-        detail: what was found.
-        fix: the one command (or step) that mends it, empty where nothing is wrong.
-    """
-
-    name: str
-    level: Level
-    detail: str
-    fix: str = ""
-
-
 def doctor_command(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, one JSON document.")] = False,
     port: Annotated[int, typer.Option(help="The port that `streamcap serve` shall listen on.")] = DEFAULT_PORT,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Settings file (TOML), whose [models] are looked at.")
+    ] = None,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Look whether streamcap can run here, and say what to do where it cannot. Exit 0 if it can, else 4."""
-    checks = list(examine(port))
+    checks = list(examine(port, models_wanted(config, encoder=encoder, detector=detector, device=device)))
     able = not any(check.level is Level.MISSING for check in checks)
     if as_json:
         typer.echo(json.dumps({"ok": able, "checks": [asdict(check) for check in checks]}, indent=2))
@@ -88,7 +73,7 @@ def doctor_command(
     raise typer.Exit(0 if able else 4)
 
 
-def examine(port: int = DEFAULT_PORT) -> Iterator[Check]:
+def examine(port: int = DEFAULT_PORT, models: ModelSettings = ModelSettings()) -> Iterator[Check]:
     """Look at everything, in the order in which things depend on each other; touches no network but this machine's."""
     yield _python()
     for module, distribution in _RUNTIME.items():
@@ -99,6 +84,7 @@ def examine(port: int = DEFAULT_PORT) -> Iterator[Check]:
     yield _cpus()
     yield _memory()
     yield from _weights()
+    yield from examine_engines(models)
     yield _port(port)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamcap.config import DeviceName, ModelSettings
+from streamcap.config import DeviceName, ModelSettings, load_settings, parse_settings
 
 if TYPE_CHECKING:
     from streamcap.models.pool import Models
 
-__all__ = ["DetectorOption", "DeviceOption", "EncoderOption", "load_models"]
+__all__ = ["DetectorOption", "DeviceOption", "EncoderOption", "load_models", "models_wanted"]
 
 EncoderOption = Annotated[
     str | None,
@@ -27,6 +28,17 @@ DetectorOption = Annotated[
 DeviceOption = Annotated[
     DeviceName | None, typer.Option(help="Where exported graphs run.", show_default=DeviceName.AUTO.value)
 ]
+
+
+def models_wanted(config: Path | None = None, **options: object) -> ModelSettings:
+    """The models of a settings file, or the defaults, with what was given on the command line (not None) instead.
+
+    Raises:
+        ConfigError: the file or an option does not hold.
+    """
+    base = load_settings(config).models if config is not None else ModelSettings()
+    given = {name: value for name, value in options.items() if value is not None}
+    return parse_settings({"models": base.model_dump() | given}, "options").models
 
 
 def load_models(settings: ModelSettings = ModelSettings()) -> Models:

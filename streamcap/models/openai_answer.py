@@ -59,6 +59,11 @@ def judge(finish: str, *, blank: bool, most: int) -> None:
         AnswerUnusable: it is none.
     """
     match finish:
+        case "" if blank:
+            raise AnswerEmpty(
+                "the model server ended its stream before the first word",
+                hint="see its own log: the prompt may be too long for the model, or the model may take no pictures",
+            )
         case "":
             raise AnswerCut("the answer breaks off: the stream ended before it", hint="see the server's own log")
         case "length":

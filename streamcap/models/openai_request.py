@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from streamcap.frames.jpeg import narrowed, to_jpeg
 from streamcap.prompts import Answer, Picture, Prompt, Text
 
-__all__ = ["Dialect", "Form", "data_url", "names_the_form", "request_body", "takes_no_pictures", "too_long"]
+__all__ = ["Constraint", "Dialect", "data_url", "names_the_form", "request_body", "takes_no_pictures", "too_long"]
 
 # Longest side of a picture that is sent, in pixels: more is scaled down by the models' own preprocessing.
 LONGEST_SIDE = 1024
@@ -30,7 +30,7 @@ QUALITIES = (85, 70, 50, 30)
 # What servers say where a prompt is longer than the model's context: OpenAI and vLLM, SGLang, llama.cpp, others.
 _TOO_LONG = re.compile(
     r"context.{0,12}(length|size|window)|longer than .{0,40}context|prompt (is )?too long|too many (input )?tokens"
-    r"|exceed\w* .{0,60}(context|max\w* \w*tokens)|max_tokens.{0,20}must be at least",
+    r"|exceed\w* .{0,60}(context|max\w* \w*tokens)|max_(new_)?tokens`? must be",
     re.IGNORECASE | re.DOTALL,
 )
 _NO_PICTURES = re.compile(
@@ -42,12 +42,13 @@ _FORMAT = re.compile(r"response_format|json_schema|json_object|schema|grammar|gu
 _SYSTEM = re.compile(r"system.{0,20}(role|message|prompt)|role.{0,20}system", re.IGNORECASE)
 
 
-class Form(IntEnum):
+class Constraint(IntEnum):
     """How a server is told the form of the answer; the next one asks less of it."""
 
     SCHEMA = 0  # response_format json_schema: what comes is held to it
-    OBJECT = 1  # response_format json_object, the schema in words
-    WORDS = 2  # the schema in words
+    OBJECT_SCHEMA = 1  # json_object with the schema beside it: the same for llama-cpp-python and some services
+    OBJECT = 2  # json_object: some JSON comes
+    WORDS = 3  # nothing but the words, which are there in each case
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,14 @@ class Dialect:
     """What a server takes of the API.
 
     Attributes:
-        form: how it is told the form of the answer.
+        constraint: how it is told the form of the answer.
         most: by which name the most tokens of an answer go, or empty.
         usage: it can be asked to count tokens at the end of a stream.
         temperature: it takes one.
         system: it takes a system message; otherwise that stands at the head of the first question.
     """
 
-    form: Form = Form.SCHEMA
+    constraint: Constraint = Constraint.SCHEMA
     most: str = "max_tokens"
     usage: bool = True
     temperature: bool = True
@@ -85,8 +86,8 @@ class Dialect:
             return replace(self, temperature=False)
         if self.system and _SYSTEM.search(message):
             return replace(self, system=False)
-        if answer is not None and self.form < Form.WORDS:  # said or not: what else would a server not know
-            return replace(self, form=Form(self.form + 1))
+        if answer is not None and self.constraint < Constraint.WORDS:  # whether it says so or not
+            return replace(self, constraint=Constraint(self.constraint + 1))
         return None
 
 
@@ -112,7 +113,7 @@ def data_url(image: NDArray[np.uint8]) -> str:
         image: (height, width, 3) uint8 RGB.
     """
     height, width = image.shape[:2]
-    small = narrowed(image, max(1, round(width * min(1.0, LONGEST_SIDE / max(height, width)))))
+    small = narrowed(image, max(1, int(width * min(1.0, LONGEST_SIDE / max(height, width)))))
     for quality in QUALITIES:
         data = to_jpeg(small, quality)
         if len(data) <= PICTURE_BYTES:
@@ -135,17 +136,24 @@ def request_body(prompt: Prompt, model: str, dialect: Dialect) -> dict[str, Any]
         body["stream_options"] = {"include_usage": True}
     if dialect.temperature:
         body["temperature"] = 0.0  # the likeliest words: a report is no poem
-    if prompt.answer is not None and dialect.form is Form.SCHEMA:
-        held = {"name": prompt.answer.name, "schema": dict(prompt.answer.schema), "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": held}
-    elif prompt.answer is not None and dialect.form is Form.OBJECT:
-        body["response_format"] = {"type": "json_object"}
+    if prompt.answer is not None and dialect.constraint is not Constraint.WORDS:
+        body["response_format"] = _response_format(prompt.answer, dialect.constraint)
     return body
+
+
+def _response_format(answer: Answer, constraint: Constraint) -> dict[str, Any]:
+    schema = dict(answer.schema)
+    match constraint:
+        case Constraint.SCHEMA:
+            return {"type": "json_schema", "json_schema": {"name": answer.name, "schema": schema, "strict": True}}
+        case Constraint.OBJECT_SCHEMA:
+            return {"type": "json_object", "schema": schema}
+    return {"type": "json_object"}
 
 
 def _messages(prompt: Prompt, dialect: Dialect) -> list[dict[str, Any]]:
     system = prompt.system
-    if prompt.answer is not None and dialect.form is not Form.SCHEMA:
+    if prompt.answer is not None:
         system = f"{system}\n\n{_in_words(prompt.answer)}".strip()
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if dialect.system and system else []
     for turn in prompt.demonstrations:
@@ -175,5 +183,24 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def _in_words(answer: Answer) -> str:
-    schema: Mapping[str, Any] = answer.schema
-    return f"Answer with one JSON object and nothing else. It has this JSON schema:\n{json.dumps(schema)}"
+    """The form of an answer for the model to read: held to a schema or not, it should know what the fields are for.
+
+    An outline, as small models repeat a schema that they are shown.
+    """
+    return f"Answer with one JSON object of this form and nothing else:\n{_outline(answer.schema)}"
+
+
+def _outline(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return "|".join(json.dumps(value) for value in schema["enum"])
+    about = schema.get("description", "")
+    match schema.get("type"):
+        case "object":
+            fields = ", ".join(f"{json.dumps(name)}: {_outline(of)}" for name, of in schema["properties"].items())
+            return "{" + fields + "}"
+        case "array":
+            return f"[{_outline(schema.get('items', {}))}, ...]"
+        case "string":
+            return f'"<{about or "words"}>"'
+        case kind:
+            return f"<{kind or 'value'}{': ' if about else ''}{about}>"

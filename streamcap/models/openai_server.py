@@ -33,7 +33,7 @@ from streamcap.models.language import Piece, Usage, estimate, text_tokens
 from streamcap.models.openai_answer import check_form, end_stream, judge, read_chunk
 from streamcap.models.openai_client import checked_url, open_client
 from streamcap.models.openai_faults import Faults
-from streamcap.models.openai_request import Dialect, Form, names_the_form, request_body
+from streamcap.models.openai_request import Constraint, Dialect, names_the_form, request_body
 from streamcap.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class OpenAiServer:
         import openai
 
         try:
-            page = await self._within(LIST_S, self._client.models.list(), "did not list its models")
+            page = await self._within(LIST_S, self._client.models.list(), "did not list its models", LIST_S)
             return tuple(str(model.id) for model in page.data)
         except openai.APIStatusError as error:
             raise self._faults.refused(error, pictures=0) from None
@@ -258,7 +258,7 @@ class OpenAiServer:
             body = await asyncio.to_thread(request_body, prompt, model, dialect)
             try:
                 asking: Awaitable[AsyncStream[ChatCompletionChunk]] = self._client.chat.completions.create(**body)
-                stream = await self._within(_left(due.first), asking, "did not begin to answer")
+                stream = await self._within(_left(due.first), asking, "did not begin to answer", due.first - due.begun)
             except openai.APIStatusError as error:
                 if error.status_code == 404:
                     raise self._faults.not_found(model, await self._models_or_none()) from None
@@ -291,15 +291,20 @@ class OpenAiServer:
         except ModelError:  # what failed before this is what is told
             return None
 
-    async def _within(self, seconds: float, what: Awaitable[T], failing: str) -> T:
-        """The result, or the fault by its name; a status that is no answer is left to the caller."""
+    async def _within(self, seconds: float, what: Awaitable[T], failing: str, limit: float) -> T:
+        """The result, or the fault by its name; a status that is no answer is left to the caller.
+
+        Args:
+            seconds: that are left, of ``limit``.
+            failing: what it is told not to have done.
+        """
         import openai
 
         try:
             async with asyncio.timeout(seconds):
                 return await what
         except TimeoutError:
-            raise self._faults.late(failing, seconds) from None
+            raise self._faults.late(failing, limit) from None
         except openai.APITimeoutError:
             raise self._faults.unreachable(f"no connection within {self._patience.connect_s:.3g} s") from None
         except openai.APIConnectionError as error:
@@ -318,7 +323,9 @@ class OpenAiServer:
         except TimeoutError:
             if whole <= step:
                 raise self._faults.late("did not end its answer", due.whole - due.begun) from None
-            raise self._faults.late("did not go on" if begun else "gave no first token", max(0.0, step)) from None
+            if begun:
+                raise self._faults.late("did not go on", step) from None
+            raise self._faults.late("gave no first token", due.first - due.begun) from None
         except openai.APIConnectionError as error:
             raise self._faults.broken(error, begun=begun) from None
         except openai.APIError as error:  # as an event of the stream
@@ -343,6 +350,6 @@ def _other(dialect: Dialect, error: APIStatusError, fault: ModelError, prompt: P
     """The dialect to try next, where a refusal may be for the one that was tried."""
     if error.status_code in REFUSALS and type(fault) is PromptRefused:
         return dialect.after(error.message, prompt.answer)
-    if error.status_code >= 500 and dialect.form < Form.WORDS and names_the_form(error.message):
+    if error.status_code >= 500 and dialect.constraint < Constraint.WORDS and names_the_form(error.message):
         return dialect.after(error.message, prompt.answer)
     return None

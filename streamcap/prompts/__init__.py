@@ -17,7 +17,7 @@ from streamcap.prompts.base import Answer, Part, Picture, Prompt, Text, Turn
 from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window
 from streamcap.prompts.checking import Conflict, ConflictKind, contradictions, scored
 from streamcap.prompts.parsing import parse_answer
-from streamcap.prompts.repetition import is_told, repeats
+from streamcap.prompts.repetition import repeats
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "build_summary",
     "build_window",
     "contradictions",
-    "is_told",
     "parse_answer",
     "repeats",
     "scored",

@@ -149,7 +149,7 @@ def _told(said: Sequence[Told]) -> list[str]:
 def _pictures(task: WindowTask, style: Style, mode: VisionMode) -> tuple[list[Part], tuple[int, ...]]:
     earlier = _thinned(task.memory, MOST_MEMORY)
     before = [
-        part for look in earlier for part in (Text(f"Long before, at {seconds(look.t)}:"), Picture(look.image, look.t))
+        part for look in earlier for part in (Text(f"Earlier, at {seconds(look.t)}:"), Picture(look.image, look.t))
     ]
     if not task.looks:
         return before, ()

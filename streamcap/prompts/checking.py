@@ -74,6 +74,7 @@ def contradictions(
     instances: Sequence[Instance],
     *,
     setting: Setting | None = None,
+    full: bool = False,
 ) -> tuple[Conflict, ...]:
     """What of an answer contradicts perception, in the order of the text; empty where nothing does.
 
@@ -82,11 +83,12 @@ def contradictions(
         facts: of the window.
         instances: all that are known at its end, and those of whom the facts speak.
         setting: what kind of scene it is, as far as that is sure.
+        full: the text is to tell all that is there, not only what changed.
     """
     text = answer if isinstance(answer, str) else answer.text
     seen = _Seen(facts, instances)
     found = [c for clause in _clauses(text) for rule in _CLAUSE_RULES for c in rule(clause, seen)]
-    found += _of_another_kind(text, seen)
+    found += _of_another_kind(text, seen, full=full)
     found += _setting(text, setting or Setting())
     if isinstance(answer, WindowAnswer):
         found += [c for note in answer.instances for c in _note(note, seen)]
@@ -324,9 +326,12 @@ def _told(fact: Fact) -> str:
 # ---- what
 
 
-def _of_another_kind(text: str, seen: _Seen) -> Iterator[Conflict]:
+def _of_another_kind(text: str, seen: _Seen, *, full: bool) -> Iterator[Conflict]:
     """All that the text is about is of kinds that are not there, and what was perceived is of others."""
     did = [f for f in seen.facts if f.who and group(f.label) in CHECKED]
+    if full and not did:
+        yield from _overlooked(text, seen)
+        return
     said = list(mentions(text))
     groups = frozenset().union(*(m.groups for m in said)) if said else frozenset()
     about = {group(f.label) for f in did}
@@ -336,6 +341,17 @@ def _of_another_kind(text: str, seen: _Seen) -> Iterator[Conflict]:
     sure = max((seen.known[w].confidence for f in did for w in f.who if w in seen.known), default=0.0)
     if sure >= NEWS:
         yield Conflict(ConflictKind.LABEL, said[0].word, _told(did[0]), 0.9 * sure)
+
+
+def _overlooked(text: str, seen: _Seen) -> Iterator[Conflict]:
+    """A full text speaks of living things and vehicles, and of none that is plainly there."""
+    said = list(mentions(text))
+    there = [i for i in seen.sure(CHECKED) if area(i.box) >= PLAINLY_THERE]
+    groups = frozenset().union(*(m.groups for m in said)) if said else frozenset()
+    perceived = {group(i.label) for i in seen.known.values()}
+    if said and there and not _near(groups, perceived) and "object" not in perceived:
+        largest = max(there, key=lambda i: area(i.box))
+        yield Conflict(ConflictKind.LABEL, said[0].word, noun(largest.label), 0.7 * largest.confidence)
 
 
 def _near(said: Collection[str], perceived: Collection[str]) -> bool:

@@ -56,7 +56,9 @@ def _turn(each: _Demonstration, form: Form) -> Turn:
         lines += ["Instances that perception follows:", *who]
     if what := fact_lines(each.facts, each.instances):
         lines += ["What perception measured:", *what]
-    lines.append(f"Tell what changed until {seconds(end)}.")
+    lines.append(
+        f"Tell what changed from {seconds(min((fact.start for fact in each.facts), default=end))} to {seconds(end)}."
+    )
     said = each.answer["caption"] or "Nothing new."
     return Turn("\n".join(lines), json.dumps(each.answer) if form is Form.JSON else said)
 

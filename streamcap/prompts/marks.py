@@ -16,7 +16,7 @@ from streamcap.prompts.set_of_mark import Rect, set_of_mark
 from streamcap.prompts.shading import attention_heat, blur_reverse_mask
 from streamcap.types import Fact, Instance, Look
 
-__all__ = ["Marked", "grid", "legend", "marked", "numbered"]
+__all__ = ["Marked", "grid", "legend", "marked", "numbered", "tiled"]
 
 # NumPro (arXiv:2411.10332): 40 pixels where the picture is 336 high, red, at the bottom right.
 NUMBER, NUMBER_AT, NUMBER_LEAST = 40.0, 336.0, 12
@@ -136,24 +136,51 @@ def grid(
     """
     if not looks:
         raise ValueError("a grid needs at least one picture")
-    rows, columns = shape(len(looks), looks[0].image.shape[1] / looks[0].image.shape[0])
-    h, w = looks[0].image.shape[:2]
-    scale = min(1.0, side / (columns * (w + GAP)), side / (rows * (h * (1 + BAR) + GAP)))
-    w, h = max(8, round(w * scale)), max(8, round(h * scale))
-    bar = max(BAR_LEAST, round(h * BAR))
+    drawn = set(marks) - {Mark.FRAME_NUMBER}
+    size = _tile(len(looks), looks[0].image.shape, side)
+    tiles = [
+        marked(cv2.resize(look.image, size, interpolation=cv2.INTER_AREA), look.instances, drawn, facts=facts)
+        for look in looks
+    ]
+    labels = [f"{i}   {look.t:.1f} s" for i, look in enumerate(looks, 1)]
+    sheet = tiled([tile.image for tile in tiles], labels, side=side)
+    return Marked(sheet, tuple(sorted({number for tile in tiles for number in tile.ids})))
+
+
+def tiled(images: Sequence[NDArray[np.uint8]], labels: Sequence[str], *, side: int = GRID_SIDE) -> NDArray[np.uint8]:
+    """Pictures side by side, each under a bar with its label.
+
+    Args:
+        images: at least one; all are brought to the size that the largest one gets.
+        labels: one each.
+        side: most pixels of the wider side.
+    """
+    largest = max((image.shape for image in images), key=lambda each: each[0] * each[1])
+    w, h = _tile(len(images), largest, side)
+    rows, columns = shape(len(images), largest[1] / largest[0])
+    bar = _bar(h)
     sheet = np.full((rows * (h + bar + GAP) - GAP, columns * (w + GAP) - GAP, 3), 255, np.uint8)
-    ids: set[int] = set()
-    for i, look in enumerate(looks):
-        tile = cv2.resize(look.image, (w, h), interpolation=cv2.INTER_AREA)
-        each = marked(tile, look.instances, set(marks) - {Mark.FRAME_NUMBER}, facts=facts)
-        ids.update(each.ids)
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         top, left = i // columns * (h + bar + GAP), i % columns * (w + GAP)
-        sheet[top : top + bar, left : left + w] = 0
-        label, size = f"{i + 1}   {look.t:.1f} s", round(bar * 0.72)
-        _, th = text_size(label, size)
-        write(sheet[top : top + bar, left : left + w], label, (GAP, (bar - th) // 2), size, (255, 255, 255))
-        sheet[top + bar : top + bar + h, left : left + w] = each.image
-    return Marked(sheet, tuple(sorted(ids)))
+        head = sheet[top : top + bar, left : left + w]
+        head[:] = 0
+        size = round(bar * 0.72)
+        write(head, label, (GAP, (bar - text_size(label, size)[1]) // 2), size, (255, 255, 255))
+        fits = image if image.shape[:2] == (h, w) else cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+        sheet[top + bar : top + bar + h, left : left + w] = fits
+    return sheet
+
+
+def _tile(count: int, picture: tuple[int, ...], side: int) -> tuple[int, int]:
+    """(width, height) of one picture of a sheet; never larger than it is."""
+    h, w = picture[:2]
+    rows, columns = shape(count, w / h)
+    scale = min(1.0, (side / columns - GAP) / w, (side / rows - GAP) / (h + max(_bar(h), BAR_LEAST)))
+    return max(8, round(w * scale)), max(8, round(h * scale))
+
+
+def _bar(height: int) -> int:
+    return max(BAR_LEAST, round(height * BAR))
 
 
 def shape(count: int, aspect: float) -> tuple[int, int]:

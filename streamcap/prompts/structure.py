@@ -38,14 +38,16 @@ def fact_lines(facts: Sequence[Fact], instances: Sequence[Instance]) -> list[str
 def instance_lines(
     looks: Sequence[Look], facts: Sequence[Fact], instances: Sequence[Instance], marked: Collection[int] | None = None
 ) -> list[str]:
-    """Who is there, a line each: number, kind, looks, place and how it moved over the pictures.
+    """Who is there or was until now, a line each: number, kind, looks, place and how it moved over the pictures.
 
     Args:
         looks: of the window, oldest first.
         instances: at its end.
         marked: ids that are numbered in the pictures; None where nothing is marked.
     """
-    return [_line(i, looks, facts, marked) for i in chosen(instances, facts)]
+    told = {who for fact in facts for who in fact.who}
+    there = [i for i in instances if i.visible or i.id in told]
+    return [_line(i, looks, facts, marked) for i in chosen(there, facts)]
 
 
 def motion(number: int, looks: Sequence[Look], facts: Sequence[Fact], now: Instance | None) -> str:

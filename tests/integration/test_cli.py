@@ -52,7 +52,19 @@ def files(tmp: Path) -> dict[str, Path]:
 # ---- help
 
 
-COMMANDS = ["", "caption", "serve", "watch", "demo", "doctor", "models", "models list", "models pull", "models verify"]
+COMMANDS = [
+    "",
+    "caption",
+    "serve",
+    "watch",
+    "prompt",
+    "demo",
+    "doctor",
+    "models",
+    "models list",
+    "models pull",
+    "models verify",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

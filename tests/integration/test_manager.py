@@ -221,7 +221,7 @@ async def test_a_look_at_the_load_that_fails_is_told_of_and_the_next_one_is_take
     def failed() -> int:
         return sum("load cannot be judged" in record.message and bool(record.exc_info) for record in caplog.records)
 
-    hub, clock = Hub(MemoryJournal()), StumblingClock(3)
+    hub, clock = Hub(MemoryJournal()), StumblingClock(4)
     async with Manager(hub, models, clock) as watched, asyncio.timeout(20):
         await clock.went_on.wait()
         await watched.start(stream("cam", "test:?realtime=1"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.process import memory_mb
 from streamcap.errors import SourceNotFound, SourceTimeout, SourceUnreadable
+from streamcap.heap import give_back
 from streamcap.sources import SourceOptions, open_source
 from streamcap.types import NoticeKind
 from tests.cameras import Camera, Watch
@@ -146,3 +149,16 @@ async def test_passwords(rtsp_python: str) -> None:
         assert "hush" not in watch.notices[0].detail
     finally:
         camera.off()
+
+
+async def test_a_connection_leaves_no_memory_behind(camera: Camera) -> None:
+    async def connect(times: int) -> float:
+        for _ in range(times):
+            watch = Watch(camera.url)
+            async with watch.source:
+                await watch.pictures(1)
+        await asyncio.to_thread(give_back)
+        return memory_mb(os.getpid())
+
+    before = await connect(6)
+    assert await connect(14) - before < 5.0, "a demuxer and a decoder with its pictures are more than a megabyte each"

@@ -11,7 +11,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from streamcap.cli.doctor import Check, Level, doctor_command, examine
+from streamcap.cli.checks import Check, Level
+from streamcap.cli.doctor import doctor_command, examine
+from streamcap.sources.nvdec import trouble
+from tests.graphs import make_encoder
+from tests.prerequisites import need
 
 app = typer.Typer()
 app.command()(doctor_command)
@@ -125,3 +129,34 @@ def test_a_cache_that_cannot_be_made_is_warned_of(monkeypatch: pytest.MonkeyPatc
     (tmp_path / "file").touch()
     monkeypatch.setenv("STREAMCAP_CACHE", str(tmp_path / "file"))
     assert checks()["cache"].level is Level.WARN
+
+
+def test_it_names_what_runs_the_networks_and_why() -> None:
+    found = checks()
+    assert found["encoder"].detail.startswith("clip-vit-b16-int8: CPU by ONNX Runtime")
+    assert "int8" in found["detector"].detail
+    assert "on the processor" in found["decoding"].detail
+    assert found["gpu"].detail
+    assert found["tensorrt"].detail
+
+
+def test_a_graph_that_is_named_is_loaded_and_one_that_is_not_there_is_missing(tmp_path: Path, cache: Path) -> None:
+    need("engines")
+    make_encoder(cache.parent / "engines" / "tiny")
+    named = ["--json", "--port", "0", "--encoder", "tiny", "--device", "cpu", "--detector", "nothing"]
+    report = json.loads(CliRunner().invoke(app, named).stdout)
+    found = {check["name"]: check for check in report["checks"]}
+    assert found["encoder"]["detail"].startswith("tiny: CPU by ONNX Runtime")
+    assert "device = cpu" in found["encoder"]["detail"]
+    assert found["detector"]["level"] == "missing"
+    assert found["detector"]["fix"] == "python -m engines make nothing"
+    assert found["engine tiny"]["detail"] == "fp32; 0 plans"
+
+
+def test_the_models_of_a_settings_file_are_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "streamcap.toml"
+    path.write_text('[models]\nencoder = "none"\ndecode = "cuda"\n')
+    report = json.loads(CliRunner().invoke(app, ["--json", "--port", "0", "--config", str(path)]).stdout)
+    found = {check["name"]: check for check in report["checks"]}
+    assert found["encoder"]["detail"] == "none, as the settings say"
+    assert found["decoding"]["level"] == ("warn" if trouble() else "ok")

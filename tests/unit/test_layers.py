@@ -17,7 +17,7 @@ PACKAGE = ROOT / "streamcap"
 # docs/architecture.md where it opens a new subject.
 LAYERS: dict[int, set[str]] = {
     0: {"streamcap", "types", "errors"},
-    1: {"config", "flow", "metrics", "crew"},
+    1: {"config", "flow", "metrics", "crew", "heap"},
     2: {
         *("geometry", "gating", "camera", "egomotion", "foreground", "stationary", "motion", "regions", "memory"),
         *(

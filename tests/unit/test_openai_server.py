@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import logging
 import socket
-from collections.abc import AsyncIterator
-from typing import Any
 
 import numpy as np
 import pytest
 
-from streamcap.config import VisionSettings
 from streamcap.errors import (
     AnswerCut,
     AnswerEmpty,
     AnswerMalformed,
     AnswerWithheld,
+    ConfigError,
     ModelBusy,
     ModelError,
     ModelNotFound,
@@ -26,68 +26,26 @@ from streamcap.errors import (
     PromptRefused,
     PromptTooLong,
 )
-from streamcap.models.language import LanguageModel, Usage, estimate
-from streamcap.models.openai_server import OpenAiServer, Patience
-from streamcap.prompts import Answer, Picture, Prompt, Text, Turn
+from streamcap.models.language import estimate
+from streamcap.models.openai_server import Patience
+from streamcap.prompts import Prompt, Text
 from tests.llm_server import MODEL, Fault, LlmServer
+from tests.openai_backend import HELD, PROMPT, WORDS, answer, backend
 
 pytestmark = pytest.mark.openai
-
-SCHEMA = Answer(
-    "window",
-    {
-        "type": "object",
-        "properties": {"caption": {"type": "string"}, "people": {"type": "integer"}},
-        "required": ["caption", "people"],
-        "additionalProperties": False,
-    },
-)
-KEY = "sk-a-key-that-nobody-may-read"
-
-
-def picture(width: int = 320, height: int = 240, t: float = 1.0) -> Picture:
-    image = np.zeros((height, width, 3), np.uint8)
-    image[:, : width // 2] = (200, 30, 30)
-    return Picture(image, t)
-
-
-PROMPT = Prompt(
-    "You describe what changed.",
-    (Text("Before, at 1.0 s:"), picture(), Text("Now, at 2.0 s:"), picture(t=2.0), Text("What changed?")),
-    demonstrations=(Turn("What changed?", "Nothing."),),
-    max_tokens=64,
-)
-HELD = Prompt("Describe.", (picture(), Text("What changed?")), answer=SCHEMA, max_tokens=64)
-
-
-@contextlib.asynccontextmanager
-async def model(server: LlmServer, *, patience: Patience | None = None, **settings: Any) -> AsyncIterator[OpenAiServer]:
-    chosen: dict[str, Any] = {"url": server.url, "model": MODEL, "retries": 0} | settings
-    backend = OpenAiServer(VisionSettings(**chosen), patience=patience)
-    try:
-        yield backend
-    finally:
-        await backend.close()
-
-
-async def answer(backend: LanguageModel, prompt: Prompt = PROMPT, timeout_s: float = 5.0) -> tuple[str, Usage]:
-    pieces = [piece async for piece in backend.generate(prompt, timeout_s=timeout_s)]
-    assert all(piece.usage is None for piece in pieces[:-1])
-    usage = pieces[-1].usage
-    assert usage is not None
-    return "".join(piece.text for piece in pieces), usage
 
 
 async def test_an_answer_comes_piece_by_piece_and_the_prompt_arrives_whole(llm: LlmServer) -> None:
     llm.fault = Fault.SLOW
-    async with model(llm) as backend:
-        times = [asyncio.get_running_loop().time() async for _ in backend.generate(PROMPT, timeout_s=5)]
+    async with backend(llm) as model:
+        times = [asyncio.get_running_loop().time() async for _ in model.generate(PROMPT, timeout_s=5)]
         assert times[-1] - times[0] > 5 * llm.pause, "streamed, not in one piece"
     (shown,) = llm.shown
     assert [role for role, _ in shown.texts] == ["system", "user", "assistant", "user"]
     assert shown.texts[0][1] == PROMPT.system
     assert shown.question == "Before, at 1.0 s:\nNow, at 2.0 s:\nWhat changed?"
     assert [p.shape for p in shown.pictures] == [(240, 320, 3)] * 2
+    assert shown.schema is None
     assert np.abs(shown.pictures[0].astype(int) - PROMPT.pictures[0].image).mean() < 3
     kinds = [part["type"] for part in shown.body["messages"][-1]["content"]]
     assert kinds == ["text", "image_url", "text", "image_url", "text"], "in order"
@@ -95,11 +53,11 @@ async def test_an_answer_comes_piece_by_piece_and_the_prompt_arrives_whole(llm: 
 
 
 async def test_usage_is_the_server_s_and_an_estimate_where_it_does_not_say(llm: LlmServer) -> None:
-    async with model(llm) as backend:
-        text, told = await answer(backend)
+    async with backend(llm) as model:
+        text, told = await answer(model)
         assert told.completion_tokens == -(-len(text) // 4)
         llm.fault = Fault.NO_USAGE
-        _, guessed = await answer(backend)
+        _, guessed = await answer(model)
     assert guessed.prompt_tokens == estimate(PROMPT).prompt_tokens
     assert 0.5 < guessed.completion_tokens / told.completion_tokens < 2
 
@@ -119,6 +77,7 @@ async def test_usage_is_the_server_s_and_an_estimate_where_it_does_not_say(llm: 
         (Fault.CUT_FIRST, ModelUnavailable, "breaks the connection", "log"),
         (Fault.CUT_MID, AnswerCut, "breaks off", "log"),
         (Fault.NO_END, AnswerCut, "ended before it", "log"),
+        (Fault.NOTHING, AnswerEmpty, "before the first word", "too long"),
         (Fault.LENGTH, AnswerCut, "at its limit of 64 tokens", "max_tokens"),
         (Fault.FILTERED, AnswerWithheld, "filter", ""),
         (Fault.BAD_JSON, AnswerMalformed, "no JSON", ""),
@@ -133,25 +92,229 @@ async def test_each_fault_has_its_name_one_line_and_a_hint(
     llm: LlmServer, fault: Fault, error: type[ModelError], line: str, hint: str
 ) -> None:
     llm.models, llm.fault = (MODEL, "other-vlm"), fault
-    async with model(llm, patience=Patience(between_s=0.2)) as backend:
+    async with backend(llm, patience=Patience(between_s=0.2)) as model:
         with pytest.raises(ModelError) as caught:
-            await answer(backend, timeout_s=0.6)
+            await answer(model, timeout_s=0.6)
         assert type(caught.value) is error
         assert line in str(caught.value)
         assert "\n" not in str(caught.value)
         assert hint in caught.value.hint
         llm.fault = Fault.NONE
         if fault is not Fault.BUSY:
-            assert (await answer(backend))[0], "one fault does not spoil the next answer"
+            assert (await answer(model))[0], "one fault does not spoil the next answer"
 
 
 async def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-        backend = OpenAiServer(VisionSettings(url=url, model=MODEL))
-        try:
-            with pytest.raises(ModelUnavailable, match="no model server answers"):
-                await answer(backend)
-        finally:
-            await backend.close()
+        async with backend(f"http://127.0.0.1:{taken.getsockname()[1]}/v1") as model:
+            with pytest.raises(ModelUnavailable, match="no model server answers") as caught:
+                await answer(model)
+            assert "http://127.0.0.1:" in caught.value.hint
+
+
+async def test_nobody_takes_the_call() -> None:
+    """A full queue of connections: the machine is there, and nothing answers."""
+    with socket.socket() as full, contextlib.ExitStack() as callers:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(2):
+            caller = callers.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        async with backend(url, patience=Patience(connect_s=0.2)) as model:
+            with pytest.raises(ModelUnavailable, match=r"no connection within 0\.2 s"):
+                await answer(model)
+
+
+async def test_the_whole_answer_has_its_time_however_steadily_it_comes(llm: LlmServer) -> None:
+    llm.fault, llm.pause = Fault.SLOW, 0.05
+    async with backend(llm) as model:
+        begin = asyncio.get_running_loop().time()
+        with pytest.raises(ModelTimeout, match=r"did not end its answer within 0\.5 s"):
+            await answer(model, timeout_s=0.5)
+        assert asyncio.get_running_loop().time() - begin < 1.5
+
+
+@pytest.mark.parametrize("fault", [Fault.NO_SCHEMA, Fault.NO_FORMAT, Fault.NO_EXTRAS, Fault.NO_SYSTEM])
+async def test_what_a_server_does_not_understand_is_left_out_and_remembered(llm: LlmServer, fault: Fault) -> None:
+    llm.fault = fault
+    async with backend(llm) as model:
+        assert (await answer(model, HELD))[0]
+        tries = len(llm.shown)
+        assert tries > 1
+        assert (await answer(model, HELD))[0]
+        assert len(llm.shown) == tries + 1, "the second time it is known"
+        first, last = llm.shown[0].body, llm.shown[-1].body
+    dropped = first.keys() - last.keys()
+    match fault:
+        case Fault.NO_SCHEMA:
+            assert last["response_format"]["type"] == "json_object"
+        case Fault.NO_FORMAT:
+            assert dropped == {"response_format"}
+        case Fault.NO_EXTRAS:
+            assert dropped == {"max_tokens", "stream_options", "temperature"}
+        case Fault.NO_SYSTEM:
+            assert [message["role"] for message in last["messages"]] == ["user"]
+    assert "What changed?" in llm.shown[-1].question
+    assert '"caption": "<words>"' in json.dumps(last["messages"]).replace("\\", "")
+
+
+async def test_an_answer_by_the_schema(llm: LlmServer) -> None:
+    async with backend(llm) as model:
+        text, _ = await answer(model, HELD)
+    assert json.loads(text).keys() == {"caption", "people"}
+    assert "1 pictures (320x240)" in text
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR, Fault.CUT_FIRST, Fault.BUSY, Fault.ERROR_EVENT])
+async def test_a_passing_fault_is_tried_again(llm: LlmServer, fault: Fault) -> None:
+    llm.next.extend([fault, fault])
+    llm.retry_after = "0.2"
+    begin = asyncio.get_running_loop().time()
+    async with backend(llm, retries=2) as model:
+        if fault is Fault.ERROR_EVENT:  # comes when there is text already
+            with pytest.raises(ModelUnavailable):
+                await answer(model)
+            assert len(llm.shown) == 1, "what was given out cannot be taken back"
+            return
+        assert (await answer(model))[0]
+    assert len(llm.shown) == 3
+    if fault is Fault.BUSY:
+        assert asyncio.get_running_loop().time() - begin >= 0.4, "as the server asks"
+
+
+@pytest.mark.parametrize("fault", [Fault.UNAUTHORISED, Fault.NO_MODEL, Fault.TOO_LONG, Fault.STALL_FIRST, Fault.HTML])
+async def test_what_does_not_pass_is_not_tried_again(llm: LlmServer, fault: Fault) -> None:
+    llm.fault = fault
+    async with backend(llm, retries=3) as model:
+        with pytest.raises(ModelError):
+            await answer(model, timeout_s=0.5)
+    assert len(llm.shown) == 1
+
+
+async def test_a_long_wait_is_refused_at_once_for_all_streams(llm: LlmServer) -> None:
+    llm.retry_after = "30"
+    llm.next.append(Fault.BUSY)
+    async with backend(llm, retries=3) as model:
+        with pytest.raises(ModelBusy, match="come later: too many requests"):
+            await answer(model)
+        with pytest.raises(ModelBusy, match="asked to come later, in") as caught:
+            await answer(model)
+        assert caught.value.retry_after_s is not None
+        assert 25 < caught.value.retry_after_s <= 30
+    assert len(llm.shown) == 1, "it was left alone"
+
+
+async def test_retries_do_not_multiply_the_load_of_a_server_that_fails(llm: LlmServer) -> None:
+    llm.fault = Fault.ERROR
+    async with backend(llm, retries=5, concurrency=20) as model:
+        for _ in range(10):
+            with pytest.raises(ModelError):
+                await answer(model, WORDS)
+        assert len(llm.shown) <= 10, "the breaker opened after five failures, tries counted"
+
+
+async def test_the_key_is_sent_and_stands_in_no_line(
+    llm: LlmServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = "sk-that-nobody-may-read"
+    monkeypatch.setenv("STREAMCAP_VISION_KEY", f" {key}\n")
+    llm.key = key
+    async with backend(llm) as model:
+        await answer(model)
+        assert llm.shown[0].headers["authorization"] == f"Bearer {key}"
+        for fault in (Fault.UNAUTHORISED, Fault.ERROR, Fault.NO_MODEL, Fault.STALL_MID):
+            llm.fault = fault
+            with pytest.raises(ModelError) as caught:
+                await answer(model, timeout_s=0.5)
+            assert key not in f"{caught.value!r} {caught.value.hint}"
+            assert caught.value.__suppress_context__, "a traceback shows what the client said"
+        assert key not in repr(vars(model))
+    assert key not in caplog.text
+    assert key[:10] not in caplog.text
+
+
+async def test_a_wrong_key(llm: LlmServer) -> None:
+    llm.key = "another"
+    async with backend(llm) as model:
+        with pytest.raises(ModelUnauthorised, match="refuses the key"):
+            await model.models()
+        with pytest.raises(ModelUnauthorised, match="Incorrect API key"):
+            await answer(model)
+
+
+async def test_nothing_is_taken_from_the_environment(llm: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = "http://127.0.0.1:9"
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Spy: 1\nAuthorization: Bearer other")
+    async with backend(llm) as model:
+        await answer(model)
+    sent = llm.shown[0].headers
+    assert sent.keys() == {
+        *("host", "connection", "accept", "accept-encoding", "content-type", "content-length", "user-agent"),
+    }
+    assert sent["user-agent"].startswith("streamcap/")
+
+
+async def test_where_settings_name_no_model_the_only_one_is_taken(llm: LlmServer) -> None:
+    async with backend(llm, model="") as model:
+        await answer(model)
+        assert model.name == MODEL
+    llm.models = ("a", "b")
+    async with backend(llm, model="") as model:
+        with pytest.raises(ModelNotFound, match="several models or none") as caught:
+            await answer(model)
+        assert "one that it has: a, b" in caught.value.hint
+    llm.models = ()
+    async with backend(llm) as model:
+        with pytest.raises(ModelNotFound) as caught:
+            await answer(model)
+        assert "no model at all" in caught.value.hint
+
+
+async def test_another_kind_of_server(llm: LlmServer) -> None:
+    async with backend(llm.url.removesuffix("/v1")) as model:
+        with pytest.raises(ModelNotFound) as caught:
+            await answer(model)
+        assert "usually ends in /v1" in caught.value.hint
+
+
+async def test_a_redirect_is_not_followed(llm: LlmServer) -> None:
+    async with backend(llm) as model:
+        llm.fault = Fault.REDIRECT
+        with pytest.raises(PromptRefused, match=r"redirects to http://example\.org/v1") as caught:
+            await answer(model)
+        assert "final address" in caught.value.hint
+
+
+async def test_a_prompt_of_100_kilobytes_reaches_the_server_which_judges_it(llm: LlmServer) -> None:
+    long = Prompt("Be short.", (Text("word " * 20_000),), max_tokens=64)
+    async with backend(llm) as model:
+        await answer(model, long)
+        assert len(llm.shown[0].question) == 100_000
+        llm.fault = Fault.TOO_LONG
+        with pytest.raises(PromptTooLong, match="2048 tokens"):
+            await answer(model, long)
+
+
+async def test_half_characters_become_whole_ones(llm: LlmServer) -> None:
+    llm.rule = lambda _: "ab\ud83d" + "cd\ude00"
+    async with backend(llm) as model:
+        text, _ = await answer(model)
+    assert text == "ab?cd?"
+
+
+async def test_the_address_is_checked_when_the_model_is_made() -> None:
+    with pytest.raises(ConfigError):
+        async with backend("ftp://host"):
+            raise AssertionError("it was taken")

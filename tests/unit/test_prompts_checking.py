@@ -211,6 +211,15 @@ def test_what_perception_is_not_sure_of_contradicts_nothing() -> None:
     assert kinds(WindowAnswer("x", instances=(InstanceNote(1, "dog"),)), ((), (doubtful,))) == set()
 
 
+def test_a_full_text_is_about_what_is_plainly_there() -> None:
+    text = "A cat sits on the sofa."
+    assert {c.kind for c in contradictions(text, (), (MAN,), full=True)} == {LABEL}
+    assert contradictions(text, (), (MAN,)) == ()  # of what changed, the man need be no part
+    assert contradictions("A cat sits beside a man.", (), (MAN,), full=True) == ()
+    assert contradictions("No cats are seen.", (), (), full=True) == ()
+    assert contradictions("An empty street.", (), (MAN,), full=True) == ()
+
+
 def test_who_was_there_long_ago_does_not_count() -> None:
     gone = thing(2, "person", RIGHT, visible=False, last_seen=1.0)
     assert kinds("Two people stand there.", ((), (MAN, gone))) == {COUNT}
@@ -320,7 +329,7 @@ def test_what_the_grounded_captioner_says_never_contradicts_its_own_facts(
     facts, there = scene
     change = describe_change(facts, there, smooth=smooth).text
     assert contradictions(change, facts, there) == ()
-    assert contradictions(describe_scene(there, facts).text, facts, there) == ()
+    assert contradictions(describe_scene(there, facts).text, facts, there, full=True) == ()
 
 
 @given(st.text(max_size=200))
