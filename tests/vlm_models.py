@@ -31,7 +31,11 @@ VOCABULARY = 512
 def make(family: str, folder: Path, *, seed: int = 0) -> Path:
     """Write a model of that family, its tokenizer and its settings into a folder."""
     import torch
+    import transformers
+    from tqdm import tqdm
 
+    tqdm.monitor_interval = 0  # else the first bar, even one that is not shown, starts a thread for good
+    transformers.utils.logging.disable_progress_bar()
     tokens = _tokenizer(folder, _SMOL if family == "smolvlm" else _QWEN)
     torch.manual_seed(seed)
     model = (_smolvlm if family == "smolvlm" else _qwen2_5 if family == "qwen2_5_vl" else _qwen3)(tokens)

@@ -65,7 +65,7 @@ class Engine(Protocol):
         """Put a batch through.
 
         Args:
-            batch: (n, 3, height, width) float32, n >= 1, made ready.
+            batch: (n, 3, height, width) float32, n >= 1, made ready; or the (patches, values) of a tower's grid.
             wanted: names of outputs.
 
         Returns:
@@ -82,18 +82,17 @@ class Engine(Protocol):
         ...
 
 
-def check_batch(batch: Tensor, size: tuple[int, int], most: int | None = None) -> None:
+def check_batch(batch: Tensor, item: tuple[int, ...], most: int | None = None) -> None:
     """Hold a batch to the shape that a graph takes.
 
     Args:
-        size: (width, height) of its input.
+        item: shape of one item: (3, height, width) of a picture, (values,) of a patch.
         most: most pictures, None for any number.
 
     Raises:
         ModelError: it has another one.
     """
-    width, height = size
-    if batch.ndim != 4 or batch.shape[1:] != (3, height, width) or not len(batch) or batch.dtype != np.float32:
-        raise ModelError(f"a batch must be (n, 3, {height}, {width}) float32, not {batch.shape} {batch.dtype}")
+    if batch.shape[1:] != item or not len(batch) or batch.dtype != np.float32:
+        raise ModelError(f"a batch must be (n, {', '.join(map(str, item))}) float32, not {batch.shape} {batch.dtype}")
     if most is not None and len(batch) > most:
         raise ModelError(f"a batch of {len(batch)} is more than the engine was built for ({most})")

@@ -6,7 +6,10 @@ plans that were built of them (``plans.py``). The names of inputs and outputs ar
 * encoder: input ``pixel_values`` (batch, 3, height, width); outputs ``image_embeds`` (batch, dim) and ``patch_tokens``
   (batch, prefix + rows · columns, width of the network), not normalised;
 * detector: the same input; outputs ``logits`` (batch, queries, classes), before the sigmoid, and ``pred_boxes`` (batch,
-  queries, 4) as centre x, centre y, width, height in 0..1 of the network's input.
+  queries, 4) as centre x, centre y, width, height in 0..1 of the network's input;
+* tower, of a vision–language model with its connector: output ``image_features``, as the language model takes them; its
+  input is ``pixel_values`` (tiles, 3, side, side) with outputs (tiles, tokens, width), or, for a fixed grid, (patches,
+  values) with outputs (tokens, width), and then ``deepstack_0`` … of that shape where its first layers take more.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from streamcap.models.store import cache_root, sha256_of
 
 __all__ = [
     "GraphInfo",
+    "PatchGrid",
     "Precision",
     "Role",
     "Sha256",
@@ -48,6 +52,7 @@ class Role(StrEnum):
 
     ENCODER = "encoder"
     DETECTOR = "detector"
+    TOWER = "tower"
 
 
 class Precision(StrEnum):
@@ -61,7 +66,11 @@ class Precision(StrEnum):
     FP8 = "fp8"
 
 
-_OUTPUTS = {Role.ENCODER: ("image_embeds", "patch_tokens"), Role.DETECTOR: ("logits", "pred_boxes")}
+_OUTPUTS = {
+    Role.ENCODER: ("image_embeds", "patch_tokens"),
+    Role.DETECTOR: ("logits", "pred_boxes"),
+    Role.TOWER: ("image_features",),
+}
 # What suits a device best comes first: a processor multiplies int8 fastest, and scales found as it runs cost it little;
 # a GPU does fp16 without calibration, and has no kernels for such scales.
 _BY_CPU = (Precision.INT8_DYNAMIC, Precision.INT8, Precision.FP32, Precision.FP16, Precision.BF16, Precision.FP8)
@@ -84,6 +93,46 @@ class TensorInfo(Sidecar):
     name: Annotated[str, Field(min_length=1)]
     dtype: Literal["float32", "float16", "bfloat16", "uint8", "int64"]
     shape: tuple[Axis, ...]
+
+
+class PatchGrid(Sidecar):
+    """The fixed grid of a tower that takes patches instead of pictures, in the order of Qwen2-VL (arXiv:2409.12191).
+
+    Attributes:
+        frames: patches in time; each spans ``temporal`` pictures.
+        rows, columns: patches in space, before they are merged.
+        patch: pixels a side.
+        temporal: pictures that a patch spans.
+        merge: patches a side that become one token; those lie together.
+    """
+
+    frames: Annotated[int, Field(gt=0)]
+    rows: Annotated[int, Field(gt=0)]
+    columns: Annotated[int, Field(gt=0)]
+    patch: Annotated[int, Field(gt=0)]
+    temporal: Annotated[int, Field(gt=0)]
+    merge: Annotated[int, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _merges(self) -> PatchGrid:
+        if self.rows % self.merge or self.columns % self.merge:
+            raise ValueError(f"{self.rows}×{self.columns} patches cannot be merged {self.merge} by {self.merge}")
+        return self
+
+    @property
+    def patches(self) -> int:
+        """How many there are."""
+        return self.frames * self.rows * self.columns
+
+    @property
+    def values(self) -> int:
+        """Numbers a patch: channels, pictures, rows and columns of pixels."""
+        return 3 * self.temporal * self.patch**2
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels of the pictures that it covers."""
+        return self.columns * self.patch, self.rows * self.patch
 
 
 class GraphInfo(Sidecar):
@@ -109,6 +158,7 @@ class GraphInfo(Sidecar):
         labels: class names of a detector.
         grid: rows and columns of the patch tokens; None for a detector.
         prefix_tokens: tokens before those of the grid: class token, registers.
+        patches: of a tower that takes patches.
         opset: of the ONNX file.
         versions: of what it was exported with.
     """
@@ -133,6 +183,7 @@ class GraphInfo(Sidecar):
     labels: tuple[str, ...] = ()
     grid: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
     prefix_tokens: Annotated[int, Field(ge=0)] = 0
+    patches: PatchGrid | None = None
     opset: Annotated[int, Field(gt=0)]
     versions: dict[str, str] = {}
 
@@ -142,9 +193,13 @@ class GraphInfo(Sidecar):
         if lacking := [name for name in _OUTPUTS[self.role] if name not in names]:
             raise ValueError(f"outputs: {', '.join(lacking)} is missing")
         shape = self.input.shape
-        sized = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and isinstance(shape[3], int)
-        if self.input.name != INPUT or not sized:
+        if self.patches is not None:
+            if self.role is not Role.TOWER or shape != (self.patches.patches, self.patches.values):
+                raise ValueError("patches: only of a tower whose input is (patches, values) of that grid")
+        elif len(shape) != 4 or shape[1] != 3 or not (isinstance(shape[2], int) and isinstance(shape[3], int)):
             raise ValueError(f"input: must be {INPUT} of (batch, 3, height, width) with height and width fixed")
+        if self.input.name != INPUT:
+            raise ValueError(f"input: must be called {INPUT}")
         if min(self.std) <= 0:
             raise ValueError("std: must be above 0")
         if self.role is Role.DETECTOR and not self.labels:
@@ -161,7 +216,9 @@ class GraphInfo(Sidecar):
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the network's input in pixels."""
+        """(width, height) in pixels of the pictures that it takes."""
+        if self.patches is not None:
+            return self.patches.size
         _, _, height, width = self.input.shape
         assert isinstance(height, int)
         assert isinstance(width, int)
@@ -171,6 +228,11 @@ class GraphInfo(Sidecar):
     def pictures(self) -> PictureRule:
         """How a picture is made ready for the graph."""
         return PictureRule(self.size, self.mean, self.std, self.rescale, self.resize, self.interpolation)
+
+    @property
+    def item(self) -> tuple[int, ...]:
+        """Shape of one item of its input: (3, height, width) of a picture, (values,) of a patch."""
+        return tuple(axis for axis in self.input.shape[1:] if isinstance(axis, int))
 
     def output(self, name: str) -> TensorInfo:
         """The output of that name.

@@ -128,7 +128,7 @@ class OnnxEngine:
 
     Args:
         path: the file.
-        size: (width, height) of its input.
+        item: shape of one item of its input: (3, height, width) of a picture.
         device: where it is to run.
         threads: threads inside of one call on a processor. One is the robust choice on a shared machine.
         what: what messages call it.
@@ -141,7 +141,7 @@ class OnnxEngine:
     def __init__(
         self,
         path: Path,
-        size: tuple[int, int],
+        item: tuple[int, ...],
         *,
         device: Device = Device.AUTO,
         threads: int = 1,
@@ -154,7 +154,7 @@ class OnnxEngine:
             raise ModelLoadError("ONNX Runtime is not installed", hint="pip install 'streamcap[cpu]'") from error
         choice = choose_provider(ort.get_available_providers(), device)
         self._session, chosen = session(path, what, choice, threads=threads)
-        self._what, self._size = what, size
+        self._what, self._item = what, item
         first = self._session.get_inputs()[0]
         if first.type not in {"tensor(float)", "tensor(float16)"}:
             raise WrongModel(f"{path.name} takes {first.type}; float or float16 is needed")
@@ -171,8 +171,8 @@ class OnnxEngine:
             chosen.hint,
         )
         if gpu:  # the first call chooses kernels for a second or more: not while a stream waits
-            width, height = size
-            self.run(np.zeros((1, 3, height, width), np.float32), *self.shapes)
+            count = first.shape[0] if isinstance(first.shape[0], int) else 1
+            self.run(np.zeros((count, *item), np.float32), *self.shapes)
 
     @classmethod
     def of(
@@ -183,7 +183,7 @@ class OnnxEngine:
         Raises:
             ModelLoadError: as the class; WrongModel where inputs or outputs are not those of the sidecar.
         """
-        engine = cls(path, info.size, device=device, threads=threads, what=what, precision=info.precision)
+        engine = cls(path, info.item, device=device, threads=threads, what=what, precision=info.precision)
         names = {output.name for output in info.outputs}
         if engine._input != info.input.name or not names <= engine.shapes.keys():
             found = ", ".join([engine._input, *engine.shapes])
@@ -201,7 +201,7 @@ class OnnxEngine:
 
     def run(self, batch: Tensor, *wanted: str) -> list[Tensor]:
         """See :class:`streamcap.models.engine.Engine`."""
-        check_batch(batch, self._size)
+        check_batch(batch, self._item)
         if self._session is None:
             raise ModelError(f"{self._what} was closed")
         fed = batch.astype(np.float16) if self._half else batch

@@ -178,7 +178,7 @@ class TensorRtEngine:
 
     def run(self, batch: Tensor, *wanted: str) -> list[Tensor]:
         """See :class:`streamcap.models.engine.Engine`."""
-        check_batch(batch, self._graph.size, self._most)
+        check_batch(batch, self._graph.item, self._most)
         if not self._lanes:
             raise ModelError(f"{self._what} was closed")
         if not self._turn.acquire(timeout=_LANE_TIMEOUT_S):

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from streamcap.errors import WrongModel
-from streamcap.models.vlm.pixels import PatchRule, TileRule
+from streamcap.models.graph import GraphInfo
+from streamcap.models.vlm.pixels import Levels, PatchRule, TileRule
 from streamcap.models.vlm.towers import Sight
 
 __all__ = ["FAMILIES", "Family", "Features", "QwenVL", "SmolVLM"]
@@ -91,6 +92,27 @@ class Family(ABC):
         """(1, n, width) of the language model → (n, vocabulary) float32 logits."""
         return self.model.lm_head(hidden)[0].float()
 
+    def _check(self, info: GraphInfo, levels: Levels, same_pictures: bool, *, deep: int) -> None:
+        """See that an exported tower is that of this model.
+
+        Args:
+            levels: what the model makes of the levels of a picture.
+            same_pictures: it takes pictures of the model's size.
+            deep: how many depths of it go to the language model.
+        """
+        width = self.model.config.text_config.hidden_size
+        outputs = {one.name: one.shape[-1] for one in info.outputs}
+        if set(outputs) != {"image_features", *(f"deepstack_{depth}" for depth in range(deep))}:
+            raise WrongModel(f"the tower {info.model} gives {', '.join(outputs)}, which is not what the model takes")
+        if any(found not in (width, None) and isinstance(found, int) for found in outputs.values()):
+            raise WrongModel(f"the tower {info.model} is of a model of another width than {width}")
+        theirs = Levels.of(info.mean, info.std, info.rescale).table
+        if not same_pictures or not np.allclose(theirs, levels.table, atol=1e-4):
+            raise WrongModel(
+                f"the tower {info.model} takes pictures that are made ready in another way",
+                hint="export it from the same model: python -m engines make",
+            )
+
     @abstractmethod
     def see(self, image: NDArray[np.uint8], *, grid: tuple[int, int] | None = None) -> Sight:
         """Make a picture ready.
@@ -101,6 +123,14 @@ class Family(ABC):
 
         Raises:
             PromptRefused: the picture is of a form that the family cannot see.
+        """
+
+    @abstractmethod
+    def replace_tower(self, info: GraphInfo) -> None:
+        """Let go of the model's own vision tower, for an exported one.
+
+        Raises:
+            WrongModel: that is the tower of another model, or takes pictures that are made ready in another way.
         """
 
     @abstractmethod
@@ -161,6 +191,12 @@ class SmolVLM(Family):
         text = "".join(rows) + ("\n" if rows else "") + whole
         return Sight(tiles.pixels, None, len(tiles.pixels) * self._tile_tokens, text)
 
+    def replace_tower(self, info: GraphInfo) -> None:
+        """See :class:`Family`."""
+        rule = self._rule
+        self._check(info, rule.levels, info.patches is None and info.size == (rule.side, rule.side), deep=0)
+        self.model.model.vision_model = self.model.model.connector = None
+
     def encode(self, sight: Sight) -> Features:
         """See :class:`Family`."""
         pixels = torch.from_numpy(sight.pixels).to(self.model.device)
@@ -206,6 +242,19 @@ class QwenVL(Family):
         patches = self._rule.cut(image, grid=grid)
         tokens = len(patches.pixels) // self._merged
         return Sight(patches.pixels, (patches.rows, patches.columns), tokens, self.picture * tokens)
+
+    def replace_tower(self, info: GraphInfo) -> None:
+        """See :class:`Family`."""
+        grid, rule = info.patches, self._rule
+        same = grid is not None and (1, rule.patch, rule.merge, rule.temporal) == (
+            grid.frames,
+            grid.patch,
+            grid.merge,
+            grid.temporal,
+        )
+        depths = getattr(self.model.config.vision_config, "deepstack_visual_indexes", ())
+        self._check(info, rule.levels, same, deep=len(depths))
+        self.model.model.visual = None
 
     def encode(self, sight: Sight) -> Features:
         """See :class:`Family`."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamcap.config import VisionSettings
-from streamcap.errors import ModelLoadError, OutOfDeviceMemory, StreamcapError, WeightsCorrupt, WrongModel
+from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, StreamcapError, WeightsCorrupt, WrongModel
 from streamcap.models.vlm import weights
+from streamcap.models.vlm.adapters import Adapted, adapt
 
 if TYPE_CHECKING:
     from streamcap.models.vlm.families import Family
@@ -81,18 +82,19 @@ def load_runner(
     preprocessor = weights.read_preprocessor(folder)
     device, dtype = _device(settings.device)
     if device.type == "cpu":
-        torch.set_num_threads(max(1, _cpus() - 1))  # perception and the decoders keep one
+        torch.set_num_threads(_threads())
     tokenizer = _tokenizer(folder)
-    model = _model(folder, settings, device, dtype, progress)
-    family = FAMILIES[kind](model, preprocessor, picture_tokens=settings.picture_tokens)
+    adapted = _model(folder, settings, device, dtype, progress)
+    family = FAMILIES[kind](adapted.model, preprocessor, picture_tokens=settings.picture_tokens)
     chat = Chat(tokenizer, picture=family.picture, template=family.template)
-    tower = _tower(settings, family)
+    tower = _tower(settings, family, device)
     runner = Runner(
         family,
         tokenizer,
         chat,
         ends=_ends(folder, tokenizer, config),
         tower=tower,
+        learned=adapted.learned,
         most_tokens=settings.max_tokens,
         savings=savings,
     )
@@ -100,8 +102,10 @@ def load_runner(
     return runner
 
 
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _threads() -> int:
+    """All processors but one, which perception and the decoders keep."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cpus - 1)
 
 
 def _device(wanted: str) -> tuple[Any, Any]:
@@ -146,7 +150,8 @@ def _model(folder: Path, settings: VisionSettings, device: Any, dtype: Any, prog
         free, _ = torch.cuda.mem_get_info(device)
         weights.check_room(need + BESIDE_BYTES, free=free, what=settings.model, on_gpu=True)
     try:
-        return _adapted(_read(folder, dtype), settings.adapter, progress).to(device).eval().requires_grad_(False)
+        adapted = adapt(_read(folder, dtype), settings.adapter, progress)
+        return Adapted(adapted.model.to(device).eval().requires_grad_(False), adapted.learned)
     except torch.OutOfMemoryError as error:
         raise OutOfDeviceMemory(f"the GPU has no room for {settings.model}", hint="a smaller model") from error
     except StreamcapError:
@@ -174,39 +179,23 @@ def _read(folder: Path, dtype: Any) -> Any:
     return model
 
 
-def _adapted(model: Any, adapter: str, progress: Callable[[str], None]) -> Any:
-    """The model with an adapter folded into its weights, so that it costs nothing.
+def _tower(settings: VisionSettings, family: Family, device: Any) -> VisionTower | None:
+    """The exported tower that the settings name; the model's own is let go.
 
     Raises:
-        WeightsUnavailable, WeightsCorrupt, WrongModel, ModelLoadError: the adapter cannot be had, read or folded in.
+        ModelError: it cannot be had, does not load, or is that of another model.
     """
-    if not adapter:
-        return model
-    try:
-        from peft import PeftConfig, PeftModel
-        from peft.tuners.tuners_utils import BaseTuner
-    except ImportError as error:
-        raise ModelLoadError("peft is not installed", hint=INSTALL) from error
-    folder = weights.find(adapter, "adapter")
-    weights.read_json(folder / "adapter_config.json")
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise WrongModel(f"{folder} holds no adapter_model.safetensors", hint="only safetensors are loaded")
-    progress(f"folding in the adapter {adapter}")
-    try:
-        config = PeftConfig.from_pretrained(str(folder))
-        tuned = PeftModel.from_pretrained(model, str(folder), config=config)
-    except Exception as error:  # the library raises what its parsers raise, of no common class
-        raise WrongModel(f"the adapter {adapter} does not fit the model: {error}") from error
-    if not isinstance(tuned.base_model, BaseTuner) or not hasattr(tuned, "merge_and_unload"):
-        raise WrongModel(
-            f"the adapter {adapter} is of type {config.peft_type}, which cannot be folded into the weights",
-            hint="LoRA and its kin can",
-        )
-    return tuned.merge_and_unload(safe_merge=True)
+    if settings.tower is None:
+        return None
+    from streamcap.models.vlm.exported import open_tower
 
-
-def _tower(settings: VisionSettings, family: Family) -> VisionTower | None:
-    return None
+    tower = open_tower(settings.tower, gpu=device.type == "cuda", threads=_threads())
+    try:
+        family.replace_tower(tower.info)
+    except ModelError:
+        tower.close()
+        raise
+    return tower
 
 
 def _ends(folder: Path, tokenizer: Any, config: Mapping[str, Any]) -> list[int]:

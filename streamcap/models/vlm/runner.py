@@ -91,6 +91,7 @@ class Runner:
         chat: how it is spoken to.
         ends: ids of tokens that end an answer.
         tower: stands in the place of the model's own; it is closed with the runner.
+        learned: (n, width) embeddings that stand before every prompt.
         context: most tokens of prompt and answer together.
         most_tokens: of any answer, whatever its prompt says.
 
@@ -107,6 +108,7 @@ class Runner:
         *,
         ends: Sequence[int],
         tower: VisionTower | None = None,
+        learned: Tensor | None = None,
         context: int = CONTEXT,
         most_tokens: int = 4096,
         savings: Savings | None = None,
@@ -116,6 +118,7 @@ class Runner:
         self._chat = chat
         self._ends = frozenset(ends)
         self._tower = tower
+        self._learned = learned.to(family.model.device, family.model.dtype) if learned is not None else None
         self._context = min(context, family.longest)
         self._most_tokens = most_tokens
         self._savings = savings or Savings()
@@ -167,7 +170,7 @@ class Runner:
     def _prepare(self, prompt: Prompt, cancelled: Callable[[], bool]) -> tuple[int, Iterator[int]]:
         grid = self._tower.grid if self._tower is not None else None
         sights = [self._family.see(picture.image, grid=grid) for picture in prompt.pictures]
-        tokens = self._chat.tokens(prompt, sights)
+        tokens = self._before(self._chat.tokens(prompt, sights))
         most = min(prompt.max_tokens, self._most_tokens)
         if len(tokens.ids) + most > self._context:
             raise PromptTooLong(
@@ -178,6 +181,14 @@ class Runner:
         choice = self._choice(prompt)
         echo = [self._chat.encode(text) for text in prompt.echo] if self._savings.lookup else []
         return len(tokens.ids), self._tokens(tokens, sights, choice, Lookup(echo), most, cancelled)
+
+    def _before(self, tokens: Tokens) -> Tokens:
+        """The prompt with places for what was learned; any token that stands for no picture holds them."""
+        if self._learned is None:
+            return tokens
+        count = len(self._learned)
+        filler = 0 if self._family.placeholder else 1
+        return Tokens((filler,) * count + tokens.ids, count + tokens.constant)
 
     def _choice(self, prompt: Prompt) -> Choice:
         if prompt.answer is None or not self._savings.grammar:
@@ -317,6 +328,8 @@ class Runner:
     def _embed(self, ids: Tensor, features: Sequence[Features]) -> _Embedded:
         """Tokens as what the language model reads, visual ones in their places."""
         embeds = self._family.embed(ids)
+        if self._learned is not None:
+            embeds = torch.cat([self._learned[None], embeds[:, len(self._learned) :]], dim=1)
         seen = ids == self._family.placeholder
         if not features:
             return _Embedded(embeds, seen, [])

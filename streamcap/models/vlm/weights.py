@@ -10,7 +10,7 @@ from typing import Any
 
 from streamcap.errors import ModelLoadError, OutOfDeviceMemory, WeightsCorrupt, WeightsUnavailable, WrongModel
 
-__all__ = ["check_room", "find", "free_memory", "parameters", "read_json", "read_preprocessor"]
+__all__ = ["check_room", "find", "first_line", "free_memory", "parameters", "read_json", "read_preprocessor"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ def _from_hub(name: str, revision: str | None, what: str) -> Path:
             f"the {what} {name} is not cached, and the model hub cannot be reached", hint=by_hand
         ) from error
     except errors.HfHubHTTPError as error:
-        raise WeightsUnavailable(f"the model hub failed on {name}: {_line(error)}", hint=by_hand) from error
+        raise WeightsUnavailable(f"the model hub failed on {name}: {first_line(error)}", hint=by_hand) from error
     except OSError as error:
-        raise WeightsUnavailable(f"cannot fetch {name}: {_line(error)}", hint=by_hand) from error
+        raise WeightsUnavailable(f"cannot fetch {name}: {first_line(error)}", hint=by_hand) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise WrongModel(f"{path.parent} holds no {path.name}", hint="is it the folder of a model?") from None
     except (OSError, ValueError) as error:
-        raise WeightsCorrupt(f"cannot read {path}: {_line(error)}", hint="fetch it again") from error
+        raise WeightsCorrupt(f"cannot read {path}: {first_line(error)}", hint="fetch it again") from error
     if not isinstance(content, dict):
         raise WeightsCorrupt(f"{path} is not a JSON object", hint="fetch it again")
     return content
@@ -132,7 +132,7 @@ def _parameters(path: Path) -> int:
     except FileNotFoundError:
         raise WeightsCorrupt(f"{path}, which holds weights, is missing", hint="fetch the model again") from None
     except (OSError, SafetensorError) as error:
-        raise WeightsCorrupt(f"{path} is damaged: {_line(error)}", hint="delete it and fetch it again") from error
+        raise WeightsCorrupt(f"{path} is damaged: {first_line(error)}", hint="delete it and fetch it again") from error
 
 
 def check_room(need: int, *, free: int | None, what: str, on_gpu: bool) -> None:
@@ -172,5 +172,6 @@ def free_memory() -> int | None:
     return free
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; what it is called where it says nothing."""
     return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
