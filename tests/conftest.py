@@ -34,8 +34,8 @@ ALLOWED_FILES = {
 }
 
 
-# Files that take longest, in this order. Where files are shared out among processes (make test) they are begun first, so
-# that no process is left alone with one of them when the others are done.
+# Files that take longest, in this order. Where files are shared out among processes (make test) they are begun first,
+# so that no process is left alone with one of them when the others are done.
 LONGEST = (
     *("quality_floor", "stress", "cli", "sources_files", "crash", "soak", "http_schema", "sources_network"),
     *(
