@@ -24,7 +24,7 @@ from streamcap.models.openai_request import takes_no_pictures, too_long
 if TYPE_CHECKING:
     import openai
 
-__all__ = ["Faults"]
+__all__ = ["Faults", "retry_after", "spoken"]
 
 # What a server says is quoted up to so many characters.
 QUOTED = 200
@@ -107,7 +107,8 @@ class Faults:
     def refused(self, error: openai.APIStatusError, *, pictures: int) -> ModelError:
         """The server answered with a status that is no answer; 404 is for :meth:`not_found`."""
         status = error.status_code
-        said = self.quoted(error.message.removeprefix(f"Error code: {status} - "))
+        message = spoken(error)
+        said = self.quoted(message)
         wait = retry_after(error.response.headers)
         if status in {401, 403}:
             return ModelUnauthorised(
@@ -128,18 +129,31 @@ class Faults:
                 f"the model server redirects to {there}, where pictures and key are not sent",
                 hint="set [vision] url to the final address",
             )
-        if status == 413 or (status < 500 and too_long(error.message)):
+        if status == 413 or (status < 500 and too_long(message)):
             return PromptTooLong(
                 f"the prompt is too long for the model: {said}",
                 hint="a shorter prompt, fewer pictures, or a server started with a longer context",
             )
-        if status in {400, 415, 422} and pictures and takes_no_pictures(error.message):
+        if status in {400, 415, 422} and pictures and takes_no_pictures(message):
             return PromptRefused(f"the model takes no pictures: {said}", hint="serve a vision–language model")
         if status in {400, 415, 422}:
             return PromptRefused(f"the model server refuses the request ({status}): {said}")
         return ModelUnavailable(
             f"the model server fails ({status}): {said}", hint="see the server's own log", retry_after_s=wait
         )
+
+
+def spoken(error: openai.APIError) -> str:
+    """What the server said, wherever in its answer: servers differ, and the client finds OpenAI's own form alone."""
+    body: object = error.body
+    for name in ("error", "message", "detail", "msg"):  # {"error": {"message": …}}, FastAPI's {"detail": [{"msg": …}]}
+        if isinstance(body, list) and body:
+            body = body[0] if isinstance(body[0], dict) else str(body)
+        if isinstance(body, dict) and name in body:
+            body = body[name]
+    if isinstance(body, str) and body.strip():
+        return body
+    return str(body) if body else error.message
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

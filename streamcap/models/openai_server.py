@@ -32,7 +32,7 @@ from streamcap.flow import Clock, SystemClock
 from streamcap.models.language import Piece, Usage, estimate, text_tokens
 from streamcap.models.openai_answer import check_form, end_stream, judge, read_chunk
 from streamcap.models.openai_client import checked_url, open_client
-from streamcap.models.openai_faults import Faults
+from streamcap.models.openai_faults import Faults, spoken
 from streamcap.models.openai_request import Constraint, Dialect, names_the_form, request_body
 from streamcap.prompts import Prompt
 
@@ -329,7 +329,7 @@ class OpenAiServer:
         except openai.APIConnectionError as error:
             raise self._faults.broken(error, begun=begun) from None
         except openai.APIError as error:  # as an event of the stream
-            raise ModelUnavailable(f"the model server fails: {self._faults.quoted(error.message)}") from None
+            raise ModelUnavailable(f"the model server fails: {self._faults.quoted(spoken(error))}") from None
         except ValueError as error:  # no JSON, or no UTF-8
             raise AnswerMalformed(f"the model server streams what is no JSON: {type(error).__name__}") from None
 
@@ -348,8 +348,9 @@ def _of_the_server(error: ModelError) -> bool:
 
 def _other(dialect: Dialect, error: APIStatusError, fault: ModelError, prompt: Prompt) -> Dialect | None:
     """The dialect to try next, where a refusal may be for the one that was tried."""
+    message = spoken(error)
     if error.status_code in REFUSALS and type(fault) is PromptRefused:
-        return dialect.after(error.message, prompt.answer)
-    if error.status_code >= 500 and dialect.constraint < Constraint.WORDS and names_the_form(error.message):
-        return dialect.after(error.message, prompt.answer)
+        return dialect.after(message, prompt.answer)
+    if error.status_code >= 500 and dialect.constraint < Constraint.WORDS and names_the_form(message):
+        return dialect.after(message, prompt.answer)
     return None
