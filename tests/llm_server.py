@@ -248,7 +248,9 @@ class LlmServer:
     def _fails(self, fault: Fault, shown: Shown) -> Response | None:
         body = shown.body
         form = (body.get("response_format") or {}).get("type", "text")
-        extras = [name for name in ("max_tokens", "stream_options", "temperature") if name in body]
+        extras = [
+            name for name in ("max_tokens", "stream_options", "temperature", "chat_template_kwargs") if name in body
+        ]
         match fault:
             case Fault.ERROR:
                 return _error(500, "CUDA out of memory\n  in attention.py", "internal_error")

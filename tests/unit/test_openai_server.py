@@ -183,7 +183,7 @@ async def test_what_a_server_does_not_understand_is_left_out_and_remembered(llm:
         case Fault.NO_FORMAT:
             assert dropped == {"response_format"}
         case Fault.NO_EXTRAS:
-            assert dropped == {"max_tokens", "stream_options", "temperature"}
+            assert dropped == {"max_tokens", "stream_options", "temperature", "chat_template_kwargs"}
         case Fault.NO_SYSTEM:
             assert [message["role"] for message in last["messages"]] == ["user"]
     assert "What changed?" in llm.shown[-1].question
