@@ -21,6 +21,7 @@ __all__ = [
     "DOCS",
     "IMAGES",
     "RESULTS",
+    "ROOT",
     "SCRATCH",
     "SHARED",
     "Aim",

@@ -34,6 +34,7 @@ BENCHMARKS = {
     "journal": "the journal on disk: commits, appends, reading back (2 min)",
     "quality": "real clips against events noted by hand (3 min)",
     "trackers": "our tracker and libraries on simulated detections (12 min)",
+    "encoders": "image encoders by several runtimes, the micro-batcher, models under several streams (5 min)",
     "micro": "one call of each part (1 min)",
     "soak": "cameras that fail and subscribers that come and go; memory, files, threads, tasks (30 min)",
 }

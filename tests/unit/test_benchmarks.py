@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 
 from benchmarks import common, process
 from benchmarks.common import Aim, CannotRun, Result, Table, percentile, replace_between
+from benchmarks.encoders import batcher_overhead
 from benchmarks.glass import read_clock, stamp
+from benchmarks.gpu import ITEMS
 from benchmarks.machine import describe_machine
+from benchmarks.peaks import VIT_B16, Vit
 from benchmarks.run import BENCHMARKS
 from benchmarks.speed import read_timings
 from benchmarks.static import slope
@@ -24,6 +27,7 @@ from benchmarks.streams import largest
 from benchmarks.trackers import scenes
 from benchmarks.tracking.scenes import crowd, street
 from benchmarks.tracking.scores import score
+from streamcap.models.cuda import gpu_present
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "# Head\n\n<!-- begin a -->\nold\n<!-- end a -->\nprose\n<!-- begin b -->\n<!-- end b -->\ntail\n"
@@ -198,3 +202,42 @@ def test_a_clock_in_pixels_is_read_back_through_noise_and_scaling(wall: float, s
 
 def test_blocks_that_are_not_clear_are_no_clock() -> None:
     assert read_clock(np.full((72, 640, 3), 128, np.uint8), 1.7e9) is None
+
+
+def gpu(*arguments: str, timeout: float = 300) -> str:
+    command = [sys.executable, "benchmarks/gpu.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(gpu_present(), reason="there is a GPU here")
+def test_without_a_gpu_its_benchmark_ends_at_once_and_says_what_was_not_run() -> None:
+    said = gpu()
+    assert said.startswith("not run:")
+    for name in ITEMS:
+        assert f"  {name}: there is no NVIDIA GPU" in said
+
+
+@pytest.mark.engines
+def test_the_gpu_benchmark_can_be_tried_on_a_processor(tmp_path: Path) -> None:
+    said = gpu("--device", "cpu", "--quick", "--output", str(tmp_path / "gpu.json"))
+    found = json.loads((tmp_path / "gpu.json").read_text("utf-8"))
+    ways = {speed["how"] for speed in found["speeds"]}
+    assert ways == {"torch eager", "ONNX Runtime CPU", "torch.compile (backend eager)"}
+    assert all(speed["images_s"] > 0 for speed in found["speeds"])
+    assert found["figures"]["matmul_tflops"]["fp32"] >= 0
+    assert {"TensorRT", "NVDEC", "decode and encode", "encoders in FP8"} <= found["not_run"].keys()
+    assert "plans run on a GPU only" in said
+
+
+def test_a_vit_needs_what_is_published() -> None:
+    """17.6 and 81 GFLOP of multiply-adds: An Image is Worth 16x16 Words, and OpenAI's ViT-L/14."""
+    assert VIT_B16.flops / 2e9 == pytest.approx(17.6, rel=0.01)
+    assert Vit(1024, 24, patch=14).flops / 2e9 == pytest.approx(81, rel=0.01)
+
+
+def test_the_micro_batcher_is_timed() -> None:
+    found = batcher_overhead(32)
+    assert set(found) == {"1", "4", "16"}
+    assert all(figures["wall_ms"] > 0 for figures in found.values())
