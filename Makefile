@@ -8,6 +8,8 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MODELS_INSTALLED := $(VENV)/.installed-models
+# Processes that share the tests out among them, file by file; more than there are processors does not help.
+JOBS ?= 2
 # no: `make test` leaves torch and the other backends of models out, and skips their tests.
 MODELS ?= yes
 # Where torch has builds without CUDA (0.2 GB in place of 3); asked only where it can be reached.
@@ -56,7 +58,7 @@ demo: weights  ## Play a real clip as a live stream, captions in the terminal an
 # Without weights the tests that need them are skipped, or fail where STREAMCAP_REQUIRE names them.
 test: $(INSTALLED) $(if $(filter yes,$(MODELS)),$(MODELS_INSTALLED))  ## Run the tests
 	@$(BIN)/streamcap models pull default || echo "going on without weights"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Its tests start feed servers with this virtual environment's Python.
 js: $(INSTALLED)  ## Check and test the JavaScript client (Node 20.10 or newer)

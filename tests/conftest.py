@@ -34,6 +34,22 @@ ALLOWED_FILES = {
 }
 
 
+# Files that take longest, in this order. Where files are shared out among processes (make test) they are begun first,
+# so that no process is left alone with one of them when the others are done.
+LONGEST = (
+    *("quality_floor", "stress", "cli", "sources_files", "crash", "soak", "http_schema", "sources_network"),
+    *(
+        "server_limits",
+        "pipeline",
+        "sources_pushed",
+        "webrtc",
+        "sources_rtsp",
+        "webrtc_relay",
+        "secrets",
+        "sources_faults",
+    ),
+)
+
 # On a busy machine a deadline tells of the machine, not of the code.
 settings.register_profile("streamcap", deadline=None)
 settings.load_profile("streamcap")
@@ -44,6 +60,12 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in PREREQUISITES:
         config.addinivalue_line("markers", f"{name}: needs the prerequisite {name}")
     required()  # a typing error in STREAMCAP_REQUIRE must not pass for a green run
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):  # one process of several
+        rank = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.hookimpl(tryfirst=True)

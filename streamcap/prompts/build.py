@@ -148,18 +148,21 @@ def _told(said: Sequence[Told]) -> list[str]:
 
 def _pictures(task: WindowTask, style: Style, mode: VisionMode) -> tuple[list[Part], tuple[int, ...]]:
     earlier = _thinned(task.memory, MOST_MEMORY)
+    if mode is VisionMode.GRID and task.looks:
+        return _in_a_grid(earlier, task, style)
     before = [
         part for look in earlier for part in (Text(f"Earlier, at {seconds(look.t)}:"), Picture(look.image, look.t))
     ]
-    if not task.looks:
-        return before, ()
-    if mode is VisionMode.GRID:
-        one = grid(task.looks, style.marks, facts=task.facts)
-        span = f"{seconds(task.looks[0].t)} to {seconds(task.looks[-1].t)}"
-        head = Text(f"{len(task.looks)} pictures from {span}, in one grid:")
-        return [*before, head, Picture(one.image, task.looks[-1].t)], one.ids
     shown, ids = _separate(_thinned(task.looks, style.pictures), task.facts, style.marks)
     return [*before, *shown], ids
+
+
+def _in_a_grid(earlier: Sequence[Look], task: WindowTask, style: Style) -> tuple[list[Part], tuple[int, ...]]:
+    """All pictures as one, those of the memory first: the cheapest look there is."""
+    one = grid((*earlier, *task.looks), style.marks, facts=task.facts)
+    span = f"{seconds(task.looks[0].t)} to {seconds(task.looks[-1].t)}"
+    head = f"{len(earlier) + len(task.looks)} pictures in one grid, the last {len(task.looks)} of them from {span}:"
+    return [Text(head), Picture(one.image, task.looks[-1].t)], one.ids
 
 
 def _separate(

@@ -128,7 +128,7 @@ def grid(
     """All pictures in one, each under a bar with its number and time (the fast mode of ShareGPT4Video).
 
     Args:
-        looks: at least one, oldest first; all are brought to the size that the first one needs.
+        looks: at least one, oldest first; all are brought to one size.
         side: most pixels of the wider side.
 
     Raises:
@@ -137,7 +137,7 @@ def grid(
     if not looks:
         raise ValueError("a grid needs at least one picture")
     drawn = set(marks) - {Mark.FRAME_NUMBER}
-    size = _tile(len(looks), looks[0].image.shape, side)
+    size = _tile(len(looks), max((look.image.shape for look in looks), key=lambda each: each[0] * each[1]), side)
     tiles = [
         marked(cv2.resize(look.image, size, interpolation=cv2.INTER_AREA), look.instances, drawn, facts=facts)
         for look in looks

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -20,8 +22,11 @@ import pytest
 
 from streamcap import __version__
 from streamcap.config import is_loopback, load_settings
+from streamcap.journal.files import FILE_NAME
+from streamcap.journal.sqlite import SqliteJournal
 from streamcap.models.store import cache_root
 from tests.cameras import free_port
+from tests.feeding import event
 from tests.prerequisites import ROOT, need
 from tests.programs import until
 
@@ -83,6 +88,30 @@ def test_the_settings_of_the_compose_file_hold() -> None:
     assert settings.server.data is not None and f"data:{settings.server.data.as_posix()}" in compose
     assert settings.streams[0].source in compose, "what is published there is watched"
     assert not settings.security.insecure, "who comes from outside needs a token"
+
+
+async def test_a_copy_of_the_journal_is_put_back_as_the_manual_says(tmp_path: Path) -> None:
+    manual = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+    (statement,) = re.findall(r'sqlite3 journal\.sqlite3 "(.+)"', manual)
+    running, copy = tmp_path / "running", tmp_path / "copy"
+    copy.mkdir()
+    journal = await SqliteJournal.open(running)
+    await journal.append("cam", [event(1), event(2)])
+    with (
+        contextlib.closing(sqlite3.connect(running / FILE_NAME)) as ours,
+        contextlib.closing(sqlite3.connect(copy / FILE_NAME)) as theirs,
+    ):
+        ours.backup(theirs)  # what the shell's .backup does, while it runs
+    await journal.append("cam", [event(3)])
+    epoch = journal.epoch
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(copy / FILE_NAME)) as theirs:
+        theirs.execute(statement)
+        theirs.commit()
+    journal = await SqliteJournal.open(copy)
+    assert journal.epoch != epoch and len(journal.epoch) == len(epoch)
+    assert [message.seq for message, _ in await journal.append("cam", [event(4)])] == [3], "after what the copy holds"
+    await journal.close()
 
 
 @dataclass(frozen=True)

@@ -110,11 +110,11 @@ async def test_lost_packets_are_made_good(models: Models, codec: str) -> None:
         try:
             async with publishing(http, "cam", Camera(), codec, relay) as session:
                 await until(http, "/v1/streams/cam", state="live")
-                before = (await http.get("/v1/streams/cam")).json()
-                await asyncio.sleep(4.0)
-                after = (await http.get("/v1/streams/cam")).json()
-                assert relay.lost > 5, "something was lost"
-                assert after["frames"] - before["frames"] >= 12, "of 20 that are wanted"
+                before = after = (await http.get("/v1/streams/cam")).json()
+                async with asyncio.timeout(45):  # it takes 4 s where nobody else is at work
+                    while relay.lost <= 5 or after["frames"] - before["frames"] < 12:
+                        await asyncio.sleep(0.2)
+                        after = (await http.get("/v1/streams/cam")).json()
                 assert after["state"] in ("live", "degraded")
                 await http.delete(session.location)
         finally:

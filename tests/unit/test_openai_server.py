@@ -71,7 +71,7 @@ async def test_usage_is_the_server_s_and_an_estimate_where_it_does_not_say(llm: 
         (Fault.NO_MODEL, ModelNotFound, f"no model '{MODEL}'", "test-vlm, other-vlm"),
         (Fault.TOO_LONG, PromptTooLong, "too long for the model: This model's maximum context", "longer context"),
         (Fault.NO_PICTURES, PromptRefused, "takes no pictures", "vision–language"),
-        (Fault.STALL, ModelTimeout, "did not begin to answer within 0.45 s", "timeout_s"),
+        (Fault.STALL, ModelTimeout, "did not begin to answer within 0.4", "timeout_s"),
         (Fault.STALL_FIRST, ModelTimeout, "gave no first token", "timeout_s"),
         (Fault.STALL_MID, ModelTimeout, "did not go on within 0.2 s", "timeout_s"),
         (Fault.CUT_FIRST, ModelUnavailable, "breaks the connection", "log"),

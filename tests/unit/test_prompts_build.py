@@ -80,8 +80,9 @@ def test_the_prefix_is_the_same_from_window_to_window() -> None:
 
 
 def test_a_grid_is_one_picture() -> None:
-    prompt = build_window(task(), Style(), mode=VisionMode.GRID)
+    prompt = build_window(task(memory=(look(0.1), look(0.2))), Style(), mode=VisionMode.GRID)
     assert len(prompt.pictures) == 1
+    assert "5 pictures in one grid, the last 3 of them from 1.0 s to 3.0 s:" in words(prompt)
     assert "grid" in prompt.system
     assert "red number" not in prompt.system  # the bars say it
 

@@ -66,7 +66,7 @@ class Elsewhere:
 def test_a_tower_elsewhere_gives_the_same_answer(folder: Path) -> None:
     own, other = loaded(folder), loaded(folder)
     tower = Elsewhere(loaded(folder)._family)
-    other._tower = tower
+    other.reader._tower = tower
     assert said(other) == said(own)
     assert tower.seen == 2
     other.close()
@@ -78,10 +78,10 @@ def test_pictures_take_the_grid_of_a_tower_that_knows_no_other(family: str, tmp_
     folder = vlm_models.make(family, tmp_path)
     running = loaded(folder)
     tower = Elsewhere(loaded(folder)._family, grid=(4, 6))
-    running._tower = tower
+    running.reader._tower = tower
     *_, last = running.answer(replace(PROMPT, max_tokens=1))
     *_, alone = running.answer(replace(PROMPT, parts=PROMPT.parts[2:], max_tokens=1))
-    assert last.usage.prompt_tokens == alone.usage.prompt_tokens + 2 * (6 + 2)  # begin and end of a picture
+    assert last.usage.prompt_tokens == alone.usage.prompt_tokens + 2 * (6 + 2) + 1  # a begin and an end each
     sight = running._family.see(PROMPT.pictures[0].image, grid=(4, 6))
     assert (sight.tokens, sight.grid) == (6, (4, 6))
 
@@ -90,7 +90,7 @@ def test_a_tower_of_another_picture_is_told(folder: Path) -> None:
     """It must not shift the pictures of a prompt against their places."""
     running = loaded(folder)
     tower = Elsewhere(loaded(folder)._family)
-    running._tower = tower
+    running.reader._tower = tower
     whole = tower.features
     tower.features = lambda sight: tuple(one[:-1] for one in whole(sight))  # type: ignore[method-assign]
     with pytest.raises(ModelError, match="places"):
