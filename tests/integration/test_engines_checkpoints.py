@@ -183,12 +183,12 @@ def test_a_source_that_is_neither_folder_nor_hub_id() -> None:
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[int, str], None]]:
     """A hub that answers every question with one status and error code."""
-    answer = [404, "RepoNotFound"]
+    answer: tuple[int, str] = 404, "RepoNotFound"
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(int(answer[0]))
-            self.send_header("X-Error-Code", str(answer[1]))
+            self.send_response(answer[0])
+            self.send_header("X-Error-Code", answer[1])
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -198,7 +198,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[i
         def log_message(self, *_: object) -> None: ...
 
     def answers(status: int, code: str) -> None:
-        answer[:] = [status, code]
+        nonlocal answer
+        answer = status, code
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
