@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from streamcap.captioners import SharedModel
 from streamcap.captioners.vision import look_of
 from streamcap.config import Profile
-from streamcap.errors import UsageError
+from streamcap.errors import AnswerCut, UsageError
 from streamcap.frames import FrameStore, View
 from streamcap.frames.jpeg import narrowed
 from streamcap.journal import Searchable
@@ -182,15 +182,19 @@ class Answering:
         text, shown, due = "", "", 0.0
         patience_s = self._vision.settings.timeout_s
         pieces = self._vision.answer(prompt, of=f"?{stream}", sort="question", patience_s=patience_s)
-        async with contextlib.aclosing(pieces):
-            async for piece in pieces:
-                text += piece.text
-                if loop.time() < due:
-                    continue
-                grown = parse_answer(text, QuestionAnswer, partial=True).text
-                if len(grown) > len(shown):
-                    shown, due = grown, loop.time() + REVISION_S
-                    yield Answered(grown, self._vision.name, growing=True)
+        try:
+            async with contextlib.aclosing(pieces):
+                async for piece in pieces:
+                    text += piece.text
+                    if loop.time() < due:
+                        continue
+                    grown = parse_answer(text, QuestionAnswer, partial=True).text
+                    if len(grown) > len(shown):
+                        shown, due = grown, loop.time() + REVISION_S
+                        yield Answered(grown, self._vision.name, growing=True)
+        except AnswerCut as cut:  # at its limit: what there is of it is better than nothing
+            if not cut.at_limit:
+                raise
         answer = parse_answer(text, QuestionAnswer, times=times)
         yield Answered(
             answer.text,

@@ -38,7 +38,8 @@ def vision_settings(
     try:
         return VisionSettings.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"--model: {error.errors()[0]['msg']}", hint="give --model") from error
+        words = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"the vision–language model: {words}", hint="give --model") from error
 
 
 def marks_of(words: str) -> tuple[Mark, ...]:
