@@ -323,11 +323,11 @@ def _guess_table(guesses: dict[str, dict[str, float]], device: str) -> Table:
 def _note(bench: _Bench) -> str:
     text, vision = bench.layers["text"], bench.layers["vision"]
     return (
-        f"Random weights in the shape of SmolVLM2-256M ({text} layers of text, {vision} of vision, one tile of 512×512 a "
-        f"picture), a prompt of {bench.prompt_tokens} tokens; float32 on a processor, bfloat16 on a GPU; nothing "
+        f"Random weights in the shape of SmolVLM2-256M ({text} layers of text, {vision} of vision, one tile of 512×512 "
+        f"a picture), a prompt of {bench.prompt_tokens} tokens; float32 on a processor, bfloat16 on a GPU; nothing "
         "compiled. “Whole answer” is against the first line; each of our lines keeps what the line before keeps. For "
-        "prompt lookup the model is made to say captions that streamcap itself gives of a clip, one after the other: the "
-        "share of right guesses is that of these texts, and another for a model's own words; the time is the model's."
+        "prompt lookup the model is made to say captions that streamcap itself gives of a clip, one after the other: "
+        "the share of right guesses is that of these texts, and another for a model's own words; the time the model's."
     )
 
 
