@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import ROOT, CannotRun, Quick, Result, Table, conclude, median, progress
 from benchmarks.process import busy_clip, need_weights, run, streamcap
+from streamcap.config import AnswerForm
 from streamcap.models.language import Piece
-from streamcap.prompts import Form, Prompt, Style, Told, WindowTask, build_window
+from streamcap.prompts import Prompt, Style, Told, WindowTask, build_window
 from streamcap.types import Look
 
 __all__ = ["measure"]
@@ -131,7 +132,7 @@ class _Bench:
         task = WindowTask(
             looks[0].t, looks[1].t, looks, previous=(Told(self.said[number], looks[0].t),), draft=self.said[number + 1]
         )
-        return build_window(task, Style(form=Form.TEXT, max_tokens=ANSWER))
+        return build_window(task, Style(form=AnswerForm.TEXT, max_tokens=ANSWER))
 
     def runner(self, **savings: bool) -> Any:
         from streamcap.models.vlm.reader import Savings
