@@ -62,7 +62,7 @@ class Tolerances(_Checked):
     bf16: Share = 0.99
     int8: Share = 0.99
     int8_dynamic: Share = 0.99
-    overlap: Share = 0.95
+    overlap: Share = 0.9
     overlap_int8: Share = 0.8
 
     def of(self, precision: Precision, output: str = "") -> float:
