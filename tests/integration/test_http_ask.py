@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import httpx
 import pytest
 
 from streamcap.config import Settings
-from streamcap.errors import ConfigError
+from streamcap.errors import ConfigError, FeedError
 from streamcap.models.pool import Models
+from streamcap.questions import ask as ask_of
 from streamcap.server.service import Service, running
 from tests.llm_server import Fault, LlmServer, Shown, llm_server
 from tests.vision import fluent, settings_for, windows
@@ -178,11 +181,19 @@ async def test_questions_have_a_budget(models: Models, server: LlmServer) -> Non
 
 
 async def test_of_a_stream_that_is_paused_the_journal_tells(models: Models, server: LlmServer, tmp_path: Path) -> None:
-    async with service(models, server, tmp_path, streams=[VISION]) as (_, http):
+    async with service(models, server, tmp_path, streams=[VISION]) as (run, http):
         await said(http, "enters")
         await http.patch("/v1/streams/street", json={"paused": True})
         assert (await ask(http)).json()["answered"] is True
         await http.delete("/v1/streams/street")
+        answer = await ask_of(run.listening.url, "street", "Who came?")
+        assert answer.answered and answer.times == (answer.evidence[0].t,) and "enters" in answer.evidence[0].text
+        with pytest.raises(FeedError, match="no stream nobody"):
+            await ask_of(run.listening.url, "nobody", "Who came?")
+        words = [sys.executable, "-m", "streamcap", "ask", run.listening.url, "street", "Who came?"]
+        spoken = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=60, check=False)
+        assert spoken.returncode == 0, spoken.stderr
+        assert "pictures tell of a person." in spoken.stdout and "enters from the left" in spoken.stdout
         gone = (await ask(http)).json()
         assert gone["answered"] is True and gone["evidence"], "also of one that was removed"
 
