@@ -19,21 +19,11 @@ from streamcap.errors import ConfigError, FeedError
 from streamcap.models.pool import Models
 from streamcap.questions import ask as ask_of
 from streamcap.server.service import Service, running
-from tests.llm_server import Fault, LlmServer, Shown, llm_server
-from tests.vision import fluent, settings_for, windows
+from tests.llm_server import Fault, LlmServer, llm_server
+from tests.vision import answering, settings_for, windows
 
 pytestmark = pytest.mark.weights
 STREET = "test:?seconds=3600"
-
-
-def answering(shown: Shown) -> str:
-    """A rule that answers questions by what it was told, and cites what it was not."""
-    properties = (shown.schema or {}).get("properties", {})
-    if "answered" not in properties:
-        return fluent(shown)
-    return json.dumps(
-        {"answered": True, "answer": f"{len(shown.pictures)} pictures tell of a person.", "times": [5.8, 777.7, -1]}
-    )
 
 
 @pytest.fixture
