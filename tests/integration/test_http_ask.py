@@ -114,6 +114,7 @@ async def test_a_question_that_cannot_be(models: Models, server: LlmServer) -> N
 async def test_without_a_model_it_says_so(models: Models) -> None:
     async with service(models, None, streams=[VISION | {"captioner": "grounded"}]) as (_, http):
         assert (await http.get("/v1/streams/street")).json()["ask"] is None
+        assert (await http.get("/v1/streams/street/summary", params={"by": "model"})).status_code == 409
         refused = await ask(http)
         assert refused.status_code == 409 and "[vision]" in refused.json()["detail"]
         wanted = await http.patch("/v1/streams/street", json={"captioner": "vision"})
@@ -174,6 +175,10 @@ async def test_of_a_stream_that_is_paused_the_journal_tells(models: Models, serv
     async with service(models, server, tmp_path, streams=[VISION]) as (run, http):
         await said(http, "enters")
         await http.patch("/v1/streams/street", json={"paused": True})
+        told = (await http.get("/v1/streams/street/summary")).json()
+        assert (told["source"], told["text"].startswith("In ")) == ("grounded", True)
+        told = (await http.get("/v1/streams/street/summary", params={"by": "model"})).json()
+        assert (told["source"], told["text"]) == ("vision:test-vlm", "All in all 2 things were told.")
         assert (await ask(http)).json()["answered"] is True
         await http.delete("/v1/streams/street")
         answer = await ask_of(run.listening.url, "street", "Who came?")
