@@ -30,6 +30,7 @@ BENCHMARKS = {
     "glass": "from the glass to the caption, by a clock in the pixels: RTSP and a file (10 min)",
     "streams": "how many 720p30 cameras at a time, and the naive program beside it (10 min)",
     "fanout": "a thousand subscribers on one processor, and a bare loop beside them (4 min)",
+    "viewers": "viewers by WHEP: H.264 passed on, and a program that encodes for each (6 min)",
     "page": "the monitor in a browser: weight, message to paint, heap, 50 streams (3 min)",
     "journal": "the journal on disk: commits, appends, reading back (2 min)",
     "quality": "real clips against events noted by hand (3 min)",

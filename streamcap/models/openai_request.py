@@ -61,6 +61,7 @@ class Dialect:
         usage: it can be asked to count tokens at the end of a stream.
         temperature: it takes one.
         system: it takes a system message; otherwise that stands at the head of the first question.
+        silent: a model that would think aloud before it answers can be asked not to: a caption cannot wait for that.
     """
 
     constraint: Constraint = Constraint.SCHEMA
@@ -68,6 +69,7 @@ class Dialect:
     usage: bool = True
     temperature: bool = True
     system: bool = True
+    silent: bool = True
 
     def after(self, message: str, answer: Answer | None) -> Dialect | None:
         """The dialect to try after a request in this one was refused; None where it is not for the dialect.
@@ -84,11 +86,13 @@ class Dialect:
             return replace(self, usage=False)
         if self.temperature and "temperature" in message:
             return replace(self, temperature=False)
+        if self.silent and ("chat_template" in message or "enable_thinking" in message):
+            return replace(self, silent=False)
         if self.system and _SYSTEM.search(message):
             return replace(self, system=False)
         if answer is not None and self.constraint < Constraint.WORDS:  # whether it says so or not
             return replace(self, constraint=Constraint(self.constraint + 1))
-        return None
+        return replace(self, silent=False) if self.silent else None
 
 
 def names_the_form(message: str) -> bool:
@@ -136,6 +140,8 @@ def request_body(prompt: Prompt, model: str, dialect: Dialect) -> dict[str, Any]
         body["stream_options"] = {"include_usage": True}
     if dialect.temperature:
         body["temperature"] = 0.0  # the likeliest words: a report is no poem
+    if dialect.silent:
+        body["extra_body"] = {"chat_template_kwargs": {"enable_thinking": False}}  # vLLM, SGLang, llama.cpp
     if prompt.answer is not None and dialect.constraint is not Constraint.WORDS:
         body["response_format"] = _response_format(prompt.answer, dialect.constraint)
     return body

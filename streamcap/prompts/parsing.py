@@ -44,6 +44,13 @@ MOST_STARTS = 8
 TIME_NEAR_S = 0.6
 
 _THOUGHTS = re.compile(r"\A\s*<(think|thinking)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+# What a model that writes plain text says where nothing changed, as the examples have it.
+_NOTHING = re.compile(
+    r"(?:nothing (?:new|changed|has changed|changes|happens|else)|no (?:\w+ )?changes?|(?:the )?scene (?:is|remains) "
+    r"unchanged)"
+    r"\b[^.]{0,40}\.?",
+    re.IGNORECASE,
+)
 _FAULT = re.compile(r"line (\d+) column (\d+)")
 _RAW_CONTROL = re.compile(r"[\x00-\x1f]")
 _LEAD = re.compile(
@@ -174,9 +181,12 @@ def _number(raw: Any) -> float | None:
 
 
 def _window(fields: _Fields, complete: bool) -> WindowAnswer:
+    text = fields.text("caption", MOST_CAPTION)
+    if fields.is_text and _NOTHING.fullmatch(text):
+        return WindowAnswer(nothing_new=True, complete=complete)
     overview = fields.word("global").split()
     return WindowAnswer(
-        fields.text("caption", MOST_CAPTION),
+        text,
         fields.yes("nothing_new"),
         " ".join(overview[:MOST_OVERVIEW_WORDS]),
         fields.notes(),

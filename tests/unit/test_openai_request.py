@@ -115,15 +115,24 @@ def test_a_refusal_is_followed_down_to_the_plainest_words_and_no_further() -> No
         other = dialect.after("Bad request", ANSWER)
         if other is None:
             break
-        steps.append(other.constraint)
+        steps.append((other.constraint, other.silent))
         dialect = other
-    assert steps == [Constraint.OBJECT_SCHEMA, Constraint.OBJECT, Constraint.WORDS]
-    assert Dialect().after("Bad request", None) is None
+    down = [Constraint.OBJECT_SCHEMA, Constraint.OBJECT, Constraint.WORDS]
+    assert steps == [*((each, True) for each in down), (Constraint.WORDS, False)]
+    assert Dialect(silent=False).after("Bad request", None) is None
     for word in ("max_tokens", "max_completion_tokens", "stream_options", "temperature", "System role not supported"):
         changed = dialect.after(f"Unsupported: {word}", ANSWER)
         assert changed is not None, word
         dialect = changed
-    assert dialect == Dialect(Constraint.WORDS, most="", usage=False, temperature=False, system=False)
+    assert dialect == Dialect(Constraint.WORDS, most="", usage=False, temperature=False, system=False, silent=False)
+
+
+def test_a_model_is_asked_not_to_think_aloud_where_the_server_knows_how() -> None:
+    asked = request_body(Prompt("", (Text("What?"),)), "m", Dialect())
+    assert asked["extra_body"] == {"chat_template_kwargs": {"enable_thinking": False}}
+    told = Dialect().after("Unrecognized request argument supplied: chat_template_kwargs", None)
+    assert told == Dialect(silent=False)
+    assert "extra_body" not in request_body(Prompt("", (Text("What?"),)), "m", told)
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,14 @@ def test_plain_text_is_read_for_models_that_write_nothing_else(text: str, read: 
 
 
 @pytest.mark.parametrize(
+    "text", ["Nothing new.", "No changes.", "No visible changes in the scene.", "Nothing has changed"]
+)
+def test_plain_text_can_say_that_nothing_is_new(text: str) -> None:
+    assert window(text, form=Form.TEXT) == WindowAnswer(nothing_new=True)
+    assert not window("Nothing is left on the table, a man leaves.", form=Form.TEXT).nothing_new
+
+
+@pytest.mark.parametrize(
     ("text", "read"),
     [
         ("see https://evil.example/?q=1 now", "see now"),
@@ -253,6 +261,9 @@ def test_text_of_a_model_becomes_plain(text: str, read: str) -> None:
         ("Three people and 2 dogs.", "Three people and 2 dogs."),
         ("The car 50 metres away; bus 4.5 m long.", "The car 50 metres away; bus 4.5 m long."),
         ("A man, 30, sits.", "A man, 30, sits."),
+        ("In picture 2, the man waves. In Image 1 he stands.", "The man waves. He stands."),
+        ("The man waves in picture 2.", "The man waves."),
+        ("A man in the picture frame waves.", "A man in the picture frame waves."),
     ],
 )
 def test_numbers_of_marks_are_for_the_model_alone(text: str, read: str) -> None:
