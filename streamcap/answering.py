@@ -173,7 +173,9 @@ class Answering:
             yield each
 
     def _style(self) -> Style:
-        return Style(profile=Profile.GENERAL, marks=(), max_tokens=self._vision.settings.max_tokens)
+        return Style(
+            profile=Profile.GENERAL, marks=(), form=self._vision.form, max_tokens=self._vision.settings.max_tokens
+        )
 
     async def _asked(
         self, prompt: Prompt, stream: str, times: Sequence[float], said: dict[float, str]
@@ -188,14 +190,14 @@ class Answering:
                     text += piece.text
                     if loop.time() < due:
                         continue
-                    grown = parse_answer(text, QuestionAnswer, partial=True).text
+                    grown = parse_answer(text, QuestionAnswer, form=self._vision.form, partial=True).text
                     if len(grown) > len(shown):
                         shown, due = grown, loop.time() + REVISION_S
                         yield Answered(grown, self._vision.name, growing=True)
         except AnswerCut as cut:  # at its limit: what there is of it is better than nothing
             if not cut.at_limit:
                 raise
-        answer = parse_answer(text, QuestionAnswer, times=times)
+        answer = parse_answer(text, QuestionAnswer, form=self._vision.form, times=times)
         yield Answered(
             answer.text,
             self._vision.name,

@@ -19,7 +19,7 @@ from streamcap.errors import ModelError, ModelUnavailable, WeightsUnavailable
 from streamcap.flow import Clock
 from streamcap.metrics import Histogram
 from streamcap.models.language import CHARACTERS_A_TOKEN, LanguageModel, Piece, Usage, estimate
-from streamcap.prompts import Prompt
+from streamcap.prompts import Form, Prompt
 
 __all__ = ["Asked", "SharedModel", "load_model"]
 
@@ -113,6 +113,11 @@ class SharedModel:
     def model(self) -> LanguageModel | None:
         """The model itself, None while it is not there."""
         return self._model
+
+    @property
+    def form(self) -> Form:
+        """How it is asked to answer."""
+        return Form(self.settings.answers.value)
 
     @property
     def well(self) -> bool:

@@ -25,6 +25,7 @@ from streamcap.config import Contradiction, StreamSettings, VisionMode
 from streamcap.errors import AnswerCut, AnswerUnreadable
 from streamcap.language import Description
 from streamcap.prompts import (
+    Form,
     Prompt,
     RecaptionAnswer,
     RecaptionTask,
@@ -74,6 +75,7 @@ class VisionCaptioner:
             profile=settings.profile,
             marks=settings.marks,
             user_prompt=settings.prompt,
+            form=vision.form,
             max_tokens=vision.settings.max_tokens,
         )
         self._before = ""  # the last summary
@@ -90,7 +92,7 @@ class VisionCaptioner:
             yield grounded
             return
         prompt = await asyncio.to_thread(self._prompt, window, grounded)
-        writing = _Writing(window, recaptions=self._settings.mode is VisionMode.RECAPTION)
+        writing = _Writing(window, self._style.form, recaptions=self._settings.mode is VisionMode.RECAPTION)
         due = 0.0
         loop = asyncio.get_running_loop()
         pieces = self._vision.answer(
@@ -119,7 +121,7 @@ class VisionCaptioner:
         text = await self._vision.whole_answer(
             prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
         )
-        answer = parse_answer(text, SummaryAnswer)
+        answer = parse_answer(text, SummaryAnswer, form=self._style.form)
         _check_end(answer)
         self._before = answer.text
         return self._before
@@ -187,6 +189,7 @@ class _Writing:
     """
 
     window: Window
+    form: Form
     recaptions: bool
     text: str = ""
     shown: str = ""
@@ -194,10 +197,10 @@ class _Writing:
     def answer(self, *, partial: bool = False) -> WindowAnswer:
         """As far as it can be read. Raises AnswerUnreadable where it is whole and nothing can."""
         if self.recaptions:
-            dense = parse_answer(self.text, RecaptionAnswer, partial=partial)
+            dense = parse_answer(self.text, RecaptionAnswer, form=self.form, partial=partial)
             return WindowAnswer(dense.text, complete=dense.complete)
         ids = frozenset(each.id for each in self.window.instances)
-        return parse_answer(self.text, WindowAnswer, partial=partial, ids=ids)
+        return parse_answer(self.text, WindowAnswer, form=self.form, partial=partial, ids=ids)
 
     def conflicts(self, text: str) -> bool:
         """True where a text contradicts what was perceived."""

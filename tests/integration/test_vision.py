@@ -181,6 +181,14 @@ async def test_other_modes(models: Models, server: LlmServer, mode: str) -> None
         assert server.shown[-2].pictures
 
 
+async def test_a_model_too_small_for_json_answers_in_plain_words(models: Models, server: LlmServer) -> None:
+    server.rule = lambda shown: f"Here is the caption: {draft_of(shown) or 'Things were told.'} They wear **red**."
+    run = await watch(models, server, vision={"answers": "text"})
+    assert all(shown.schema is None for shown in server.shown)
+    assert [m.text for m in told(run)][-1] == "A person enters from the left. They wear red."
+    assert {m.source for m in run.finals} == {"vision:test-vlm"}
+
+
 # ---- held to what was perceived
 
 
