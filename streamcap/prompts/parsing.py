@@ -13,13 +13,13 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from streamcap.config import AnswerForm
 from streamcap.errors import AnswerUnreadable
 from streamcap.prompts.answers import (
     MOST_NOTES,
     MOST_TIMES,
     POSITIONS,
     A,
-    Form,
     InstanceNote,
     QuestionAnswer,
     RecaptionAnswer,
@@ -64,7 +64,7 @@ def parse_answer(
     text: str,
     kind: type[A],
     *,
-    form: Form = Form.JSON,
+    form: AnswerForm = AnswerForm.JSON,
     partial: bool = False,
     ids: Collection[int] | None = None,
     times: Sequence[float] | None = None,
@@ -82,7 +82,7 @@ def parse_answer(
     """
     # Half of a surrogate pair, which no encoder takes, can stand in a text that was cut.
     body = _THOUGHTS.sub("", text[:MOST_ANSWER].encode(errors="replace").decode())
-    fields, complete = ({"": body}, True) if form is Form.TEXT else _object(body, _KEYS[kind])
+    fields, complete = ({"": body}, True) if form is AnswerForm.TEXT else _object(body, _KEYS[kind])
     if fields is None:
         if partial:
             return kind(complete=False)
@@ -90,7 +90,7 @@ def parse_answer(
     answer = _READERS[kind](_Fields(fields, ids, times, partial=partial), complete and not partial)
     assert isinstance(answer, kind)
     if not partial and not answer.text and not (isinstance(answer, WindowAnswer) and answer.nothing_new):
-        raise AnswerUnreadable(_why(body) if form is Form.TEXT else "the answer says nothing")
+        raise AnswerUnreadable(_why(body) if form is AnswerForm.TEXT else "the answer says nothing")
     return answer
 
 
