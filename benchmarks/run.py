@@ -36,6 +36,7 @@ BENCHMARKS = {
     "quality": "real clips against events noted by hand (3 min)",
     "trackers": "our tracker and libraries on simulated detections (12 min)",
     "encoders": "image encoders by several runtimes, the micro-batcher, models under several streams (5 min)",
+    "vlm": "a vision–language model in this process, and transformers' own generate beside it (10 min)",
     "micro": "one call of each part (1 min)",
     "soak": "cameras that fail and subscribers that come and go; memory, files, threads, tasks (30 min)",
 }

@@ -93,18 +93,18 @@ class Contradiction(StrEnum):
     VETO = "veto"  # the grounded text stands instead
 
 
+class AnswerForm(StrEnum):
+    """The form in which a vision–language model is asked to answer."""
+
+    JSON = "json"  # an object by a schema
+    TEXT = "text"  # plain sentences: for models too small for more
+
+
 class VisionBackend(StrEnum):
     """Where the vision–language model runs."""
 
     OPENAI = "openai"  # any server with OpenAI's API
     TRANSFORMERS = "transformers"  # in this process
-
-
-class AnswerForm(StrEnum):
-    """How a vision–language model is asked to answer."""
-
-    JSON = "json"  # an object, held to a schema
-    TEXT = "text"  # a plain sentence: for models too small for more
 
 
 class _Strict(BaseModel):
@@ -329,7 +329,7 @@ class VisionSettings(_Strict):
         retries: of one answer, where a fault may be a passing one.
         concurrency: answers at a time, of all streams.
         max_tokens: most tokens of an answer.
-        answers: how it is asked to answer.
+        answers: the form in which it is asked to answer.
         picture_tokens: most visual tokens of a picture, which is made smaller to keep to it; in this process alone.
         calls_per_minute, tokens_per_minute: of one stream; of all streams, ``..._in_all``.
     """

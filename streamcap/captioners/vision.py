@@ -21,11 +21,10 @@ import numpy as np
 from streamcap.captioners.base import Difference
 from streamcap.captioners.grounded import GroundedCaptioner
 from streamcap.captioners.shared import SharedModel
-from streamcap.config import Contradiction, StreamSettings, VisionMode
+from streamcap.config import AnswerForm, Contradiction, StreamSettings, VisionMode
 from streamcap.errors import AnswerCut, AnswerUnreadable
 from streamcap.language import Description
 from streamcap.prompts import (
-    Form,
     Prompt,
     RecaptionAnswer,
     RecaptionTask,
@@ -75,7 +74,7 @@ class VisionCaptioner:
             profile=settings.profile,
             marks=settings.marks,
             user_prompt=settings.prompt,
-            form=vision.form,
+            form=vision.settings.answers,
             max_tokens=vision.settings.max_tokens,
         )
         self._before = ""  # the last summary
@@ -92,7 +91,7 @@ class VisionCaptioner:
             yield grounded
             return
         prompt = await asyncio.to_thread(self._prompt, window, grounded)
-        writing = _Writing(window, self._style.form, recaptions=self._settings.mode is VisionMode.RECAPTION)
+        writing = _Writing(window, self._settings.mode is VisionMode.RECAPTION, self._style.form)
         due = 0.0
         loop = asyncio.get_running_loop()
         pieces = self._vision.answer(
@@ -189,8 +188,8 @@ class _Writing:
     """
 
     window: Window
-    form: Form
     recaptions: bool
+    form: AnswerForm
     text: str = ""
     shown: str = ""
 

@@ -6,9 +6,7 @@ Servers that speak this API differ in what they take. What one refuses is left o
 from __future__ import annotations
 
 import base64
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -159,8 +157,6 @@ def _response_format(answer: Answer, constraint: Constraint) -> dict[str, Any]:
 
 def _messages(prompt: Prompt, dialect: Dialect) -> list[dict[str, Any]]:
     system = prompt.system
-    if prompt.answer is not None:
-        system = f"{system}\n\n{_in_words(prompt.answer)}".strip()
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if dialect.system and system else []
     for turn in prompt.demonstrations:
         messages += [{"role": "user", "content": turn.ask}, {"role": "assistant", "content": turn.answer}]
@@ -186,27 +182,3 @@ def _part(part: Text | Picture) -> dict[str, Any]:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
-
-
-def _in_words(answer: Answer) -> str:
-    """The form of an answer for the model to read: held to a schema or not, it should know what the fields are for.
-
-    An outline, as small models repeat a schema that they are shown.
-    """
-    return f"Answer with one JSON object of this form and nothing else:\n{_outline(answer.schema)}"
-
-
-def _outline(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return "|".join(json.dumps(value) for value in schema["enum"])
-    about = schema.get("description", "")
-    match schema.get("type"):
-        case "object":
-            fields = ", ".join(f"{json.dumps(name)}: {_outline(of)}" for name, of in schema["properties"].items())
-            return "{" + fields + "}"
-        case "array":
-            return f"[{_outline(schema.get('items', {}))}, ...]"
-        case "string":
-            return f'"<{about or "words"}>"'
-        case kind:
-            return f"<{kind or 'value'}{': ' if about else ''}{about}>"

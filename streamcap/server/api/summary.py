@@ -168,11 +168,12 @@ class Summaries:
         if self._vision is None or len(told) < WORDED_LEAST:
             return ""
         task = SummaryTask(told[0].start, told[-1].end, tuple(Told(each.text, each.end) for each in told))
-        style = Style(profile=Profile.GENERAL, form=self._vision.form, max_tokens=self._vision.settings.max_tokens)
+        settings = self._vision.settings
+        style = Style(profile=Profile.GENERAL, form=settings.answers, max_tokens=settings.max_tokens)
         answer = await self._vision.whole_answer(
-            build_summary(task, style), of=f"?{stream}", sort="summary", patience_s=self._vision.settings.timeout_s
+            build_summary(task, style), of=f"?{stream}", sort="summary", patience_s=settings.timeout_s
         )
-        return parse_answer(answer, SummaryAnswer, form=self._vision.form).text
+        return parse_answer(answer, SummaryAnswer, form=settings.answers).text
 
     async def _fold(self, stream: str, bounds: Mapping[str, Any]) -> tuple[_Folded, bool]:
         folded, after = _Folded(), 0
