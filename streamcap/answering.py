@@ -173,14 +173,15 @@ class Answering:
             yield each
 
     def _style(self) -> Style:
-        return Style(profile=Profile.GENERAL, marks=(), max_tokens=self._vision.settings.max_tokens)
+        settings = self._vision.settings
+        return Style(profile=Profile.GENERAL, marks=(), form=settings.answers, max_tokens=settings.max_tokens)
 
     async def _asked(
         self, prompt: Prompt, stream: str, times: Sequence[float], said: dict[float, str]
     ) -> AsyncGenerator[Answered, None]:
         loop = asyncio.get_running_loop()
         text, shown, due = "", "", 0.0
-        patience_s = self._vision.settings.timeout_s
+        patience_s, form = self._vision.settings.timeout_s, self._vision.settings.answers
         pieces = self._vision.answer(prompt, of=f"?{stream}", sort="question", patience_s=patience_s)
         try:
             async with contextlib.aclosing(pieces):
@@ -188,14 +189,14 @@ class Answering:
                     text += piece.text
                     if loop.time() < due:
                         continue
-                    grown = parse_answer(text, QuestionAnswer, partial=True).text
+                    grown = parse_answer(text, QuestionAnswer, form=form, partial=True).text
                     if len(grown) > len(shown):
                         shown, due = grown, loop.time() + REVISION_S
                         yield Answered(grown, self._vision.name, growing=True)
         except AnswerCut as cut:  # at its limit: what there is of it is better than nothing
             if not cut.at_limit:
                 raise
-        answer = parse_answer(text, QuestionAnswer, times=times)
+        answer = parse_answer(text, QuestionAnswer, form=form, times=times)
         yield Answered(
             answer.text,
             self._vision.name,

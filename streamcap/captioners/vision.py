@@ -21,7 +21,7 @@ import numpy as np
 from streamcap.captioners.base import Difference
 from streamcap.captioners.grounded import GroundedCaptioner
 from streamcap.captioners.shared import SharedModel
-from streamcap.config import Contradiction, StreamSettings, VisionMode
+from streamcap.config import AnswerForm, Contradiction, StreamSettings, VisionMode
 from streamcap.errors import AnswerCut, AnswerUnreadable
 from streamcap.language import Description
 from streamcap.prompts import (
@@ -74,6 +74,7 @@ class VisionCaptioner:
             profile=settings.profile,
             marks=settings.marks,
             user_prompt=settings.prompt,
+            form=vision.settings.answers,
             max_tokens=vision.settings.max_tokens,
         )
         self._before = ""  # the last summary
@@ -90,7 +91,7 @@ class VisionCaptioner:
             yield grounded
             return
         prompt = await asyncio.to_thread(self._prompt, window, grounded)
-        writing = _Writing(window, recaptions=self._settings.mode is VisionMode.RECAPTION)
+        writing = _Writing(window, self._settings.mode is VisionMode.RECAPTION, self._style.form)
         due = 0.0
         loop = asyncio.get_running_loop()
         pieces = self._vision.answer(
@@ -119,7 +120,7 @@ class VisionCaptioner:
         text = await self._vision.whole_answer(
             prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
         )
-        answer = parse_answer(text, SummaryAnswer)
+        answer = parse_answer(text, SummaryAnswer, form=self._style.form)
         _check_end(answer)
         self._before = answer.text
         return self._before
@@ -188,16 +189,17 @@ class _Writing:
 
     window: Window
     recaptions: bool
+    form: AnswerForm
     text: str = ""
     shown: str = ""
 
     def answer(self, *, partial: bool = False) -> WindowAnswer:
         """As far as it can be read. Raises AnswerUnreadable where it is whole and nothing can."""
         if self.recaptions:
-            dense = parse_answer(self.text, RecaptionAnswer, partial=partial)
+            dense = parse_answer(self.text, RecaptionAnswer, form=self.form, partial=partial)
             return WindowAnswer(dense.text, complete=dense.complete)
         ids = frozenset(each.id for each in self.window.instances)
-        return parse_answer(self.text, WindowAnswer, partial=partial, ids=ids)
+        return parse_answer(self.text, WindowAnswer, form=self.form, partial=partial, ids=ids)
 
     def conflicts(self, text: str) -> bool:
         """True where a text contradicts what was perceived."""
