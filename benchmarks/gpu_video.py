@@ -12,9 +12,15 @@ from typing import Any
 
 import av
 import numpy as np
+from av.codec.hwaccel import HWAccel
 
 from benchmarks.common import CannotRun
 from benchmarks.gpu_items import Plan, vision_tower
+from streamcap.models.batching import MicroBatcher
+from streamcap.models.device_pictures import DevicePictures
+from streamcap.models.pictures import PictureRule, prepare
+from streamcap.sources.nvdec import nvdec as nvdec_accelerator
+from streamcap.sources.nvdec import trouble
 
 __all__ = ["decode_and_encode", "nvdec"]
 
@@ -36,44 +42,58 @@ def nvdec(plan: Plan) -> None:
 
 
 def decode_and_encode(plan: Plan) -> None:
-    """Streams that are decoded by NVDEC and looked at five times a second by an encoder that they share."""
-    _need_nvdec(plan)
-    from streamcap.models.batching import MicroBatcher
+    """Streams that NVDEC decodes and that are looked at five times a second by an encoder that they share.
 
+    Once by way of the processor's memory, as the service does it today, and once on the device from end to end.
+    """
+    _need_nvdec(plan)
     try:
         import torch
     except ImportError as error:
         raise CannotRun("torch is not installed") from error
     vit = plan.encoders["ViT-B/16"]
     model = vision_tower(vit).to("cuda", torch.float16)
+    rule = PictureRule((vit.image, vit.image))
+    on_device = DevicePictures(rule, "cuda", half=True)
 
-    def run(pictures: Sequence[Any]) -> list[Any]:
+    def from_memory(frame: av.VideoFrame) -> Any:
+        small = frame.reformat(vit.image, vit.image, "rgb24").to_ndarray()
+        return torch.from_numpy(prepare(np.asarray(small, np.uint8), rule)).half()
+
+    def encode(pictures: Sequence[Any]) -> list[Any]:
         with torch.inference_mode():
-            fed = torch.from_numpy(np.stack(pictures)).pin_memory().to("cuda", non_blocking=True)
-            return list(model(fed.permute(0, 3, 1, 2).half() / 255).float().cpu().numpy())
+            return list(model(torch.stack(tuple(pictures)).to("cuda", non_blocking=True)).float().cpu().numpy())
 
+    ways = {
+        "through memory": (from_memory, nvdec_accelerator),
+        "on the device": (on_device.prepare, lambda: HWAccel("cuda", is_hw_owned=True)),
+    }
+    with _clip() as clip:
+        for way, (ready, accelerator) in ways.items():
+            figures = {}
+            for streams in (4, 16, 32):
+                if plan.over(f"decode and encode {way}, {streams} streams"):
+                    continue
+                with MicroBatcher(encode, size=32) as batcher:
+                    figures[str(streams)] = round(_decoded(clip, streams, _looking(ready, batcher), accelerator), 1)
+            plan.figures[f"decode_and_encode_frames_s, {way}"] = figures
+            most = int(max(figures.values(), default=0) // CLIP_FPS)
+            plan.figures[f"decode_and_encode_streams_1080p30, {way}"] = most
+
+
+def _looking(ready: Callable[[av.VideoFrame], Any], batcher: MicroBatcher[Any, Any]) -> Callable[[av.VideoFrame], None]:
     every = CLIP_FPS // LOOKED_AT_FPS
-    figures = {}
-    with _clip() as clip, MicroBatcher(run, size=32) as batcher:
-        for streams in (4, 16, 32):
-            if plan.over(f"decode and encode, {streams} streams"):
-                continue
 
-            def look(frame: av.VideoFrame) -> None:
-                if frame.pts is not None and round(float(frame.time or 0) * CLIP_FPS) % every == 0:
-                    picture = frame.reformat(vit.image, vit.image, "rgb24").to_ndarray()
-                    batcher.map([picture])
+    def look(frame: av.VideoFrame) -> None:
+        if round(float(frame.time or 0) * CLIP_FPS) % every == 0:
+            batcher.map([ready(frame)])
 
-            figures[str(streams)] = round(_decoded(clip, streams, look), 1)
-    plan.figures["decode_and_encode_frames_s"] = figures
-    plan.figures["decode_and_encode_streams_1080p30"] = int(max(figures.values(), default=0) // CLIP_FPS)
+    return look
 
 
 def _need_nvdec(plan: Plan) -> None:
     if plan.device == "cpu":
         raise CannotRun("NVDEC is part of a GPU")
-    from streamcap.sources.nvdec import trouble
-
     if reason := trouble():
         raise CannotRun(reason)
 
@@ -94,13 +114,17 @@ def _clip() -> Iterator[Path]:
         yield path
 
 
-def _decoded(clip: Path, streams: int, look: Callable[[av.VideoFrame], None]) -> float:
+def _decoded(
+    clip: Path,
+    streams: int,
+    look: Callable[[av.VideoFrame], None],
+    accelerator: Callable[[], HWAccel | None] = nvdec_accelerator,
+) -> float:
     """Frames a second of all streams together."""
-    from streamcap.sources.nvdec import nvdec as hwaccel
 
     def decode(_: int) -> int:
         count = 0
-        with av.open(str(clip), hwaccel=hwaccel()) as container:
+        with av.open(str(clip), hwaccel=accelerator()) as container:
             for frame in container.decode(video=0):
                 look(frame)
                 count += 1

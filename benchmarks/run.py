@@ -30,11 +30,13 @@ BENCHMARKS = {
     "glass": "from the glass to the caption, by a clock in the pixels: RTSP and a file (10 min)",
     "streams": "how many 720p30 cameras at a time, and the naive program beside it (10 min)",
     "fanout": "a thousand subscribers on one processor, and a bare loop beside them (4 min)",
+    "viewers": "viewers by WHEP: H.264 passed on, and a program that encodes for each (6 min)",
     "page": "the monitor in a browser: weight, message to paint, heap, 50 streams (3 min)",
     "journal": "the journal on disk: commits, appends, reading back (2 min)",
     "quality": "real clips against events noted by hand (3 min)",
     "trackers": "our tracker and libraries on simulated detections (12 min)",
     "encoders": "image encoders by several runtimes, the micro-batcher, models under several streams (5 min)",
+    "vlm": "a vision–language model in this process, and transformers' own generate beside it (10 min)",
     "micro": "one call of each part (1 min)",
     "soak": "cameras that fail and subscribers that come and go; memory, files, threads, tasks (30 min)",
 }

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from streamcap.captioners import SharedModel
 from streamcap.captioners.vision import look_of
 from streamcap.config import Profile
-from streamcap.errors import UsageError
+from streamcap.errors import AnswerCut, UsageError
 from streamcap.frames import FrameStore, View
 from streamcap.frames.jpeg import narrowed
 from streamcap.journal import Searchable
@@ -173,25 +173,30 @@ class Answering:
             yield each
 
     def _style(self) -> Style:
-        return Style(profile=Profile.GENERAL, marks=(), max_tokens=self._vision.settings.max_tokens)
+        settings = self._vision.settings
+        return Style(profile=Profile.GENERAL, marks=(), form=settings.answers, max_tokens=settings.max_tokens)
 
     async def _asked(
         self, prompt: Prompt, stream: str, times: Sequence[float], said: dict[float, str]
     ) -> AsyncGenerator[Answered, None]:
         loop = asyncio.get_running_loop()
         text, shown, due = "", "", 0.0
-        patience_s = self._vision.settings.timeout_s
+        patience_s, form = self._vision.settings.timeout_s, self._vision.settings.answers
         pieces = self._vision.answer(prompt, of=f"?{stream}", sort="question", patience_s=patience_s)
-        async with contextlib.aclosing(pieces):
-            async for piece in pieces:
-                text += piece.text
-                if loop.time() < due:
-                    continue
-                grown = parse_answer(text, QuestionAnswer, partial=True).text
-                if len(grown) > len(shown):
-                    shown, due = grown, loop.time() + REVISION_S
-                    yield Answered(grown, self._vision.name, growing=True)
-        answer = parse_answer(text, QuestionAnswer, times=times)
+        try:
+            async with contextlib.aclosing(pieces):
+                async for piece in pieces:
+                    text += piece.text
+                    if loop.time() < due:
+                        continue
+                    grown = parse_answer(text, QuestionAnswer, form=form, partial=True).text
+                    if len(grown) > len(shown):
+                        shown, due = grown, loop.time() + REVISION_S
+                        yield Answered(grown, self._vision.name, growing=True)
+        except AnswerCut as cut:  # at its limit: what there is of it is better than nothing
+            if not cut.at_limit:
+                raise
+        answer = parse_answer(text, QuestionAnswer, form=form, times=times)
         yield Answered(
             answer.text,
             self._vision.name,

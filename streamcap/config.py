@@ -16,6 +16,7 @@ from streamcap.errors import ConfigError
 __all__ = [
     "DEFAULT_PORT",
     "Admission",
+    "AnswerForm",
     "CaptionerName",
     "Contradiction",
     "Decode",
@@ -90,6 +91,13 @@ class Contradiction(StrEnum):
 
     NOTE = "note"  # it is told, scored down, and says which
     VETO = "veto"  # the grounded text stands instead
+
+
+class AnswerForm(StrEnum):
+    """The form in which a vision–language model is asked to answer."""
+
+    JSON = "json"  # an object by a schema
+    TEXT = "text"  # plain sentences: for models too small for more
 
 
 class VisionBackend(StrEnum):
@@ -321,6 +329,7 @@ class VisionSettings(_Strict):
         retries: of one answer, where a fault may be a passing one.
         concurrency: answers at a time, of all streams.
         max_tokens: most tokens of an answer.
+        answers: the form in which it is asked to answer.
         picture_tokens: most visual tokens of a picture, which is made smaller to keep to it; in this process alone.
         calls_per_minute, tokens_per_minute: of one stream; of all streams, ``..._in_all``.
     """
@@ -336,6 +345,7 @@ class VisionSettings(_Strict):
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     concurrency: Annotated[int, Field(ge=1, le=256)] = 2
     max_tokens: Annotated[int, Field(ge=16, le=4096)] = 256
+    answers: AnswerForm = AnswerForm.JSON
     picture_tokens: Annotated[int, Field(ge=16, le=4096)] = 256
     calls_per_minute: Annotated[float, Field(gt=0)] = 20.0
     tokens_per_minute: Annotated[float, Field(gt=0)] = 60_000.0

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from streamcap.captioners import Captioner, Difference, GroundedCaptioner, Summariser
-from streamcap.errors import ModelError, StreamcapError
+from streamcap.errors import ModelError, OverBudget, StreamcapError
 from streamcap.language import Description
 from streamcap.looks import Looks
 from streamcap.standing import Standing, Status
@@ -214,6 +214,9 @@ class Wording:
                 answer = await ask()
         except TimeoutError:
             _log.info("%s: the caption at work was given up", self._stream)
+            return None
+        except OverBudget as error:  # as its owner wished: nothing is wrong, and the caption's source says it
+            _log.info("%s: %s", self._stream, error)
             return None
         except ModelError as error:
             await self._say(self._standing.begin("captioner", f"{self.captioner.name}: {_in_words(error)}"))

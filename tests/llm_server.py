@@ -61,6 +61,9 @@ class Fault(StrEnum):
     NO_END = "no-end"  # ends in order, but without a finish_reason
     NOTHING = "nothing"  # ends in order, but without a word: what llama-cpp-python does where a prompt is too long
     LENGTH = "length"  # cut off by max_tokens
+    CUT_END = "cut-end"  # after the finish_reason
+    STALL_END = "stall-end"  # after the finish_reason
+    ENDLESS = "endless"  # a line that never ends
     FILTERED = "filtered"  # finish_reason content_filter, half way
     BAD_JSON = "bad-json"  # an event of the stream is no JSON
     BAD_SHAPE = "bad-shape"  # an event of the stream is JSON of another kind
@@ -245,7 +248,9 @@ class LlmServer:
     def _fails(self, fault: Fault, shown: Shown) -> Response | None:
         body = shown.body
         form = (body.get("response_format") or {}).get("type", "text")
-        extras = [name for name in ("max_tokens", "stream_options", "temperature") if name in body]
+        extras = [
+            name for name in ("max_tokens", "stream_options", "temperature", "chat_template_kwargs") if name in body
+        ]
         match fault:
             case Fault.ERROR:
                 return _error(500, "CUDA out of memory\n  in attention.py", "internal_error")
@@ -304,7 +309,7 @@ class LlmServer:
                     break
             yield _chunk(shown, {"content": piece})
             await asyncio.sleep(self.pause if fault is Fault.SLOW else 0)
-        async for event in self._end(shown, len(pieces), fault):
+        async for event in self._end(request, shown, len(pieces), fault):
             yield event
 
     async def _trouble(self, request: Request, shown: Shown, fault: Fault) -> AsyncIterator[dict[str, Any] | bytes]:
@@ -319,14 +324,24 @@ class LlmServer:
                 yield {"choices": [{"delta": 5}]}
             case Fault.ERROR_EVENT:
                 yield {"error": {"message": "the worker died", "type": "internal", "code": 500}}
+            case Fault.ENDLESS:
+                yield b"data: "
+                while not await request.is_disconnected():
+                    yield b"x" * 65536
             case Fault.HUGE:
                 while not await request.is_disconnected():
                     yield _chunk(shown, {"content": "and so on " * 100})
 
-    async def _end(self, shown: Shown, tokens: int, fault: Fault) -> AsyncIterator[dict[str, Any] | bytes]:
+    async def _end(
+        self, request: Request, shown: Shown, tokens: int, fault: Fault
+    ) -> AsyncIterator[dict[str, Any] | bytes]:
         reasons = {Fault.LENGTH: "length", Fault.FILTERED: "content_filter", Fault.NO_END: None}
         if fault is not Fault.NO_END:
             yield _chunk(shown, {}, finish=reasons.get(fault, "stop"))
+        if fault is Fault.STALL_END:
+            await self._wait(request, FOR_EVER_S)
+        if fault is Fault.CUT_END:
+            raise ConnectionError("cut by the test")
         if (shown.body.get("stream_options") or {}).get("include_usage") and fault is not Fault.NO_USAGE:
             yield _chunk(shown, None) | {"usage": _usage(shown, tokens)}
         yield b"data: [DONE]\n\n"

@@ -75,8 +75,8 @@ def patches(side: int) -> dict[str, Any]:
         "merge_size": 2,
         "temporal_patch_size": 2,
         "size": {"shortest_edge": 4 * (2 * side) ** 2, "longest_edge": 64 * (2 * side) ** 2},
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "image_mean": [0.48145466, 0.4578275, 0.40821073] if side == 14 else [0.5, 0.5, 0.5],
+        "image_std": [0.26862954, 0.26130258, 0.27577711] if side == 14 else [0.5, 0.5, 0.5],
         "resample": 3,
         "rescale_factor": 1 / 255,
     }

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
+import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
 
+from streamcap.breaker import Breaker, BreakerState
+from streamcap.captioners.budget import Budget, Spent, Turn
 from streamcap.config import VisionBackend, VisionSettings
-from streamcap.errors import ModelError, ModelLoadError, ModelUnavailable, WeightsUnavailable
-from streamcap.flow import Clock, Turns
+from streamcap.errors import (
+    ModelError,
+    ModelNotFound,
+    ModelTimeout,
+    ModelUnauthorised,
+    ModelUnavailable,
+    PromptRefused,
+    WeightsUnavailable,
+)
+from streamcap.flow import Clock
 from streamcap.metrics import Histogram
-from streamcap.models.language import LanguageModel, Piece
+from streamcap.models.language import CHARACTERS_A_TOKEN, LanguageModel, Piece, Usage, estimate
 from streamcap.prompts import Prompt
 
 __all__ = ["Asked", "SharedModel", "load_model"]
@@ -76,7 +86,7 @@ class SharedModel:
         self.settings = settings
         self.asked = Asked()
         self._clock, self._load = clock, load or load_model
-        self._turns = Turns(settings.concurrency)
+        self._budget = Budget(settings, clock)
         self._model: LanguageModel | None = None
         self._trouble: ModelError = ModelUnavailable(f"{settings.model} is being loaded", retry_after_s=LOADING_AGAIN_S)
         self._loading: asyncio.Task[None] | None = None
@@ -112,6 +122,18 @@ class SharedModel:
         """The model itself, None while it is not there."""
         return self._model
 
+    @property
+    def well(self) -> bool:
+        """The model can be asked: it is loaded, and its server is not being left alone after failing."""
+        breaker = getattr(self._model, "breaker", None)
+        rests = isinstance(breaker, Breaker) and breaker.state(self._clock.monotonic()) is BreakerState.OPEN
+        return self._model is not None and not rests
+
+    @property
+    def spent(self) -> Spent:
+        """What all streams spent in the last minute."""
+        return self._budget.spent()
+
     async def ready(self) -> None:
         """Return when the model is there.
 
@@ -137,24 +159,39 @@ class SharedModel:
         if model is None:
             raise self._trouble
         self.asked.calls[sort] += 1
-        deadline = self._clock.monotonic() + patience_s
+        deadline, expected = self._clock.monotonic() + patience_s, estimate(prompt)
         try:
-            async with self._turns.turn(deadline):
-                began = self._clock.monotonic()
-                first = True
-                async with contextlib.aclosing(model.generate(prompt, timeout_s=self.settings.timeout_s)) as pieces:
-                    async for piece in pieces:
-                        if first and piece.text:
-                            first = False
-                            self.asked.first.add(self._clock.monotonic() - began)
-                        if piece.usage is not None:
-                            self.asked.prompt_tokens += piece.usage.prompt_tokens
-                            self.asked.completion_tokens += piece.usage.completion_tokens
+            async with self._budget.turn(of, deadline, expected) as turn:
+                pieces = model.generate(prompt, timeout_s=self.settings.timeout_s)
+                async with contextlib.aclosing(self._counted(pieces, turn, expected)) as counted:
+                    async for piece in counted:
                         yield piece
-                self.asked.whole.add(self._clock.monotonic() - began)
         except ModelError as error:
             self.asked.failures[type(error).__name__] += 1
             raise
+
+    async def _counted(
+        self, pieces: AsyncGenerator[Piece, None], turn: Turn, expected: Usage
+    ) -> AsyncGenerator[Piece, None]:
+        """The pieces of an answer, whose time and cost are noted."""
+        began, said = self._clock.monotonic(), 0
+        try:
+            async with contextlib.aclosing(pieces):
+                async for piece in pieces:
+                    if piece.text and not said:
+                        self.asked.first.add(self._clock.monotonic() - began)
+                    said += len(piece.text)
+                    used = piece.usage or Usage(expected.prompt_tokens, math.ceil(said / CHARACTERS_A_TOKEN))
+                    turn.used(used)
+                    if piece.usage is not None:
+                        self.asked.prompt_tokens += used.prompt_tokens
+                        self.asked.completion_tokens += used.completion_tokens
+                    yield piece
+        except BaseException as error:  # also a caller that goes away
+            if not said and not _was_not_read(error):
+                turn.used(Usage(expected.prompt_tokens, 0))
+            raise
+        self.asked.whole.add(self._clock.monotonic() - began)
 
     async def whole_answer(self, prompt: Prompt, *, of: str, sort: str, patience_s: float) -> str:
         """An answer in one piece; as :meth:`answer`."""
@@ -181,6 +218,12 @@ class SharedModel:
             pause = min(2 * pause, AGAIN_MOST_S)
 
 
+def _was_not_read(error: BaseException) -> bool:
+    """True where a model refused a prompt unread: that costs nothing, or a server that is down would eat the budget."""
+    refused = (ModelUnavailable, ModelNotFound, ModelUnauthorised, PromptRefused)
+    return isinstance(error, refused) and not isinstance(error, ModelTimeout)
+
+
 async def load_model(settings: VisionSettings) -> LanguageModel:
     """The model that settings name; one that runs in this process is fetched and loaded, which takes a while.
 
@@ -194,9 +237,6 @@ async def load_model(settings: VisionSettings) -> LanguageModel:
 
             return OpenAiServer(settings)
         case VisionBackend.TRANSFORMERS:
-            try:
-                vlm = importlib.import_module("streamcap.models.vlm")
-            except ImportError as error:
-                raise ModelLoadError(f"models do not run in this process: {error}") from error
-            model: LanguageModel = await vlm.load(settings)
-            return model
+            from streamcap.models.vlm import load
+
+            return await load(settings)

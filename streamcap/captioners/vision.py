@@ -21,8 +21,8 @@ import numpy as np
 from streamcap.captioners.base import Difference
 from streamcap.captioners.grounded import GroundedCaptioner
 from streamcap.captioners.shared import SharedModel
-from streamcap.config import Contradiction, StreamSettings, VisionMode
-from streamcap.errors import AnswerCut
+from streamcap.config import AnswerForm, Contradiction, StreamSettings, VisionMode
+from streamcap.errors import AnswerCut, AnswerUnreadable
 from streamcap.language import Description
 from streamcap.prompts import (
     Prompt,
@@ -52,7 +52,7 @@ REVISION_S: Final = 0.35
 FIRST_WORDS: Final = 4
 # A summary of fewer captions than this is those captions.
 SUMMARY_LEAST: Final = 2
-# An answer that was cut off at its limit is taken where its text had come to the end of a sentence.
+# An answer that breaks off is taken where its caption had come to the end of a sentence.
 SENTENCE_ENDS: Final = (".", "!", "?", "…")
 
 
@@ -74,6 +74,7 @@ class VisionCaptioner:
             profile=settings.profile,
             marks=settings.marks,
             user_prompt=settings.prompt,
+            form=vision.settings.answers,
             max_tokens=vision.settings.max_tokens,
         )
         self._before = ""  # the last summary
@@ -90,7 +91,7 @@ class VisionCaptioner:
             yield grounded
             return
         prompt = await asyncio.to_thread(self._prompt, window, grounded)
-        writing = _Writing(window, recaptions=self._settings.mode is VisionMode.RECAPTION)
+        writing = _Writing(window, self._settings.mode is VisionMode.RECAPTION, self._style.form)
         due = 0.0
         loop = asyncio.get_running_loop()
         pieces = self._vision.answer(
@@ -104,9 +105,11 @@ class VisionCaptioner:
                         due = loop.time() + REVISION_S
                         yield replace(grounded, text=draft, skills={}, source="", growing=True)
         except AnswerCut as cut:
-            if not (cut.at_limit and writing.answer(partial=True).text.endswith(SENTENCE_ENDS)):
+            if not cut.at_limit:
                 raise
-        yield self._judged(window, grounded, writing.answer())
+        answer = writing.answer()
+        _check_end(answer)
+        yield self._judged(window, grounded, answer)
 
     async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
         """See :class:`streamcap.captioners.base.Summariser`; empty where there is not enough to fold."""
@@ -117,7 +120,9 @@ class VisionCaptioner:
         text = await self._vision.whole_answer(
             prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
         )
-        self._before = parse_answer(text, SummaryAnswer).text
+        answer = parse_answer(text, SummaryAnswer, form=self._style.form)
+        _check_end(answer)
+        self._before = answer.text
         return self._before
 
     def _prompt(self, window: Window, grounded: Description) -> Prompt:
@@ -184,15 +189,17 @@ class _Writing:
 
     window: Window
     recaptions: bool
+    form: AnswerForm
     text: str = ""
     shown: str = ""
 
     def answer(self, *, partial: bool = False) -> WindowAnswer:
         """As far as it can be read. Raises AnswerUnreadable where it is whole and nothing can."""
         if self.recaptions:
-            return WindowAnswer(parse_answer(self.text, RecaptionAnswer, partial=partial).text)
+            dense = parse_answer(self.text, RecaptionAnswer, form=self.form, partial=partial)
+            return WindowAnswer(dense.text, complete=dense.complete)
         ids = frozenset(each.id for each in self.window.instances)
-        return parse_answer(self.text, WindowAnswer, partial=partial, ids=ids)
+        return parse_answer(self.text, WindowAnswer, form=self.form, partial=partial, ids=ids)
 
     def conflicts(self, text: str) -> bool:
         """True where a text contradicts what was perceived."""
@@ -206,6 +213,12 @@ def look_of(key: KeyFrame) -> Look | None:
         return None
     image = cv2.imdecode(np.frombuffer(key.jpeg, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else Look(key.t, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), ())
+
+
+def _check_end(answer: WindowAnswer | SummaryAnswer) -> None:
+    """Raise AnswerUnreadable where an answer breaks off within its text."""
+    if not (answer.complete or answer.text.endswith(SENTENCE_ENDS)):
+        raise AnswerUnreadable("the answer breaks off within its text", hint="raise [vision] max_tokens")
 
 
 def _skills(answer: WindowAnswer) -> dict[Skill, str]:

@@ -21,6 +21,7 @@ from streamcap.cli.signals import stop_on_signals
 from streamcap.cli.vision import PANEL, marks_of, shared_model, vision_settings
 from streamcap.config import (
     DEFAULT_FPS,
+    AnswerForm,
     CaptionerName,
     Contradiction,
     Profile,
@@ -109,6 +110,12 @@ def caption(
             rich_help_panel=PANEL,
         ),
     ] = Contradiction.NOTE,
+    answers: Annotated[
+        AnswerForm,
+        typer.Option(
+            help="json: by a schema; text: plain sentences, for models too small for it.", rich_help_panel=PANEL
+        ),
+    ] = AnswerForm.JSON,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     device: DeviceOption = None,
@@ -126,7 +133,7 @@ def caption(
         contradictions=contradictions,
     )  # fmt: skip
     wants_model = captioner is CaptionerName.VISION
-    vision = vision_settings(backend, model, url, key_env, device) if wants_model else None
+    vision = vision_settings(backend, model, url, key_env, device, answers) if wants_model else None
     wanted = models_wanted(encoder=encoder, detector=detector, device=device)
     clock = SystemClock()
     options = SourceOptions(stream=settings.id, fps=fps, start=start, end=end, realtime=realtime, clock=clock)

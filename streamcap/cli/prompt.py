@@ -17,7 +17,7 @@ from streamcap.cli.loading import load_models
 from streamcap.cli.output import reader_may_go
 from streamcap.cli.signals import stop_on_signals
 from streamcap.cli.vision import marks_of
-from streamcap.config import DEFAULT_FPS, CaptionerName, Profile, StreamSettings, VisionMode, VisionSettings
+from streamcap.config import DEFAULT_FPS, AnswerForm, CaptionerName, Profile, StreamSettings, VisionMode, VisionSettings
 from streamcap.errors import UsageError
 from streamcap.flow import SystemClock
 
@@ -46,6 +46,9 @@ def prompt_command(
     mode: Annotated[VisionMode, typer.Option(help="How the model is shown what happened.")] = VisionMode.SLIDING,
     profile: Annotated[Profile, typer.Option(help="Who reads.")] = Profile.SURVEILLANCE,
     prompt: Annotated[str, typer.Option(help="What the model is to heed, in your words.")] = "",
+    answers: Annotated[
+        AnswerForm, typer.Option(help="json: by a schema; text: plain sentences, for models too small for it.")
+    ] = AnswerForm.JSON,
     fps: Annotated[float, typer.Option(min=0.1, max=60, help="Pictures analysed a second of video.")] = DEFAULT_FPS,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the pictures here, a .png.", show_default=False)
@@ -63,7 +66,7 @@ def prompt_command(
     check(source)
     models = load_models()
     with models:
-        found, end = asyncio.run(_asked(settings, at, models))
+        found, end = asyncio.run(_asked(settings, VisionSettings(model="nobody", answers=answers), at, models))
     if at > end + 1.0 / fps + 0.5:
         raise UsageError(f"--at {at:g}: {source} ends at {end:.1f} s")
     if found is None:
@@ -106,7 +109,7 @@ def _check_picture(path: Path | None, source: str) -> None:
 
 @dataclass(slots=True)
 class _Listener:
-    """A :class:`streamcap.models.language.LanguageModel` that keeps what it is asked, and finds nothing new."""
+    """A :class:`streamcap.models.language.LanguageModel` that keeps what it is asked, and has nothing to say."""
 
     asked: Prompt | None = None
     name: str = "nobody"
@@ -116,11 +119,7 @@ class _Listener:
         from streamcap.models.language import Piece, Usage
 
         self.asked = prompt
-        kind = prompt.answer.name if prompt.answer is not None else ""
-        answer = (
-            {"nothing_new": True} if kind == "window" else {"caption": prompt.echo[0] if prompt.echo else "Nothing."}
-        )
-        yield Piece(json.dumps(answer), Usage(0, 0))
+        yield Piece("", Usage(0, 0))  # an answer that nobody can read: the grounded text stands
 
     def take(self) -> Prompt | None:
         """What was asked since the last call."""
@@ -143,13 +142,15 @@ class _Captioner:
     async def describe(self, window: Window) -> AsyncIterator[Description]:
         """See :class:`streamcap.captioners.Captioner`."""
         self._listener.take()
-        async for each in self._inner.describe(window):
-            yield each
-        asked = self._listener.take()
-        if asked is not None and window.start <= self._at:
-            self.found = window, asked
-        if window.end >= self._at:
-            self.past.set()
+        try:
+            async for each in self._inner.describe(window):
+                yield each
+        finally:
+            asked = self._listener.take()
+            if asked is not None and window.start <= self._at:
+                self.found = window, asked
+            if window.end >= self._at:
+                self.past.set()
 
 
 class _Nobody:
@@ -165,7 +166,9 @@ class _Nobody:
         """Nobody draws."""
 
 
-async def _asked(settings: StreamSettings, at: float, models: Models) -> tuple[tuple[Window, Prompt] | None, float]:
+async def _asked(
+    settings: StreamSettings, vision: VisionSettings, at: float, models: Models
+) -> tuple[tuple[Window, Prompt] | None, float]:
     """The window of a moment with its prompt, and how far the source was watched (media seconds)."""
     from streamcap.captioners import SharedModel
     from streamcap.captioners.vision import VisionCaptioner
@@ -178,7 +181,7 @@ async def _asked(settings: StreamSettings, at: float, models: Models) -> tuple[t
     async def load(_: VisionSettings) -> LanguageModel:
         return listener
 
-    async with SharedModel(VisionSettings(model=listener.name), clock, load) as shared:
+    async with SharedModel(vision, clock, load) as shared:
         captioner = _Captioner(settings, at, listener, VisionCaptioner(settings, shared))
         with progress_bar("watching") as bar:
             pipeline = Pipeline(

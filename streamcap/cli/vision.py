@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from rich.console import Console
 
-from streamcap.config import DeviceName, Mark, VisionBackend, VisionSettings
+from streamcap.config import AnswerForm, DeviceName, Mark, VisionBackend, VisionSettings
 from streamcap.errors import ConfigError, UsageError
 from streamcap.flow import Clock
 
@@ -25,7 +25,12 @@ UNBOUNDED = 1e9
 
 
 def vision_settings(
-    backend: VisionBackend, model: str, url: str | None, api_key_env: str | None, device: DeviceName | None
+    backend: VisionBackend,
+    model: str,
+    url: str | None,
+    api_key_env: str | None,
+    device: DeviceName | None,
+    answers: AnswerForm = AnswerForm.JSON,
 ) -> VisionSettings:
     """Settings of the model for one command.
 
@@ -33,12 +38,13 @@ def vision_settings(
         ConfigError: they do not hold.
     """
     budget = ("calls_per_minute", "tokens_per_minute", "calls_per_minute_in_all", "tokens_per_minute_in_all")
-    given = {"model": model, "url": url, "api_key_env": api_key_env, "device": device}
+    given = {"model": model, "url": url, "api_key_env": api_key_env, "device": device, "answers": answers}
     raw = {"backend": backend, **dict.fromkeys(budget, UNBOUNDED), **{k: v for k, v in given.items() if v is not None}}
     try:
         return VisionSettings.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"--model: {error.errors()[0]['msg']}", hint="give --model") from error
+        words = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"the vision–language model: {words}", hint="give --model") from error
 
 
 def marks_of(words: str) -> tuple[Mark, ...]:

@@ -4,23 +4,27 @@ it must: what it carries are pictures of people, and a key."""
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import certifi
 
 from streamcap import __version__
+from streamcap.config import is_loopback
 from streamcap.errors import ConfigError, ModelLoadError
 
 if TYPE_CHECKING:
     import httpx2
     import openai
 
-__all__ = ["checked_url", "open_client"]
+__all__ = ["checked_url", "is_in_the_clear", "open_client"]
 
 # Headers of the client that leave. It would add a dozen that describe this machine, and all that the environment's
 # OPENAI_CUSTOM_HEADERS, OPENAI_ORG_ID and OPENAI_PROJECT_ID say.
 HEADERS_SENT = frozenset({"host", "content-type", "content-length", "accept", "connection"})
+# Most bytes of one answer: the most tokens that can be asked for (4,096), each in an event of its own, four times over.
+MOST_BYTES = 8 << 20
 # A connection that rests is closed after so many seconds: before most servers close it, which would cost a failed call.
 REST_S = 4.0
 
@@ -47,6 +51,11 @@ def checked_url(url: str) -> str:
     if parts.query or parts.fragment:
         raise ConfigError("[vision] url must not have a query or fragment", hint=example)
     return url.strip().rstrip("/")
+
+
+def is_in_the_clear(url: str) -> bool:
+    """True where others on the way can read along."""
+    return url.startswith("http:") and not is_loopback(urlsplit(url).hostname or "")
 
 
 def open_client(url: str, key: str, *, connect_s: float, connections: int) -> openai.AsyncOpenAI:
@@ -78,15 +87,37 @@ def open_client(url: str, key: str, *, connect_s: float, connections: int) -> op
         if key:
             request.headers["Authorization"] = f"Bearer {key}"
 
+    async def bound(response: httpx2.Response) -> None:
+        response.stream = _bounded(response.stream)
+
     http = httpx2.AsyncClient(
         trust_env=False,
         follow_redirects=False,
         verify=_trust() if url.startswith("https:") else False,
         timeout=httpx2.Timeout(None, connect=connect_s),
         limits=httpx2.Limits(max_connections=connections + 1, keepalive_expiry=REST_S),
-        event_hooks={"request": [send_ours_alone]},
+        event_hooks={"request": [send_ours_alone], "response": [bound]},
     )
     return openai.AsyncOpenAI(api_key=key or "none", base_url=url, max_retries=0, http_client=http)
+
+
+def _bounded(stream: httpx2.AsyncByteStream) -> httpx2.AsyncByteStream:
+    """What a server sends, up to :data:`MOST_BYTES`: the client would collect a line that never ends."""
+    import httpx2
+
+    class Bounded(httpx2.AsyncByteStream):  # type: ignore[misc]  # the package is optional: no types are read
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            taken = 0
+            async for data in stream:
+                taken += len(data)
+                if taken > MOST_BYTES:
+                    raise httpx2.ReadError(f"more than {MOST_BYTES >> 20} MiB")
+                yield data
+
+        async def aclose(self) -> None:
+            await stream.aclose()
+
+    return Bounded()
 
 
 def _trust() -> ssl.SSLContext:

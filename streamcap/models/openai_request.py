@@ -6,9 +6,7 @@ Servers that speak this API differ in what they take. What one refuses is left o
 from __future__ import annotations
 
 import base64
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -61,6 +59,7 @@ class Dialect:
         usage: it can be asked to count tokens at the end of a stream.
         temperature: it takes one.
         system: it takes a system message; otherwise that stands at the head of the first question.
+        silent: a model that would think aloud before it answers can be asked not to: a caption cannot wait for that.
     """
 
     constraint: Constraint = Constraint.SCHEMA
@@ -68,6 +67,7 @@ class Dialect:
     usage: bool = True
     temperature: bool = True
     system: bool = True
+    silent: bool = True
 
     def after(self, message: str, answer: Answer | None) -> Dialect | None:
         """The dialect to try after a request in this one was refused; None where it is not for the dialect.
@@ -84,11 +84,13 @@ class Dialect:
             return replace(self, usage=False)
         if self.temperature and "temperature" in message:
             return replace(self, temperature=False)
+        if self.silent and ("chat_template" in message or "enable_thinking" in message):
+            return replace(self, silent=False)
         if self.system and _SYSTEM.search(message):
             return replace(self, system=False)
         if answer is not None and self.constraint < Constraint.WORDS:  # whether it says so or not
             return replace(self, constraint=Constraint(self.constraint + 1))
-        return None
+        return replace(self, silent=False) if self.silent else None
 
 
 def names_the_form(message: str) -> bool:
@@ -136,6 +138,8 @@ def request_body(prompt: Prompt, model: str, dialect: Dialect) -> dict[str, Any]
         body["stream_options"] = {"include_usage": True}
     if dialect.temperature:
         body["temperature"] = 0.0  # the likeliest words: a report is no poem
+    if dialect.silent:
+        body["extra_body"] = {"chat_template_kwargs": {"enable_thinking": False}}  # vLLM, SGLang, llama.cpp
     if prompt.answer is not None and dialect.constraint is not Constraint.WORDS:
         body["response_format"] = _response_format(prompt.answer, dialect.constraint)
     return body
@@ -153,8 +157,6 @@ def _response_format(answer: Answer, constraint: Constraint) -> dict[str, Any]:
 
 def _messages(prompt: Prompt, dialect: Dialect) -> list[dict[str, Any]]:
     system = prompt.system
-    if prompt.answer is not None:
-        system = f"{system}\n\n{_in_words(prompt.answer)}".strip()
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if dialect.system and system else []
     for turn in prompt.demonstrations:
         messages += [{"role": "user", "content": turn.ask}, {"role": "assistant", "content": turn.answer}]
@@ -180,27 +182,3 @@ def _part(part: Text | Picture) -> dict[str, Any]:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
-
-
-def _in_words(answer: Answer) -> str:
-    """The form of an answer for the model to read: held to a schema or not, it should know what the fields are for.
-
-    An outline, as small models repeat a schema that they are shown.
-    """
-    return f"Answer with one JSON object of this form and nothing else:\n{_outline(answer.schema)}"
-
-
-def _outline(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return "|".join(json.dumps(value) for value in schema["enum"])
-    about = schema.get("description", "")
-    match schema.get("type"):
-        case "object":
-            fields = ", ".join(f"{json.dumps(name)}: {_outline(of)}" for name, of in schema["properties"].items())
-            return "{" + fields + "}"
-        case "array":
-            return f"[{_outline(schema.get('items', {}))}, ...]"
-        case "string":
-            return f'"<{about or "words"}>"'
-        case kind:
-            return f"<{kind or 'value'}{': ' if about else ''}{about}>"

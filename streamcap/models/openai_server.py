@@ -12,7 +12,7 @@ import logging
 import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from streamcap.breaker import Breaker, Resting, RetryBudget, Trial
@@ -31,7 +31,7 @@ from streamcap.errors import (
 from streamcap.flow import Clock, SystemClock
 from streamcap.models.language import Piece, Usage, estimate, text_tokens
 from streamcap.models.openai_answer import check_form, end_stream, judge, read_chunk
-from streamcap.models.openai_client import checked_url, open_client
+from streamcap.models.openai_client import checked_url, is_in_the_clear, open_client
 from streamcap.models.openai_faults import Faults, spoken
 from streamcap.models.openai_request import Constraint, Dialect, names_the_form, request_body
 from streamcap.prompts import Prompt
@@ -53,6 +53,8 @@ RETRY_FIRST_S = 0.25
 WAIT_SHARE = 0.5
 # For the list of the server's models (seconds).
 LIST_S = 3.0
+# After the last token, for what it did cost (seconds).
+COST_S = 1.0
 # Faults of these statuses may be for the dialect; those above, only where the server says so.
 REFUSALS = frozenset({400, 415, 422})
 
@@ -102,6 +104,8 @@ class OpenAiServer:
         self._patience = patience or Patience()
         self._client = open_client(url, key, connect_s=self._patience.connect_s, connections=settings.concurrency)
         self._faults = Faults(url, key)
+        if key and is_in_the_clear(url):
+            _log.warning("the key of the model server crosses the network in the clear: [vision] url has no https")
         self._clock = clock or SystemClock()
         self._model = settings.model
         self._retries = settings.retries
@@ -146,7 +150,7 @@ class OpenAiServer:
 
         A fault that may pass is tried again as long as no text was given out, at most ``retries`` times.
         """
-        now = asyncio.get_running_loop().time()
+        now = _now()
         due = _Due(now, now + self._patience.first_share * timeout_s, now + timeout_s)
         self._retry_budget.called()
         async with self._place(timeout_s):
@@ -234,7 +238,7 @@ class OpenAiServer:
         stream = await self._open(prompt, due)
         said, blank, usage, finish = 0, True, None, ""
         try:
-            while (chunk := await self._next(stream, due, begun=said > 0)) is not None:
+            while (chunk := await self._next(stream, due, begun=said > 0, ended=bool(finish))) is not None:
                 text, ended, counted = read_chunk(chunk)
                 finish, usage = ended or finish, counted or usage
                 if text:
@@ -311,9 +315,23 @@ class OpenAiServer:
             raise self._faults.broken(error) from None
 
     async def _next(
+        self, stream: AsyncStream[ChatCompletionChunk], due: _Due, *, begun: bool, ended: bool
+    ) -> ChatCompletionChunk | None:
+        """The next event of the stream, None at its end.
+
+        Args:
+            begun: there was text; from now on tokens are waited for, and no longer the first one.
+            ended: the answer is there whole, and only its cost may follow: no fault matters any more.
+        """
+        if ended:
+            with contextlib.suppress(ModelError):
+                return await self._event(stream, replace(due, whole=min(due.whole, _now() + COST_S)), begun=True)
+            return None
+        return await self._event(stream, due, begun=begun)
+
+    async def _event(
         self, stream: AsyncStream[ChatCompletionChunk], due: _Due, *, begun: bool
     ) -> ChatCompletionChunk | None:
-        """The next event of the stream, None at its end."""
         import openai
 
         whole, step = _left(due.whole), self._patience.between_s if begun else _left(due.first)
@@ -334,9 +352,12 @@ class OpenAiServer:
             raise AnswerMalformed(f"the model server streams what is no JSON: {type(error).__name__}") from None
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _left(until: float) -> float:
-    """Seconds of the running loop until then."""
-    return until - asyncio.get_running_loop().time()
+    return until - _now()
 
 
 def _of_the_server(error: ModelError) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamcap.errors import ModelError
 from streamcap.models.base import Image
 
-__all__ = ["Interpolation", "PictureRule", "Resize", "Triple", "prepare", "to_picture"]
+__all__ = ["Interpolation", "PictureRule", "Resize", "Triple", "letterboxed", "middle", "prepare", "to_picture"]
 
 Resize = Literal["squash", "crop", "letterbox"]
 Interpolation = Literal["area", "bilinear", "bicubic", "lanczos"]
@@ -69,10 +69,10 @@ def to_picture(boxes: NDArray[np.float32], shape: tuple[int, int], rule: Picture
     height, width = shape
     scale, offset = (1.0, 1.0), (0.0, 0.0)
     if rule.resize == "letterbox":
-        inner = _letterboxed(width, height, rule.size)
+        inner = letterboxed(width, height, rule.size)
         scale = rule.size[0] / inner[0], rule.size[1] / inner[1]
     elif rule.resize == "crop":
-        left, top, across, down = _middle(width, height, rule.size)
+        left, top, across, down = middle(width, height, rule.size)
         scale, offset = (across / width, down / height), (left / width, top / height)
     moved = boxes * np.asarray([*scale, *scale], np.float32) + np.asarray([*offset, *offset], np.float32)
     return np.asarray(np.clip(moved, 0, 1), np.float32)
@@ -83,9 +83,9 @@ def _fitted(image: Image, rule: PictureRule) -> Image:
 
     height, width = image.shape[:2]
     if rule.resize == "crop":
-        left, top, across, down = _middle(width, height, rule.size)
+        left, top, across, down = middle(width, height, rule.size)
         image = image[top : top + down, left : left + across]
-    size = _letterboxed(width, height, rule.size) if rule.resize == "letterbox" else rule.size
+    size = letterboxed(width, height, rule.size) if rule.resize == "letterbox" else rule.size
     grow = {
         "area": cv2.INTER_AREA,
         "bilinear": cv2.INTER_LINEAR,
@@ -102,13 +102,14 @@ def _fitted(image: Image, rule: PictureRule) -> Image:
     return whole
 
 
-def _middle(width: int, height: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def middle(width: int, height: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Left, top, width and height of the largest part of the network's aspect in the middle of the picture."""
     scale = min(width / size[0], height / size[1])
     across, down = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     return (width - across) // 2, (height - down) // 2, across, down
 
 
-def _letterboxed(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
+def letterboxed(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the whole picture, with its aspect kept, where it just fits into the network's size."""
     scale = min(size[0] / width, size[1] / height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -5,7 +5,6 @@
 """
 
 from streamcap.prompts.answers import (
-    Form,
     InstanceNote,
     QuestionAnswer,
     RecaptionAnswer,
@@ -24,7 +23,6 @@ __all__ = [
     "Answer",
     "Conflict",
     "ConflictKind",
-    "Form",
     "InstanceNote",
     "Part",
     "Picture",

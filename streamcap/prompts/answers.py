@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
 from streamcap.prompts.base import Answer
 
 __all__ = [
     "POSITIONS",
-    "Form",
     "InstanceNote",
     "QuestionAnswer",
     "RecaptionAnswer",
@@ -19,6 +18,7 @@ __all__ = [
     "SummaryAnswer",
     "WindowAnswer",
     "answer_for",
+    "outline",
 ]
 
 # Most instances that an answer speaks of by themselves, and times that it cites; InstanceCap takes three.
@@ -28,13 +28,6 @@ MOST_TIMES = 8
 POSITIONS = (
     "top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right", "gone",
 )  # fmt: skip
-
-
-class Form(StrEnum):
-    """The form in which a model is asked to answer."""
-
-    JSON = "json"  # an object by the schema
-    TEXT = "text"  # a plain sentence: for models too small for more
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,3 +164,23 @@ def answer_for(kind: type[Structured]) -> Answer:
     """The form that an answer of a kind is held to."""
     name, schema = _SCHEMAS[kind]
     return Answer(name, schema)
+
+
+def outline(schema: Mapping[str, Any]) -> str:
+    """A schema in words, for the model to read: held to it or not, it should know what the fields are for.
+
+    Shaped like an answer, as small models repeat a schema that they are shown.
+    """
+    if "enum" in schema:
+        return "|".join(json.dumps(value) for value in schema["enum"])
+    about = schema.get("description", "")
+    match schema["type"]:
+        case "object":
+            fields = ", ".join(f"{json.dumps(name)}: {outline(of)}" for name, of in schema["properties"].items())
+            return "{" + fields + "}"
+        case "array":
+            return f"[{outline(schema['items'])}, ...]"
+        case "string":
+            return f'"<{about}>"'
+        case kind:
+            return f"<{kind}{': ' if about else ''}{about}>"

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from streamcap.config import Mark, VisionMode
+from streamcap.config import AnswerForm, Mark, VisionMode
 from streamcap.prompts.answers import (
-    Form,
     QuestionAnswer,
     RecaptionAnswer,
     Structured,
@@ -52,7 +51,7 @@ def build_window(task: WindowTask, style: Style, *, mode: VisionMode = VisionMod
         mode: sliding shows the picture before and the picture now; grid shows all pictures as one.
     """
     pictures, ids = _pictures(task, style, mode)
-    brief = style.form is Form.TEXT
+    brief = style.form is AnswerForm.TEXT
     parts: list[Part] = [
         *_wish(style.user_prompt),
         *_known(task.summary, () if brief else task.previous[-MOST_PREVIOUS:]),
@@ -121,7 +120,7 @@ def _prompt(
     echo: Sequence[str] = (),
 ) -> Prompt:
     system = system_text(kind, profile=style.profile, form=style.form, marks=style.marks, mode=mode)
-    answer = answer_for(kind) if style.form is Form.JSON else None
+    answer = answer_for(kind) if style.form is AnswerForm.JSON else None
     return Prompt(system, tuple(parts), turns, answer, style.max_tokens, tuple(text for text in echo if text))
 
 
@@ -182,7 +181,7 @@ def _separate(
 def _ask(task: WindowTask, style: Style) -> str:
     if task.full:
         return "A new scene begins. Tell what is there: the place, who and what is in view, and what they do."
-    if style.form is Form.TEXT:
+    if style.form is AnswerForm.TEXT:
         return "In one sentence: what changed?"
     return f"Tell what changed from {seconds(task.start)} to {seconds(task.end)}."
 

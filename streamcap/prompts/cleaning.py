@@ -36,6 +36,11 @@ _NAMED = re.compile(
     r"(?!\s*(?:[:.,]\d|%|(?:m|km|cm|ft|met(?:re|er)s?|feet|foot|seconds?|minutes?|hours?|years?|times|mph|percent)\b))",
     re.IGNORECASE,
 )
+# Numbers of pictures likewise: "In picture 2, the man waves."
+_PICTURE = re.compile(
+    r"(?P<start>^|[.!?]\s+)?\b(?:in|from|by) (?:the )?(?:picture|image|frame) \d{1,2}\b,?\s*(?P<next>\w?)",
+    re.IGNORECASE,
+)
 # What a noun stands behind that has no article yet.
 _BARE = re.compile(r"(?:^|[.!?,;:]|\b(?:and|or|by|with|to|at|from|past|behind|near|while|as|but))\s*$", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?…]['\"”’)]?(?=\s|$)")
@@ -60,8 +65,7 @@ def plain(text: str, limit: int) -> str:
     text = _TAG.sub(" ", text)
     text = _ADDRESS.sub(" ", text)
     text = _MARKDOWN.sub(" ", _printable(text, keep="\n"))
-    text = _SPACE.sub(" ", text).strip()
-    return clipped(re.sub(r"\s+([.,;:!?])", r"\1", text), limit)
+    return clipped(_tidy(text), limit)
 
 
 def without_marks(text: str, ids: Collection[int] | None = None) -> str:
@@ -81,9 +85,20 @@ def without_marks(text: str, ids: Collection[int] | None = None) -> str:
             return kind
         return ("The " if kind[0].isupper() else "the ") + kind.lower()
 
+    text = _PICTURE.sub(_unpictured, text)
     for pattern in (_NAMED, _BRACKETED, _HASH):
         text = pattern.sub(bare, text)
-    return _SPACE.sub(" ", text).strip()
+    return _tidy(text)
+
+
+def _tidy(text: str) -> str:
+    """Single spaces, and none before a stop."""
+    return re.sub(r"\s+([.,;:!?])", r"\1", _SPACE.sub(" ", text)).strip()
+
+
+def _unpictured(found: re.Match[str]) -> str:
+    start, following = found["start"], found["next"]
+    return following if start is None else start + following.upper()
 
 
 def clipped(text: str, limit: int) -> str:

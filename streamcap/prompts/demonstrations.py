@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from streamcap.config import AnswerForm
 from streamcap.labels import group
-from streamcap.prompts.answers import Form
 from streamcap.prompts.base import Turn
 from streamcap.prompts.structure import fact_lines, instance_lines, seconds
 from streamcap.prompts.tasks import WindowTask
@@ -28,7 +28,7 @@ class _Demonstration:
     answer: Mapping[str, Any]
 
 
-def demonstrations_for(task: WindowTask, form: Form, most: int) -> tuple[Turn, ...]:
+def demonstrations_for(task: WindowTask, form: AnswerForm, most: int) -> tuple[Turn, ...]:
     """The examples most like a window, the most alike last, next to the question; never more than a few."""
     asked = _features(task.facts, task.instances)
     ranked = sorted(range(len(_ALL)), key=lambda k: (-_alike(asked, _features(_ALL[k].facts, _ALL[k].instances)), k))
@@ -49,7 +49,7 @@ def _alike(a: Mapping[str, float], b: Mapping[str, float]) -> float:
     return both / sum({**a, **b}.values())
 
 
-def _turn(each: _Demonstration, form: Form) -> Turn:
+def _turn(each: _Demonstration, form: AnswerForm) -> Turn:
     end = max(fact.end for fact in each.facts) if each.facts else 8.0
     lines = ["(Pictures left out here.)"]
     if who := instance_lines((), each.facts, each.instances):
@@ -60,7 +60,7 @@ def _turn(each: _Demonstration, form: Form) -> Turn:
         f"Tell what changed from {seconds(min((fact.start for fact in each.facts), default=end))} to {seconds(end)}."
     )
     said = each.answer["caption"] or "Nothing new."
-    return Turn("\n".join(lines), json.dumps(each.answer) if form is Form.JSON else said)
+    return Turn("\n".join(lines), json.dumps(each.answer) if form is AnswerForm.JSON else said)
 
 
 def _who(

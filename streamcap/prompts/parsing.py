@@ -13,13 +13,13 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from streamcap.config import AnswerForm
 from streamcap.errors import AnswerUnreadable
 from streamcap.prompts.answers import (
     MOST_NOTES,
     MOST_TIMES,
     POSITIONS,
     A,
-    Form,
     InstanceNote,
     QuestionAnswer,
     RecaptionAnswer,
@@ -44,6 +44,19 @@ MOST_STARTS = 8
 TIME_NEAR_S = 0.6
 
 _THOUGHTS = re.compile(r"\A\s*<(think|thinking)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+# A beginning that may yet turn out to be one.
+_LEADING = re.compile(
+    r"\s*(?:sure[,!.]?\s*)?(?:(?:the\s+)?(?:caption|answer|summary|description|assistant)?|here(?:'s| "
+    r"is)[^:.]{0,60})\s*",
+    re.IGNORECASE,
+)
+# What a model that writes plain text says where nothing changed, as the examples have it.
+_NOTHING = re.compile(
+    r"(?:nothing (?:new|changed|has changed|changes|happens|else)|no (?:\w+ )?changes?|(?:the )?scene (?:is|remains) "
+    r"unchanged)"
+    r"\b[^.]{0,40}\.?",
+    re.IGNORECASE,
+)
 _FAULT = re.compile(r"line (\d+) column (\d+)")
 _RAW_CONTROL = re.compile(r"[\x00-\x1f]")
 _LEAD = re.compile(
@@ -57,7 +70,7 @@ def parse_answer(
     text: str,
     kind: type[A],
     *,
-    form: Form = Form.JSON,
+    form: AnswerForm = AnswerForm.JSON,
     partial: bool = False,
     ids: Collection[int] | None = None,
     times: Sequence[float] | None = None,
@@ -75,7 +88,7 @@ def parse_answer(
     """
     # Half of a surrogate pair, which no encoder takes, can stand in a text that was cut.
     body = _THOUGHTS.sub("", text[:MOST_ANSWER].encode(errors="replace").decode())
-    fields, complete = ({"": body}, True) if form is Form.TEXT else _object(body, _KEYS[kind])
+    fields, complete = ({"": body}, True) if form is AnswerForm.TEXT else _object(body, _KEYS[kind])
     if fields is None:
         if partial:
             return kind(complete=False)
@@ -83,7 +96,7 @@ def parse_answer(
     answer = _READERS[kind](_Fields(fields, ids, times, partial=partial), complete and not partial)
     assert isinstance(answer, kind)
     if not partial and not answer.text and not (isinstance(answer, WindowAnswer) and answer.nothing_new):
-        raise AnswerUnreadable(_why(body) if form is Form.TEXT else "the answer says nothing")
+        raise AnswerUnreadable(_why(body) if form is AnswerForm.TEXT else "the answer says nothing")
     return answer
 
 
@@ -109,6 +122,8 @@ class _Fields:
         if not isinstance(raw, str):
             return ""
         if "" in self._fields:
+            if self._partial and _LEADING.fullmatch(raw):
+                return ""
             raw = _LEAD.sub("", raw).strip().strip('"“”').strip()
         return unlooped(without_marks(plain(raw, limit), self._ids))
 
@@ -174,9 +189,12 @@ def _number(raw: Any) -> float | None:
 
 
 def _window(fields: _Fields, complete: bool) -> WindowAnswer:
+    text = fields.text("caption", MOST_CAPTION)
+    if fields.is_text and _NOTHING.fullmatch(text):
+        return WindowAnswer(nothing_new=True, complete=complete)
     overview = fields.word("global").split()
     return WindowAnswer(
-        fields.text("caption", MOST_CAPTION),
+        text,
         fields.yes("nothing_new"),
         " ".join(overview[:MOST_OVERVIEW_WORDS]),
         fields.notes(),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamcap.config import Mark, Profile
-from streamcap.prompts.answers import Form
+from streamcap.config import AnswerForm, Mark, Profile
 from streamcap.types import Fact, Instance, Look, Setting
 
 __all__ = ["QuestionTask", "RecaptionTask", "Style", "SummaryTask", "Told", "WindowTask"]
@@ -28,7 +27,7 @@ class Style:
     profile: Profile = Profile.SURVEILLANCE
     marks: tuple[Mark, ...] = (Mark.SET_OF_MARK, Mark.FRAME_NUMBER)
     user_prompt: str = ""
-    form: Form = Form.JSON
+    form: AnswerForm = AnswerForm.JSON
     max_tokens: int = 256
     demonstrations: int = 2
     pictures: int = 2

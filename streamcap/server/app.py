@@ -10,10 +10,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from streamcap import __version__
+from streamcap.answering import Answering, Seen
+from streamcap.captioners import SharedModel
 from streamcap.frames import FrameStore, View
 from streamcap.hub import Hub
 from streamcap.journal import Journal, MemoryJournal, Searchable
 from streamcap.scan import Scan
+from streamcap.server.api.ask import Questions
 from streamcap.server.api.health import Health
 from streamcap.server.api.history import History
 from streamcap.server.api.pictures import Pictures
@@ -52,6 +55,8 @@ def create_app(
     sessions: Sessions | None = None,
     peers: Peers | None = None,
     closed_to_publishers: Callable[[str], str] = lambda stream: f"{stream} takes no publisher",
+    vision: SharedModel | None = None,
+    seen: Seen | None = None,
 ) -> FastAPI:
     """The application that serves a hub.
 
@@ -63,6 +68,8 @@ def create_app(
         frames: the frames that captions point at.
         sessions: of browsers; the guard before the application reads their cookies.
         peers: publishers and viewers by WebRTC; None for a server without.
+        vision: answers questions; None for a server without a vision–language model.
+        seen: what streams look like, for questions.
         closed_to_publishers: why a stream takes no publisher now, empty where it does.
     """
     settings = settings or FeedSettings()
@@ -83,14 +90,18 @@ def create_app(
     install(app)
     install_openapi(app)
     app.add_middleware(BodyLimit)
-    streams = Streams(hub, streams_info, control)
+    search = _search(hub.journal, hub)
+    answering = None
+    if vision is not None and seen is not None:
+        answering = Answering(vision, search or Scan(hub.journal, lambda: hub.streams), seen, frames)
+    streams = Streams(hub, streams_info, control, asks=answering is not None)
     streams.mount(app)
+    Questions(hub, answering, frames, send_timeout_s=settings.send_timeout_s).mount(app)
     EventStreams(hub, send_timeout_s=settings.send_timeout_s).mount(app)
     LiveSubtitles(hub).mount(app)
-    search = _search(hub.journal, hub)
     History(hub, search, send_timeout_s=settings.send_timeout_s).mount(app)
     Summaries(hub, search).mount(app)
-    Health(hub, Metrics(hub, streams_info, stages), lambda: streams.can_add).mount(app)
+    Health(hub, Metrics(hub, streams_info, stages, vision), lambda: streams.can_add).mount(app)
     Pictures(hub, view, frames, send_timeout_s=settings.send_timeout_s).mount(app)
     WebRtc(hub, peers, closed_to_publishers).mount(app)
     SessionRoutes(sessions).mount(app)

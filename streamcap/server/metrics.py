@@ -6,7 +6,7 @@ Only what nobody else counts is counted here: how old captions were when they we
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -21,6 +21,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from streamcap import __version__
+from streamcap.captioners import SharedModel
 from streamcap.hub import Hub
 from streamcap.metrics import Histogram, StageTime
 from streamcap.server.api.streams import StreamInfo
@@ -45,10 +46,17 @@ class Metrics(Collector):
     Args:
         infos: called for each scrape; streams that are not open in the hub are left out.
         stages: time per stage of a stream.
+        vision: the vision–language model, None for a server without.
     """
 
-    def __init__(self, hub: Hub, infos: Callable[[], Iterable[StreamInfo]], stages: StageTimes | None = None) -> None:
-        self._hub, self._infos, self._stages = hub, infos, stages
+    def __init__(
+        self,
+        hub: Hub,
+        infos: Callable[[], Iterable[StreamInfo]],
+        stages: StageTimes | None = None,
+        vision: SharedModel | None = None,
+    ) -> None:
+        self._hub, self._infos, self._stages, self._vision = hub, infos, stages, vision
         self._ages: dict[tuple[str, str], Histogram] = {}
         self._lags: dict[tuple[str, str], Histogram] = {}
         self._messages: Counter[tuple[str, str]] = Counter()
@@ -74,6 +82,8 @@ class Metrics(Collector):
         yield from self._of_streams()
         yield from self._of_messages()
         yield from self._of_the_hub()
+        if self._vision is not None:
+            yield from _of_the_model(self._vision, open_streams)
 
     def _on_published(self, message: PublishableMessage) -> None:
         kind: str = message.type
@@ -176,6 +186,44 @@ class Metrics(Collector):
         commits = HistogramMetricFamily("streamcap_journal_commit_seconds", "Time per commit of the journal")
         _add(commits, [], self._hub.commits.spread)
         yield commits
+
+
+def _of_the_model(vision: SharedModel, open_streams: Collection[str]) -> Iterator[Metric]:
+    asked, spent = vision.asked, vision.spent
+    calls = CounterMetricFamily("streamcap_vision_calls", "Answers asked of the model, by use", labels=["for"])
+    for sort, count in asked.calls.items():
+        calls.add_metric([sort], count)
+    failures = CounterMetricFamily("streamcap_vision_failures", "Of these, failed, by the fault", labels=["fault"])
+    for fault, count in asked.failures.items():
+        failures.add_metric([fault], count)
+    tokens = CounterMetricFamily("streamcap_vision_tokens", "Tokens of whole answers", labels=["of"])
+    tokens.add_metric(["prompt"], asked.prompt_tokens)
+    tokens.add_metric(["answer"], asked.completion_tokens)
+    seconds = HistogramMetricFamily(
+        "streamcap_vision_answer_seconds", "Time to the first token, and to the last", labels=["to"]
+    )
+    _add(seconds, ["first"], asked.first)
+    _add(seconds, ["last"], asked.whole)
+    outcomes = CounterMetricFamily(
+        "streamcap_vision_windows", "What became of answers about windows", labels=["stream", "outcome"]
+    )
+    for (stream, outcome), count in asked.outcomes.items():
+        if stream in open_streams:
+            outcomes.add_metric([stream, outcome], count)
+    conflicts = CounterMetricFamily(
+        "streamcap_vision_conflicts", "Contradictions with what was perceived", labels=["stream", "what"]
+    )
+    for (stream, what), count in asked.conflicts.items():
+        if stream in open_streams:
+            conflicts.add_metric([stream, what], count)
+    yield from (calls, failures, tokens, seconds, outcomes, conflicts)
+    budget = GaugeMetricFamily("streamcap_vision_spent", "Of the budget, in the last minute", labels=["of"])
+    budget.add_metric(["calls"], spent.calls)
+    budget.add_metric(["tokens"], spent.tokens)
+    yield budget
+    yield GaugeMetricFamily("streamcap_vision_working", "Answers under way", spent.working)
+    yield GaugeMetricFamily("streamcap_vision_waiting", "Requests that wait for a turn", spent.waiting)
+    yield GaugeMetricFamily("streamcap_vision_ready", "1 where the model can be asked", float(vision.well))
 
 
 def _add(family: HistogramMetricFamily, labels: list[str], spread: Histogram) -> None:

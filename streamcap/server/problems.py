@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,7 +17,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamcap.errors import Overloaded, SourceRefused, StreamcapError, UsageError
+from streamcap.answering import NothingKnown
+from streamcap.errors import (
+    AnswerUnreadable,
+    AnswerUnusable,
+    ModelError,
+    ModelTimeout,
+    ModelUnavailable,
+    OverBudget,
+    Overloaded,
+    SourceRefused,
+    StreamcapError,
+    UsageError,
+)
 from streamcap.server.control import NotAllowed, StreamExists, StreamMissing
 
 __all__ = ["BODY_MAX", "BodyLimit", "Problem", "documented", "install", "problem"]
@@ -31,7 +44,12 @@ _STATUS_OF: Final[tuple[tuple[type[StreamcapError], HTTPStatus], ...]] = (
     (StreamExists, HTTPStatus.CONFLICT),
     (NotAllowed, HTTPStatus.FORBIDDEN),
     (SourceRefused, HTTPStatus.FORBIDDEN),
+    (NothingKnown, HTTPStatus.CONFLICT),
     (UsageError, HTTPStatus.BAD_REQUEST),
+    (OverBudget, HTTPStatus.TOO_MANY_REQUESTS),
+    (ModelTimeout, HTTPStatus.GATEWAY_TIMEOUT),
+    (AnswerUnusable, HTTPStatus.BAD_GATEWAY),
+    (AnswerUnreadable, HTTPStatus.BAD_GATEWAY),
     (StreamcapError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
@@ -104,9 +122,16 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, StreamcapError)
     status = next(status for kind, status in _STATUS_OF if isinstance(error, kind))
-    if status is HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(error, Overloaded):
+    if status is HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(error, Overloaded | ModelError):
         logger.error("%s %s: %s", request.method, request.url.path, error)
-    return problem(status, f"{error}; {error.hint}" if error.hint else str(error))
+    return problem(status, f"{error}; {error.hint}" if error.hint else str(error), headers=_again(error))
+
+
+def _again(error: StreamcapError) -> dict[str, str] | None:
+    """When it is worth asking again, where that is known."""
+    if isinstance(error, OverBudget | ModelUnavailable) and error.retry_after_s is not None:
+        return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
+    return None
 
 
 async def _defect(request: Request, error: Exception) -> Response:

@@ -67,6 +67,8 @@ def need_of(scope: Mapping[str, Any]) -> Need | None:
             return Need(None, ())  # whoever has a token may have its cookie
         case ["", "v1", "streams", stream, "whip", *_]:
             return Need(Scope.PUBLISH, (stream,))
+        case ["", "v1", "streams", stream, "ask"]:
+            return Need(Scope.READ, (stream,))  # a question changes nothing, and its cost is bounded by [vision]
         case ["", "v1", "streams", stream, "whep", *_]:
             return Need(Scope.READ, (stream,))  # what is written there is the reader's own connection
         case ["", "v1", "streams", stream, *_] if stream:

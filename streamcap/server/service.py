@@ -104,6 +104,8 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
             sessions=sessions,
             peers=peers,
             closed_to_publishers=manager.closed_to_publishers,
+            vision=models.vision,
+            seen=manager,
         )
         guard = Guard(app, tokens, security, hosts=_hosts(settings), sessions=sessions)
         server: asyncio.Task[None] | None = None

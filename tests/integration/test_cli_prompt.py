@@ -71,3 +71,12 @@ def test_what_cannot_be_is_told_in_a_line(args: tuple[str, ...], code: int, word
     assert done.code == code, done.err
     assert [word for word in words if word not in " ".join(done.err.split())] == []
     assert "Traceback" not in done.err
+
+
+def test_a_small_model_is_asked_in_few_words() -> None:
+    done = prompt(STREET, "--at", "6", "--answers", "text", "--json")
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    assert said["answer"] is None
+    assert len(said["system"]) < 700
+    assert said["parts"][-1]["text"].endswith("In one sentence: what changed?")

@@ -56,6 +56,7 @@ async def test_openapi_describes_what_is_served() -> None:
         "/v1/streams/{stream}/preview.mjpg",
         "/v1/streams/{stream}/frames/{t}.jpg",
         "/v1/streams/{stream}/summary",
+        "/v1/streams/{stream}/ask",
         "/v1/streams/{stream}/whip",
         "/v1/streams/{stream}/whip/{key}",
         "/v1/streams/{stream}/whep",

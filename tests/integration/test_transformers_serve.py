@@ -91,7 +91,7 @@ async def said(model: OpenAiServer, prompt: Prompt) -> tuple[str, list[str], Mod
 def unstreamed(url: str, folder: Path, prompt: Prompt) -> str:
     """The same answer asked for in one piece, without our backend."""
     body: dict[str, Any] = request_body(prompt, str(folder), Dialect()) | {"stream": False}
-    del body["stream_options"]
+    del body["stream_options"], body["extra_body"]
     answered = httpx.post(f"{url}/chat/completions", json=body, timeout=60)
     assert answered.status_code == 200, answered.text
     text = answered.json()["choices"][0]["message"]["content"]

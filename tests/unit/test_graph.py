@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from streamcap.errors import UsageError, WeightsCorrupt, WeightsUnavailable, WrongModel
 from streamcap.models.graph import (
+    PatchGrid,
     Precision,
     Role,
     TensorInfo,
@@ -135,3 +136,23 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         write_whole(path, "not bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+GRID = {"frames": 1, "rows": 4, "columns": 6, "patch": 8, "temporal": 2, "merge": 2}
+
+
+def test_a_tower_takes_tiles_or_patches() -> None:
+    features = (TensorInfo(name="image_features", dtype="float32", shape=("tiles", 4, 16)),)
+    tiles = TensorInfo(name="pixel_values", dtype="float32", shape=("tiles", 3, 32, 32))
+    assert encoder_info("0" * 64, role=Role.TOWER, input=tiles, outputs=features, grid=None).size == (32, 32)
+    patches = TensorInfo(name="pixel_values", dtype="float32", shape=(24, 384))
+    grid = PatchGrid(**GRID)
+    info = encoder_info("0" * 64, role=Role.TOWER, input=patches, outputs=features, grid=None, patches=grid)
+    assert info.size == (48, 32)
+    assert type(info).model_validate_json(info.model_dump_json()) == info
+    with pytest.raises(ValidationError, match="of that grid"):
+        encoder_info("0" * 64, role=Role.TOWER, input=tiles, outputs=features, patches=grid)
+    with pytest.raises(ValidationError, match="height and width fixed"):
+        encoder_info("0" * 64, role=Role.TOWER, input=patches, outputs=features)
+    with pytest.raises(ValidationError, match="cannot be merged"):
+        PatchGrid(**GRID | {"rows": 5})

@@ -147,6 +147,14 @@ def test_the_client_knows_only_the_wire() -> None:
     assert known <= LAYERS[0] | LAYERS[1] | {"wire"}
 
 
+def test_the_service_imports_no_tools_of_the_checkout() -> None:
+    tools = {"engines", "benchmarks", "tests"}
+    found = {
+        module: names for module in MODULES if (names := {each.partition(".")[0] for each in imports(module)} & tools)
+    }
+    assert not found
+
+
 def test_modules_do_not_import_each_other_in_a_circle() -> None:
     graph = {module: imports(module) & MODULES.keys() - {module} for module in MODULES}
     done: set[str] = set()

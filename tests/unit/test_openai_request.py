@@ -90,15 +90,12 @@ def test_a_text_without_pictures_is_a_plain_string() -> None:
         (Constraint.WORDS, None),
     ],
 )
-def test_the_form_of_the_answer_is_told_in_words_as_well(constraint: Constraint, kind: str | None) -> None:
+def test_the_form_of_the_answer_is_held_as_far_as_the_server_can(constraint: Constraint, kind: str | None) -> None:
     prompt = Prompt("Be short.", (Text("What?"), PICTURE), answer=ANSWER)
     body = request_body(prompt, "m", Dialect(constraint=constraint))
     assert body.get("response_format", {}).get("type") == kind
     assert ("schema" in body.get("response_format", {})) == (constraint is Constraint.OBJECT_SCHEMA)
-    assert body["messages"][0]["content"] == (
-        "Be short.\n\nAnswer with one JSON object of this form and nothing else:\n"
-        '{"caption": "<what changed>", "side": "left"|"right", "notes": [{"id": <integer>}, ...]}'
-    )
+    assert body["messages"][0]["content"] == "Be short."  # whose words tell the form, see prompts.answers.outline
 
 
 def test_where_there_is_no_system_message_it_heads_the_first_question() -> None:
@@ -115,15 +112,24 @@ def test_a_refusal_is_followed_down_to_the_plainest_words_and_no_further() -> No
         other = dialect.after("Bad request", ANSWER)
         if other is None:
             break
-        steps.append(other.constraint)
+        steps.append((other.constraint, other.silent))
         dialect = other
-    assert steps == [Constraint.OBJECT_SCHEMA, Constraint.OBJECT, Constraint.WORDS]
-    assert Dialect().after("Bad request", None) is None
+    down = [Constraint.OBJECT_SCHEMA, Constraint.OBJECT, Constraint.WORDS]
+    assert steps == [*((each, True) for each in down), (Constraint.WORDS, False)]
+    assert Dialect(silent=False).after("Bad request", None) is None
     for word in ("max_tokens", "max_completion_tokens", "stream_options", "temperature", "System role not supported"):
         changed = dialect.after(f"Unsupported: {word}", ANSWER)
         assert changed is not None, word
         dialect = changed
-    assert dialect == Dialect(Constraint.WORDS, most="", usage=False, temperature=False, system=False)
+    assert dialect == Dialect(Constraint.WORDS, most="", usage=False, temperature=False, system=False, silent=False)
+
+
+def test_a_model_is_asked_not_to_think_aloud_where_the_server_knows_how() -> None:
+    asked = request_body(Prompt("", (Text("What?"),)), "m", Dialect())
+    assert asked["extra_body"] == {"chat_template_kwargs": {"enable_thinking": False}}
+    told = Dialect().after("Unrecognized request argument supplied: chat_template_kwargs", None)
+    assert told == Dialect(silent=False)
+    assert "extra_body" not in request_body(Prompt("", (Text("What?"),)), "m", told)
 
 
 @pytest.mark.parametrize(

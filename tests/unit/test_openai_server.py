@@ -30,7 +30,7 @@ from streamcap.models.language import estimate
 from streamcap.models.openai_server import Patience
 from streamcap.prompts import Prompt, Text
 from tests.llm_server import MODEL, Fault, LlmServer
-from tests.openai_backend import HELD, PROMPT, WORDS, answer, backend
+from tests.openai_backend import HELD, PROMPT, WORDS, answer, backend, until
 
 pytestmark = pytest.mark.openai
 
@@ -104,6 +104,35 @@ async def test_each_fault_has_its_name_one_line_and_a_hint(
             assert (await answer(model))[0], "one fault does not spoil the next answer"
 
 
+@pytest.mark.parametrize("fault", [Fault.CUT_END, Fault.STALL_END])
+async def test_what_fails_after_the_last_token_does_not_matter(llm: LlmServer, fault: Fault) -> None:
+    llm.fault = fault
+    async with backend(llm) as model:
+        text, usage = await answer(model)
+        assert text == llm.shown[0].said
+        assert usage.prompt_tokens == estimate(PROMPT).prompt_tokens
+        assert model.breaker.opened == 0
+    await until(lambda: llm.connections == 0)
+
+
+async def test_a_line_that_never_ends_is_cut_off(llm: LlmServer) -> None:
+    llm.fault = Fault.ENDLESS
+    async with backend(llm) as model:
+        with pytest.raises(AnswerCut, match="more than 8 MiB"):
+            await answer(model, timeout_s=20)
+    await until(lambda: llm.left == 1)
+
+
+async def test_a_key_in_the_clear_is_warned_of(
+    llm: LlmServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("STREAMCAP_VISION_KEY", "sk-1")
+    for url, warned in ((llm.url, False), ("https://models.example.org/v1", False), ("http://gpu.lan/v1", True)):
+        caplog.clear()
+        async with backend(url):
+            assert ("in the clear" in caplog.text) is warned
+
+
 async def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -154,7 +183,7 @@ async def test_what_a_server_does_not_understand_is_left_out_and_remembered(llm:
         case Fault.NO_FORMAT:
             assert dropped == {"response_format"}
         case Fault.NO_EXTRAS:
-            assert dropped == {"max_tokens", "stream_options", "temperature"}
+            assert dropped == {"max_tokens", "stream_options", "temperature", "chat_template_kwargs"}
         case Fault.NO_SYSTEM:
             assert [message["role"] for message in last["messages"]] == ["user"]
     assert "What changed?" in llm.shown[-1].question

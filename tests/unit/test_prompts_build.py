@@ -8,9 +8,8 @@ import jsonschema_rs
 import numpy as np
 import pytest
 
-from streamcap.config import Mark, Profile, VisionMode
+from streamcap.config import AnswerForm, Mark, Profile, VisionMode
 from streamcap.prompts import (
-    Form,
     Picture,
     Prompt,
     QuestionAnswer,
@@ -94,10 +93,10 @@ def test_structured_input_says_who_is_where_and_how_they_moved() -> None:
 
 
 @pytest.mark.parametrize("profile", Profile)
-@pytest.mark.parametrize("form", Form)
-def test_every_profile_and_form_has_its_words(profile: Profile, form: Form) -> None:
+@pytest.mark.parametrize("form", AnswerForm)
+def test_every_profile_and_form_has_its_words(profile: Profile, form: AnswerForm) -> None:
     prompt = build_window(task(), Style(profile=profile, form=form))
-    assert (prompt.answer is None) == (form is Form.TEXT)
+    assert (prompt.answer is None) == (form is AnswerForm.TEXT)
     assert len(prompt.system) > 100
 
 
@@ -119,6 +118,16 @@ def test_schemas_are_strict(kind: type[WindowAnswer]) -> None:
     schema = dict(answer_for(kind).schema)
     jsonschema_rs.meta.validate(schema)
     check(schema)
+
+
+def test_the_form_of_the_answer_is_told_in_words_as_well() -> None:
+    system = build_question(QuestionTask("Who?"), Style()).system
+    assert system.endswith(
+        'Answer with one JSON object of this form and nothing else:\n{"answered": <boolean: false if what is shown and '
+        'known does not tell>, "answer": "<one to three sentences>", "times": [<number>, ...]}'
+    )
+    assert '"position": "top left"|"top"|' in build_window(task(), Style()).system
+    assert "JSON" not in build_window(task(), Style(form=AnswerForm.TEXT)).system
 
 
 def test_demonstrations_hold_to_the_schema_and_are_read_as_answers_are() -> None:

@@ -220,6 +220,13 @@ def test_a_full_text_is_about_what_is_plainly_there() -> None:
     assert contradictions("An empty street.", (), (MAN,), full=True) == ()
 
 
+def test_among_others_a_conflict_is_less_sure() -> None:
+    text, facts = "A man enters from the right.", (did("enter", MAN, where="left"),)
+    (alone,) = contradictions(text, facts, (MAN,))
+    (among,) = contradictions(text, facts, (MAN, WOMAN, thing(8, "person")))
+    assert among.sure < alone.sure
+
+
 def test_who_was_there_long_ago_does_not_count() -> None:
     gone = thing(2, "person", RIGHT, visible=False, last_seen=1.0)
     assert kinds("Two people stand there.", ((), (MAN, gone))) == {COUNT}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from streamcap.config import AnswerForm
 from streamcap.errors import AnswerUnreadable
 from streamcap.prompts import (
-    Form,
     InstanceNote,
     QuestionAnswer,
     RecaptionAnswer,
@@ -134,7 +134,7 @@ def test_a_growing_answer_only_grows(cut: int) -> None:
 def test_whatever_it_says_it_is_read_or_refused(text: str, kind: type[WindowAnswer]) -> None:
     for whole in (text, '{"caption": ' + text, '{"caption": "' + text + '"}'):
         parse_answer(whole, kind, partial=True)
-        for form in Form:
+        for form in AnswerForm:
             try:
                 answer = parse_answer(whole, kind, form=form)
             except AnswerUnreadable:
@@ -217,7 +217,31 @@ def test_every_kind_is_read(text: str, kind: type[SummaryAnswer], read: str) -> 
     ],
 )
 def test_plain_text_is_read_for_models_that_write_nothing_else(text: str, read: str) -> None:
-    assert window(text, form=Form.TEXT).text == read
+    assert window(text, form=AnswerForm.TEXT).text == read
+
+
+def test_a_lead_is_not_shown_while_it_grows() -> None:
+    whole = "Sure! Here is the caption: A man walks in."
+    grown = [window(whole[:n], form=AnswerForm.TEXT, partial=True).text for n in range(len(whole) + 1)]
+    assert {text for text in grown if "Su" in text or "He" in text or "caption" in text} <= {
+        "S",
+        "Su",
+        "Sur",
+        "H",
+        "He",
+        "Her",
+        "Here",
+        "Here i",
+    }
+    assert grown[-1] == "A man walks in."
+
+
+@pytest.mark.parametrize(
+    "text", ["Nothing new.", "No changes.", "No visible changes in the scene.", "Nothing has changed"]
+)
+def test_plain_text_can_say_that_nothing_is_new(text: str) -> None:
+    assert window(text, form=AnswerForm.TEXT) == WindowAnswer(nothing_new=True)
+    assert not window("Nothing is left on the table, a man leaves.", form=AnswerForm.TEXT).nothing_new
 
 
 @pytest.mark.parametrize(
@@ -253,6 +277,9 @@ def test_text_of_a_model_becomes_plain(text: str, read: str) -> None:
         ("Three people and 2 dogs.", "Three people and 2 dogs."),
         ("The car 50 metres away; bus 4.5 m long.", "The car 50 metres away; bus 4.5 m long."),
         ("A man, 30, sits.", "A man, 30, sits."),
+        ("In picture 2, the man waves. In Image 1 he stands.", "The man waves. He stands."),
+        ("The man waves in picture 2.", "The man waves."),
+        ("A man in the picture frame waves.", "A man in the picture frame waves."),
     ],
 )
 def test_numbers_of_marks_are_for_the_model_alone(text: str, read: str) -> None:

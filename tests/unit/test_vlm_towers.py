@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcap.config import VisionBackend, VisionSettings
-from streamcap.errors import ModelError
+from streamcap.errors import ModelError, WeightsUnavailable, WrongModel
 from streamcap.prompts import Picture, Prompt, Text
 from tests import vlm_models
+from tests.prerequisites import need
 
 pytestmark = pytest.mark.torch
 
@@ -66,7 +68,7 @@ class Elsewhere:
 def test_a_tower_elsewhere_gives_the_same_answer(folder: Path) -> None:
     own, other = loaded(folder), loaded(folder)
     tower = Elsewhere(loaded(folder)._family)
-    other._tower = tower
+    other.reader._tower = tower
     assert said(other) == said(own)
     assert tower.seen == 2
     other.close()
@@ -78,19 +80,64 @@ def test_pictures_take_the_grid_of_a_tower_that_knows_no_other(family: str, tmp_
     folder = vlm_models.make(family, tmp_path)
     running = loaded(folder)
     tower = Elsewhere(loaded(folder)._family, grid=(4, 6))
-    running._tower = tower
+    running.reader._tower = tower
     *_, last = running.answer(replace(PROMPT, max_tokens=1))
     *_, alone = running.answer(replace(PROMPT, parts=PROMPT.parts[2:], max_tokens=1))
-    assert last.usage.prompt_tokens == alone.usage.prompt_tokens + 2 * (6 + 2)  # begin and end of a picture
+    assert last.usage.prompt_tokens == alone.usage.prompt_tokens + 2 * (6 + 2) + 1  # a begin and an end each
     sight = running._family.see(PROMPT.pictures[0].image, grid=(4, 6))
     assert (sight.tokens, sight.grid) == (6, (4, 6))
+
+
+@pytest.fixture(scope="module", params=["smolvlm", "qwen3_vl"])
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model, and its tower as it is exported for ONNX Runtime and TensorRT."""
+    need("engines")
+    from engines.manifest import load_manifest
+    from engines.work import Work, begin
+    from streamcap.models.graph import Precision
+
+    folder = vlm_models.make(request.param, tmp_path_factory.mktemp(request.param))
+    name = {"smolvlm": "smolvlm2-500m-vision", "qwen3_vl": "qwen3-vl-2b-vision"}[request.param]
+    entry = load_manifest().model(name)
+    if entry.grid is not None:
+        entry = entry.model_copy(update={"grid": (1, 4, 6)})
+    tower = tmp_path_factory.mktemp("tower")
+    Work(entry, *begin(entry, source=str(folder)), tower).export(Precision.FP32)
+    return folder, tower
+
+
+def test_an_exported_tower_gives_the_same_answer(exported: tuple[Path, Path]) -> None:
+    folder, tower = exported
+    own, other = loaded(folder), loaded(folder, tower=tower)
+    if (grid := other.reader.grid) is not None:
+        own.reader._tower = Elsewhere(loaded(folder)._family, grid=grid)
+    assert said(other) == said(own)
+    assert not any("vision" in name or "visual" in name for name, _ in other._family.model.named_parameters())
+    other.close()
+
+
+def test_the_tower_of_another_model_is_told(exported: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, tower = exported
+    with pytest.raises(WrongModel):
+        loaded(vlm_models.make("qwen2_5_vl", tmp_path), tower=tower)
+    sidecar = tower / "fp32.onnx.json"
+    told = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(told | {"std": [0.1, 0.1, 0.1]}))
+    with pytest.raises(WrongModel, match="made ready in another way"):
+        loaded(folder, tower=tower)
+    sidecar.write_text(json.dumps(told))
+
+
+def test_a_tower_that_is_not_there_is_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsUnavailable, match="there is no graph"):
+        loaded(folder, tower=tmp_path)
 
 
 def test_a_tower_of_another_picture_is_told(folder: Path) -> None:
     """It must not shift the pictures of a prompt against their places."""
     running = loaded(folder)
     tower = Elsewhere(loaded(folder)._family)
-    running._tower = tower
+    running.reader._tower = tower
     whole = tower.features
     tower.features = lambda sight: tuple(one[:-1] for one in whole(sight))  # type: ignore[method-assign]
     with pytest.raises(ModelError, match="places"):

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from streamcap.models.vlm.chat import common
+
 __all__ = ["KeysAndValues", "Prefixes"]
 
 Tensor: TypeAlias = Any  # torch ships types, but they are not read: its installation is optional
@@ -112,11 +114,11 @@ class KeysAndValues:
             for layer in self._layers
         ]
 
-    def restore(self, stored: Stored) -> None:
-        """Put in what was copied, in place of what stands there; there must be room."""
+    def restore(self, stored: Stored, length: int) -> None:
+        """Put in the first ``length`` tokens of what was copied, in place of what stands there; there must be room."""
         self.cut(0)
         for layer, (keys, values) in zip(self._layers, stored, strict=True):
-            layer.update(keys, values)
+            layer.update(keys[:, :, :length], values[:, :, :length])
 
 
 class Prefixes:
@@ -134,11 +136,20 @@ class Prefixes:
         """Bytes that they take."""
         return sum(part.nbytes for stored in self._stored.values() for pair in stored for part in pair)
 
-    def get(self, tokens: tuple[int, ...]) -> Stored | None:
-        """Those of a prefix, or None."""
-        if tokens in self._stored:
-            self._stored.move_to_end(tokens)
-        return self._stored.get(tokens)
+    def __contains__(self, tokens: tuple[int, ...]) -> bool:
+        return tokens in self._stored
+
+    def longest(self, tokens: tuple[int, ...]) -> tuple[int, Stored]:
+        """The prefix that has the most tokens in common with these, at the beginning; how many, and what is kept."""
+        best: tuple[int, ...] = ()
+        shared = 0
+        for key in self._stored:
+            if (same := common(key, tokens)) > shared:
+                best, shared = key, same
+        if not shared:
+            return 0, []
+        self._stored.move_to_end(best)
+        return shared, self._stored[best]
 
     def put(self, tokens: tuple[int, ...], stored: Stored) -> None:
         """Keep those of a prefix."""

@@ -13,9 +13,9 @@ from typing import Any
 
 from streamcap.errors import PromptRefused, WrongModel
 from streamcap.models.vlm.towers import Sight
-from streamcap.prompts import Picture, Prompt, Text
+from streamcap.prompts import Part, Picture, Prompt, Text
 
-__all__ = ["Chat", "Tokens"]
+__all__ = ["Chat", "Tokens", "common"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Chat:
             PromptRefused: the model's chat template does not take such a prompt.
         """
         before = self._before(prompt)
-        question = {"role": "user", "content": [self._part(part) for part in prompt.parts]}
+        question = {"role": "user", "content": self._content(prompt.parts)}
         pieces = self._render([*before, question], answer=True).split(self._picture)
         if len(pieces) != len(sights) + 1:
             raise PromptRefused(
@@ -78,7 +78,7 @@ class Chat:
         whole = pieces[0] + "".join(sight.text + piece for sight, piece in zip(sights, pieces[1:], strict=True))
         ids = self.encode(whole)
         prefix = self.encode(self._render(before, answer=False)) if before else ()
-        return Tokens(ids, _common(prefix, ids))
+        return Tokens(ids, common(prefix, ids[:-1]))
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a text, none added."""
@@ -91,10 +91,20 @@ class Chat:
         return messages
 
     def _said(self, role: str, text: str) -> dict[str, Any]:
-        return {"role": role, "content": [self._part(Text(text))]}
+        return {"role": role, "content": self._content([Text(text)])}
 
-    def _part(self, part: Text | Picture) -> dict[str, str]:
-        return {"type": "text", "text": self.plain(part.text)} if isinstance(part, Text) else {"type": "image"}
+    def _content(self, parts: Sequence[Part]) -> list[dict[str, str]]:
+        """Parts for the template, each on a line of its own: templates put nothing between them."""
+        content: list[dict[str, str]] = []
+        for number, part in enumerate(parts):
+            if isinstance(part, Picture):
+                content.append({"type": "image"})
+                continue
+            text = self.plain(part.text)
+            before = "\n" if number and isinstance(parts[number - 1], Picture) else ""
+            after = "\n" if number + 1 < len(parts) and not text.endswith("\n") else ""
+            content.append({"type": "text", "text": f"{before}{text}{after}"})
+        return content
 
     def _render(self, messages: list[dict[str, Any]], *, answer: bool) -> str:
         from jinja2 import TemplateError
@@ -108,10 +118,10 @@ class Chat:
         return str(rendered)
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens at the beginning are the same, at least one of the other's being left."""
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens at the beginning are the same."""
     same = 0
-    for a, b in zip(one, other[:-1], strict=False):
+    for a, b in zip(one, other, strict=False):
         if a != b:
             break
         same += 1

@@ -18,7 +18,8 @@ from streamcap.models.vlm.adapters import Adapted, adapt
 if TYPE_CHECKING:
     from streamcap.models.vlm.families import Family
     from streamcap.models.vlm.local import LocalModel
-    from streamcap.models.vlm.runner import Runner, Savings
+    from streamcap.models.vlm.reader import Savings
+    from streamcap.models.vlm.runner import Runner
     from streamcap.models.vlm.towers import VisionTower
 
 __all__ = ["load", "load_runner"]

@@ -13,7 +13,8 @@ from typing import TypeAlias
 from streamcap.errors import AnswerCut, AnswerEmpty, ModelBusy, ModelError, ModelTimeout, ModelUnavailable
 from streamcap.flow import Turns
 from streamcap.models.language import Piece
-from streamcap.models.vlm.runner import Cancelled, Runner
+from streamcap.models.vlm.reader import Cancelled
+from streamcap.models.vlm.runner import Runner
 from streamcap.prompts import Prompt
 
 __all__ = ["LocalModel"]

@@ -5,31 +5,29 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any, Final, cast
 from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, Query
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from streamcap.errors import UsageError
 from streamcap.hub import Hub
 from streamcap.journal import Bounds, Searchable
 from streamcap.scan import Scan
 from streamcap.server.api.models import HistoryPage, SearchPage
 from streamcap.server.api.streams import StreamId, missing
+from streamcap.server.api.times import Instant, Seconds, span
 from streamcap.server.problems import documented
 from streamcap.server.streamed import Streamed
 from streamcap.subtitles import RunTimeline, SubtitleTrack
 from streamcap.types import CaptionKind, CaptionStatus
 from streamcap.wire import CaptionMessage, Encoded, decode
 
-__all__ = ["CHUNK", "LOOKED_AT_MAX", "History", "Instant", "Seconds", "span"]
+__all__ = ["CHUNK", "LOOKED_AT_MAX", "History"]
 
 PAGE_BYTES: Final = 4 * 1024 * 1024  # of one JSON page, which is made in memory; the page ends early
 PAGE_MESSAGES: Final = 10_000
@@ -58,21 +56,6 @@ _TYPES: Final = {
 }
 
 
-def _an_instant(value: Any) -> Any:
-    if isinstance(value, str) and "T" not in value.upper():
-        raise ValueError("not a time as 2026-11-20T05:00:00Z")  # a number would be taken for Unix seconds
-    return value
-
-
-def _to_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("out of range") from None
-
-
-Instant = Annotated[AwareDatetime, BeforeValidator(_an_instant), AfterValidator(_to_utc)]
-Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 _FROM = Query(alias="from", description="Media seconds, or wall time as `2026-11-20T05:00:00Z`; inclusive.")
 _TO = Query(alias="to", description="As `from`.")
 
@@ -273,17 +256,6 @@ class History:
                 if isinstance(message, CaptionMessage) and message.status is CaptionStatus.RETRACTED:
                     found.add(message.id)
         return found
-
-
-def span(start: float | datetime | None, end: float | datetime | None) -> dict[str, Any]:
-    """``from`` and ``to`` as a journal takes them."""
-    bounds: dict[str, Any] = {}
-    for value, media, wall in ((start, "start", "since"), (end, "end", "until")):
-        if value is not None:
-            bounds[wall if isinstance(value, datetime) else media] = value
-    if {"start", "until"} <= bounds.keys() or {"end", "since"} <= bounds.keys():
-        raise UsageError("from and to are both media seconds, or both wall times")
-    return bounds
 
 
 def _json(text: str, headers: dict[str, str] | None = None) -> Response:

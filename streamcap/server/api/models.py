@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from streamcap.config import CaptionerName, Contradiction, Fps, Mark, Profile, StreamSettings, UserPrompt, VisionMode
+from streamcap.server.api.times import Instant, Seconds
 from streamcap.tokens import Scope
 from streamcap.wire import STREAM_ID, CaptionMessage, EventMessage, GapMessage, StatusMessage, StreamState
 
 __all__ = [
+    "QUESTION_MAX",
+    "AnswerView",
+    "Citation",
     "HistoryPage",
     "NewStream",
+    "Question",
     "SearchPage",
     "SessionView",
     "StreamChange",
@@ -22,6 +27,7 @@ __all__ = [
 ]
 
 Durable = Annotated[CaptionMessage | EventMessage | StatusMessage | GapMessage, Field(discriminator="type")]
+QUESTION_MAX: Final = 1000  # characters
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"  # an address on one line
 
 
@@ -143,6 +149,42 @@ class Summary(BaseModel):
     events: dict[str, int]
     highlights: list[EventMessage]
     whole: bool
+
+
+class Question(BaseModel):
+    """A question about a stream: about all that is known of it, a span (media seconds or wall time), or a moment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    question: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=QUESTION_MAX),
+        Field(examples=["What colour was the van?"]),
+    ]
+    at: Seconds | None = Field(None, description="Media seconds of the moment that it is about.")
+    from_: Seconds | Instant | None = Field(None, alias="from")
+    to: Seconds | Instant | None = None
+
+
+class Citation(BaseModel):
+    """A moment that an answer points at; ``image`` is where its frame is, ``text`` what was said of it."""
+
+    t: float
+    image: str | None = None
+    text: str | None = None
+
+
+class AnswerView(BaseModel):
+    """An answer. ``answered`` is false where what is known does not tell; each of ``times`` (media seconds) was shown
+    to the model or told of; ``source`` names the model.
+    """
+
+    stream: str
+    answer: str
+    answered: bool
+    times: list[float]
+    evidence: list[Citation]
+    source: str
 
 
 class SearchPage(BaseModel):

@@ -17,9 +17,10 @@ from streamcap.hub import Hub
 from streamcap.journal import Searchable
 from streamcap.language import Recap
 from streamcap.scan import Scan
-from streamcap.server.api.history import CHUNK, LOOKED_AT_MAX, Instant, Seconds, span
+from streamcap.server.api.history import CHUNK, LOOKED_AT_MAX
 from streamcap.server.api.models import Summary
 from streamcap.server.api.streams import StreamId, missing
+from streamcap.server.api.times import Instant, Seconds, span
 from streamcap.server.problems import documented
 from streamcap.types import CaptionKind, CaptionStatus
 from streamcap.wire import CaptionMessage, EventMessage, GapMessage, Message, StatusMessage, decode

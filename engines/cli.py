@@ -1,0 +1,399 @@
+"""The command line: ``python -m engines --help``. Exit codes are those of ``streamcap``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from engines.checkpoint import Checkpoint, need_torch
+from engines.manifest import ModelEntry, load_manifest
+from streamcap.errors import ModelError, StreamcapError, UsageError, WeightsUnavailable
+from streamcap.models.graph import GraphInfo, Precision, engines_root, read_graph
+from streamcap.models.plans import BatchProfile
+
+if TYPE_CHECKING:
+    from engines.work import Verdict, Work
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="engines",
+    help="Exports models to ONNX, compiles them for GPUs, and holds both to what torch gives.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+# In a pipe there is no width to fit in: nothing is cut off.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False)
+
+# Layers of a report that are shown: what comes after follows from these.
+_WORST = 12
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="See: python -m engines list")]
+Source = Annotated[str | None, typer.Option(help="Local folder or hub id, where not the manifest's.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of the hub id.")]
+Random = Annotated[bool, typer.Option("--random", help="Seeded random weights: the same graph without any download.")]
+Tiny = Annotated[bool, typer.Option("--tiny", help="With --random: the same operators in small, within seconds.")]
+Seed = Annotated[int, typer.Option(help="Of random weights.")]
+Precisions = Annotated[
+    list[Precision] | None, typer.Option("--precision", help="May be given several times. [default: the model's first]")
+]
+Grid = Annotated[str | None, typer.Option(metavar="FRAMES,ROWS,COLUMNS", help="Patches, for towers of a fixed grid.")]
+Calibrate = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CLIP", help="Real frames to calibrate and compare on. [default: a rendered scene]"),
+]
+Output = Annotated[Path | None, typer.Option(help="Folder of the graphs. [default: engines/MODEL in the cache]")]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", help="GPU to build for, such as sm_89. [default: the one here]")
+]
+Batch = Annotated[str | None, typer.Option(metavar="LEAST,BEST,MOST", help="Batches that the plan serves.")]
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="More log on stderr; twice for all.")] = 0,
+) -> None:
+    level = (logging.ERROR, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+@app.command("list")
+def list_models() -> None:
+    """What engines can be made of, and which graphs and plans are there."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("model", "weights", "licence", "precisions", "made"):
+        table.add_column(column)
+    for entry in load_manifest().models:
+        folder = engines_root() / entry.id
+        made = [path.stem for path in sorted(folder.glob("*.onnx"))] + (["plans"] if any(folder.glob("*.plan")) else [])
+        table.add_row(entry.id, entry.hub, entry.licence, " ".join(entry.precisions), " ".join(made) or "-")
+    out.print(table)
+
+
+@app.command()
+def make(
+    model: Model,
+    source: Source = None,
+    revision: Revision = None,
+    random: Random = False,
+    tiny: Tiny = False,
+    seed: Seed = 0,
+    precision: Precisions = None,
+    grid: Grid = None,
+    calibrate: Calibrate = None,
+    output: Output = None,
+    target: Targets = None,
+    batch: Batch = None,
+    plan: Annotated[bool, typer.Option("--plan/--no-plan", help="Also compile for GPUs, where TensorRT is.")] = True,
+) -> None:
+    """Export, verify and compile: all that the service needs of a model, in one command.
+
+    A graph that does not agree with torch is not left behind.
+    """
+    entry = _entry(model, tiny=tiny, random=random, grid=grid)
+    wanted = _precisions(entry, precision)
+    work = _begin(entry, source, revision, random=random, seed=seed, clips=calibrate, output=output)
+    for each in wanted:
+        _export(work, each)
+        verdict = _verified(work, each)
+        if not verdict.passed:
+            from engines.files import remove_graph
+
+            remove_graph(work.path(each))
+            raise ModelError(
+                _failure(entry, verdict), hint="the layers above say where; other frames: --calibrate CLIP"
+            )
+    if plan:
+        _plans(entry, work.folder, wanted, target, batch, must=bool(target))
+
+
+@app.command()
+def export(
+    model: Model,
+    source: Source = None,
+    revision: Revision = None,
+    random: Random = False,
+    tiny: Tiny = False,
+    seed: Seed = 0,
+    precision: Precisions = None,
+    grid: Grid = None,
+    calibrate: Calibrate = None,
+    output: Output = None,
+) -> None:
+    """Write ONNX files and their sidecars, without comparing them."""
+    entry = _entry(model, tiny=tiny, random=random, grid=grid)
+    wanted = _precisions(entry, precision)
+    work = _begin(entry, source, revision, random=random, seed=seed, clips=calibrate, output=output)
+    for each in wanted:
+        _export(work, each)
+
+
+@app.command()
+def build(
+    model: Model,
+    tiny: Tiny = False,
+    precision: Precisions = None,
+    output: Output = None,
+    target: Targets = None,
+    batch: Batch = None,
+) -> None:
+    """Compile graphs that are there into plans."""
+    from engines.work import folder_of
+
+    entry = _entry(model, tiny=tiny, random=True)
+    _plans(entry, folder_of(entry, output), _precisions(entry, precision), target, batch, must=True)
+
+
+@app.command()
+def verify(
+    model: Model, tiny: Tiny = False, precision: Precisions = None, calibrate: Calibrate = None, output: Output = None
+) -> None:
+    """Compare graphs that are there with torch, on the weights that they were exported from."""
+    from engines.work import folder_of, same_weights
+
+    entry = _entry(model, tiny=tiny, random=True)
+    folder = folder_of(entry, output)
+    infos = {each: _graph(folder, each, entry) for each in _precisions(entry, precision)}
+    first = next(iter(infos.values()))
+    entry = _as_exported(entry, first)
+    work = _begin(entry, weights=same_weights(entry, first), clips=calibrate, output=folder)
+    failed = [verdict for each in infos if not (verdict := _verified(work, each)).passed]
+    if failed:
+        raise ModelError(_failure(entry, failed[0]))
+
+
+@app.command()
+def bench(
+    model: Model,
+    tiny: Tiny = False,
+    output: Output = None,
+    batch: Annotated[str, typer.Option(metavar="SIZES", help="Batch sizes, with commas between.")] = "1,4,16",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of measuring, for each figure.")] = 3.0,
+    threads: Annotated[int, typer.Option(min=0, help="Of the processor; 0 for all.")] = 0,
+    save: Annotated[
+        Path | None, typer.Option(help="Where the JSON goes. [default: bench.json beside the graphs]")
+    ] = None,
+) -> None:
+    """Pictures a second and milliseconds a batch of all that is there: ONNX Runtime, plans, torch."""
+    from engines.bench import measure, present
+    from engines.work import folder_of
+
+    entry = _entry(model, tiny=tiny, random=True)
+    folder = folder_of(entry, output)
+    sizes = _numbers(batch, "--batch")
+    with _step(f"measuring {entry.id}"):
+        result = measure(entry, folder, sizes=sizes, seconds=seconds, threads=threads)
+    present(result, save or folder / "bench.json", out)
+
+
+def main() -> None:
+    """Run the command line; never shows a traceback unless STREAMCAP_DEBUG is set."""
+    try:
+        app(prog_name="python -m engines")
+    except StreamcapError as error:
+        err.print(f"[bold red]engines:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
+        if error.hint:
+            err.print(f"[dim]hint:[/] {escape(error.hint)}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("[bold red]engines:[/] interrupted")
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("STREAMCAP_DEBUG"):
+            raise
+        err.print(f"[bold red]engines:[/] a defect: {type(error).__name__}: {escape(str(error))}", soft_wrap=True)
+        err.print("[dim]hint:[/] set STREAMCAP_DEBUG=1 to see where")
+        sys.exit(1)
+
+
+# ---- steps
+
+
+def _entry(model: str, *, tiny: bool, random: bool, grid: str | None = None) -> ModelEntry:
+    entry = load_manifest().model(model)
+    if tiny and not random:
+        raise UsageError("--tiny has no weights but random ones", hint="add --random")
+    entry = entry.shrunk() if tiny else entry
+    if grid is not None:
+        sides = _numbers(grid, "--grid")
+        if entry.grid is None or len(sides) != 3:
+            raise UsageError(f"--grid {grid}: three numbers, for a tower of a fixed grid", hint="such as 1,24,40")
+        entry = entry.model_copy(update={"grid": tuple(sides)})
+    return entry
+
+
+def _precisions(entry: ModelEntry, wanted: list[Precision] | None) -> list[Precision]:
+    chosen = list(dict.fromkeys(wanted or entry.precisions[:1]))
+    if other := [each for each in chosen if each not in entry.precisions]:
+        raise UsageError(f"{entry.id} is not made in {other[0]}", hint=f"possible: {', '.join(entry.precisions)}")
+    return chosen
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"{option} {text}: whole numbers from 1, with commas between")
+    return numbers
+
+
+def _begin(
+    entry: ModelEntry,
+    source: str | None = None,
+    revision: str | None = None,
+    *,
+    random: bool = False,
+    seed: int = 0,
+    weights: Checkpoint | None = None,
+    clips: list[str] | None,
+    output: Path | None,
+) -> Work:
+    if random and source:
+        raise UsageError("--random and --source exclude each other")
+    if random:
+        weights = Checkpoint(None, "random", "random", seed)
+    need_torch()
+    from engines.work import Work, begin, folder_of
+
+    with _step(f"weights of {entry.id}"):
+        weights, model = begin(entry, weights, source=source, revision=revision)
+    return Work(entry, weights, model, folder_of(entry, output), tuple(clips or ()))
+
+
+def _export(work: Work, precision: Precision) -> None:
+    with _step(f"export {precision}"):
+        started = time.monotonic()
+        path = work.export(precision)
+    size = sum(each.stat().st_size for each in (path, *path.parent.glob(f"{path.name}.data")))
+    out.print(f"[green]exported[/] {path}  {size / 1e6:.1f} MB in {time.monotonic() - started:.0f} s", soft_wrap=True)
+
+
+def _verified(work: Work, precision: Precision) -> Verdict:
+    with _step(f"verify {precision}"):
+        verdict = work.verify(precision)
+    state = "[green]agrees[/]" if verdict.passed else "[bold red]differs[/]"
+    for found, wanted in zip(verdict.outputs, verdict.wanted, strict=True):
+        out.print(
+            f"{state} {precision} {found.output}: least {found.least:.5f}, mean {found.mean:.5f} of {found.pictures} "
+            f"pictures (at least {wanted:g}; by {verdict.by})",
+            soft_wrap=True,
+        )
+    if verdict.layers:
+        table = Table("layer", "operator", "place", "cosine", "largest error", box=None, header_style="bold")
+        for layer in verdict.layers[:_WORST]:
+            table.add_row(layer.name, layer.operator, str(layer.place), f"{layer.cosine:.5f}", f"{layer.error:.2f} σ")
+        out.print(table)
+    return verdict
+
+
+def _failure(entry: ModelEntry, verdict: Verdict) -> str:
+    pairs = zip(verdict.outputs, verdict.wanted, strict=True)
+    worst = min(pairs, key=lambda pair: pair[0].least - pair[1])
+    return (
+        f"{entry.id} {verdict.precision} does not agree with torch: {worst[0].output} {worst[0].least:.5f}, "
+        f"at least {worst[1]:g} is needed"
+    )
+
+
+def _graph(folder: Path, precision: Precision, entry: ModelEntry) -> GraphInfo:
+    path = folder / f"{precision}.onnx"
+    if not path.is_file():
+        hint = f"python -m engines make {entry.id.removesuffix('-tiny')} --precision {precision}"
+        raise WeightsUnavailable(f"there is no {precision} graph in {folder}", hint=hint)
+    return read_graph(path)
+
+
+def _as_exported(entry: ModelEntry, info: GraphInfo) -> ModelEntry:
+    """The entry with the grid that a graph was exported with."""
+    if info.patches is None:
+        return entry
+    return entry.model_copy(update={"grid": (info.patches.frames, info.patches.rows, info.patches.columns)})
+
+
+def _plans(
+    entry: ModelEntry,
+    folder: Path,
+    precisions: list[Precision],
+    targets: list[str] | None,
+    batch: str | None,
+    *,
+    must: bool,
+) -> None:
+    from engines.build import build_plan
+    from streamcap.models.tensorrt import load_library
+
+    try:
+        library = load_library()
+    except ModelError as error:
+        if must:
+            raise
+        err.print(f"[yellow]no plan[/]: {escape(str(error))}", soft_wrap=True)
+        return
+    profile = entry.profile
+    if batch is not None:
+        sizes = _numbers(batch, "--batch")
+        if len(sizes) != 3 or sizes != sorted(sizes):
+            raise UsageError(f"--batch {batch}: three numbers that grow", hint="such as 1,8,64")
+        profile = BatchProfile(least=sizes[0], best=sizes[1], most=sizes[2])
+    for precision in precisions:
+        if precision is Precision.INT8_DYNAMIC:
+            continue  # for processors: TensorRT has no ranges that are found at run time
+        info = _graph(folder, precision, entry)
+        with _bar(f"{library.builder} {precision}") as progress:
+            built = build_plan(
+                folder / f"{precision}.onnx",
+                info,
+                library=library,
+                profile=profile,
+                targets=tuple(targets or ()),
+                progress=progress,
+            )
+        out.print(
+            f"[green]compiled[/] {built.path}  {built.size / 1e6:.1f} MB in {built.seconds:.0f} s for "
+            f"{', '.join(built.architectures)}",
+            soft_wrap=True,
+        )
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Something that takes a while: a spinner on a terminal, else a line."""
+    if not err.is_terminal:
+        err.print(what, style="dim")
+        yield
+        return
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True
+    ) as bar:
+        bar.add_task(what, total=None)
+        yield
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A build: a bar for the phase that it is in, on a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def progress(phase: str, done: int, total: int) -> None:
+            bar.update(task, description=f"{what}: {phase}"[:70], completed=done, total=total)
+
+        yield progress

@@ -1,0 +1,42 @@
+"""Writing large files: whole or not at all, and a clear word where the disk is full."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from streamcap.errors import ModelError
+from streamcap.models.graph import sidecar_of
+
+__all__ = ["disk", "remove_graph", "replace_all"]
+
+
+@contextmanager
+def disk(folder: Path) -> Iterator[None]:
+    """Say in a line what kept a file from being written.
+
+    Raises:
+        ModelError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ModelError(f"no room on the disk of {folder}", hint="--output DIR writes elsewhere") from error
+        raise ModelError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def replace_all(fresh: Path, path: Path) -> list[Path]:
+    """Move a graph and the files that lie beside it to where they belong, the graph last. Returns those others."""
+    others = [each for each in sorted(fresh.parent.iterdir()) if each != fresh]
+    moved = [each.replace(path.with_name(each.name)) for each in others]
+    fresh.replace(path)
+    return moved
+
+
+def remove_graph(path: Path) -> None:
+    """Remove a graph, its sidecar first, so that nobody loads the rest."""
+    for each in (sidecar_of(path), path, *path.parent.glob(f"{path.name}.data")):
+        each.unlink(missing_ok=True)

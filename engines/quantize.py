@@ -1,0 +1,143 @@
+"""Eight-bit graphs.
+
+``int8``: weights and activations of products and convolutions in 8 bits, as pairs of quantise and dequantise nodes
+(QDQ), with ranges measured on real frames; all else in half precision. What TensorRT takes, which has no calibration of
+its own any more. Symmetric, weights per output channel, as its 8-bit kernels need.
+
+``int8-dynamic``: weights of products in 8 bits, ranges of activations found at run time, all else in single precision.
+For processors: no calibration, and nearer to the original.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.checkpoint import need
+from engines.files import disk
+from streamcap.errors import ModelError
+from streamcap.models.graph import Role
+
+__all__ = ["quantize_dynamic", "quantize_static"]
+
+Tensor = NDArray[np.float32]
+# Products of two activations (attention) stay as they are: they are a small share of the work and lose most.
+_STATIC_OPS = ("MatMul", "Gemm", "Conv")
+# Of a detector only the convolutions, which are most of its work: where a box ends is decided in products.
+_DETECTOR_OPS = ("Conv",)
+_DYNAMIC_OPS = ("MatMul", "Gemm")
+# Axis of the output channels of a product's second factor (inner, outer).
+_CHANNEL_AXIS = {"MatMul": 1}
+
+
+class _Reader:
+    """Inputs for the calibrator, one after the other."""
+
+    def __init__(self, fed: Sequence[Tensor]) -> None:
+        self._left = iter(fed)
+
+    def get_next(self) -> dict[str, Tensor] | None:
+        """The next input, None at the end."""
+        one = next(self._left, None)
+        return None if one is None else {"pixel_values": one}
+
+
+def quantize_static(graph: Path, path: Path, fed: Sequence[Tensor], role: Role) -> None:
+    """Write the ``int8`` graph of one in half or single precision.
+
+    Args:
+        fed: inputs to measure ranges on.
+        role: of the graph; decides what is left as it is.
+
+    Raises:
+        ModelError: it cannot be quantised, or the disk is full.
+    """
+    need("onnxruntime", install="pip install 'streamcap[cpu]'")
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
+    from onnxruntime.quantization import quantize_static as quantize
+
+    operators = list(_DETECTOR_OPS if role is Role.DETECTOR else _STATIC_OPS)
+
+    def write(fresh: Path) -> None:
+        quantize(
+            str(graph),
+            str(fresh),
+            _Reader(fed),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=operators,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "MatMulConstBOnly": True,
+                "QDQOpTypePerChannelSupportToAxis": _CHANNEL_AXIS,
+                # Products add up in 32 bits; what follows takes them in half precision, not in 8 bits again.
+                "OpTypesToExcludeOutputQuantization": operators,
+                "QuantizeBias": False,  # TensorRT takes no biases of 32 bits
+            },
+        )
+
+    _written(write, path)
+
+
+def quantize_dynamic(graph: Path, path: Path) -> None:
+    """Write the ``int8-dynamic`` graph of one in single precision.
+
+    Raises:
+        ModelError: it cannot be quantised, or the disk is full.
+    """
+    onnx = need("onnx")
+    need("onnxruntime", install="pip install 'streamcap[cpu]'")
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization import quantize_dynamic as quantize
+
+    def write(fresh: Path) -> None:
+        model = onnx.load(graph)
+        # The exporter's shapes contradict those that the quantiser infers where names are reused.
+        del model.graph.value_info[:]
+        quantize(
+            model,
+            str(fresh),
+            op_types_to_quantize=list(_DYNAMIC_OPS),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
+
+    _written(write, path)
+
+
+def _written(write: Any, path: Path) -> None:
+    with disk(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=".quantize-") as scratch, _quiet():
+        fresh = Path(scratch) / path.name
+        try:
+            write(fresh)
+        except OSError:
+            raise
+        except Exception as error:  # the quantiser raises ValueError, KeyError, AssertionError and the runtime's own
+            raise ModelError(f"cannot quantise: {str(error).partition(chr(10))[0]}") from error
+        fresh.replace(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser logs on the root logger and advises at every call."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        root.setLevel(level)

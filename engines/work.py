@@ -1,0 +1,184 @@
+"""The steps of ``make``, one by one: find the weights, build the model, export it, verify the graph."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import families, frames, layers, verify
+from engines.checkpoint import Checkpoint, obtain
+from engines.export import TORCH_PRECISIONS, export_onnx, info_of, typed_outputs, write_sidecar
+from engines.families.base import Exportable
+from engines.files import disk
+from engines.manifest import ModelEntry
+from engines.quantize import quantize_dynamic, quantize_static
+from streamcap.errors import UsageError
+from streamcap.models.graph import GraphInfo, Precision, engines_root, read_graph, sidecar_of
+
+__all__ = ["CALIBRATION_PICTURES", "VERIFICATION_PICTURES", "Verdict", "Work", "begin", "folder_of", "same_weights"]
+
+Tensor = NDArray[np.float32]
+# Pictures that ranges of activations are measured on, and that outputs are compared on.
+CALIBRATION_PICTURES = 64
+VERIFICATION_PICTURES = 16
+# Of these, what the report by layers looks at: it keeps the tensors of two graphs in memory.
+_REPORT_PICTURES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a graph gives what torch gives.
+
+    Attributes:
+        outputs: agreement of each.
+        wanted: least agreement of each.
+        by: what ran the graph.
+        layers: the worst first, where it failed.
+    """
+
+    precision: Precision
+    outputs: Sequence[verify.Agreement]
+    wanted: Sequence[float]
+    by: str
+    layers: Sequence[layers.Layer] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Every output agrees."""
+        return all(found.least >= least for found, least in zip(self.outputs, self.wanted, strict=True))
+
+
+def folder_of(entry: ModelEntry, output: Path | None = None) -> Path:
+    """Where the graphs of a model lie: a folder of its name in the cache, or the folder that was named."""
+    return output or engines_root() / entry.id
+
+
+def begin(
+    entry: ModelEntry, weights: Checkpoint | None = None, *, source: str | None = None, revision: str | None = None
+) -> tuple[Checkpoint, Exportable]:
+    """Find the weights and build the model.
+
+    Args:
+        weights: as they were found; None to look for them by ``source`` and ``revision``, see :func:`obtain`.
+
+    Raises:
+        ModelError: they cannot be had or read, or torch is not installed.
+    """
+    weights = weights or obtain(entry, source=source, revision=revision)
+    return weights, families.build(entry, weights.folder, seed=weights.seed or 0)
+
+
+def same_weights(entry: ModelEntry, info: GraphInfo) -> Checkpoint:
+    """The weights that a graph was exported from.
+
+    Raises:
+        WeightsUnavailable: they are no longer there.
+    """
+    if info.seed is not None:
+        return Checkpoint(None, info.source, info.revision, info.seed)
+    return obtain(entry, source=info.source, revision=None if info.revision == "local" else info.revision)
+
+
+@dataclass(slots=True)
+class Work:
+    """One model on its way to graphs.
+
+    Attributes:
+        folder: where graphs are written.
+        clips: sources of real frames; none for the rendered scene.
+    """
+
+    entry: ModelEntry
+    weights: Checkpoint
+    model: Exportable
+    folder: Path
+    clips: Sequence[str] = ()
+    _exported: set[Precision] = field(default_factory=set)
+    _fed: dict[int, list[Tensor]] = field(default_factory=dict)
+    _reference: list[list[Tensor]] = field(default_factory=list)
+
+    def path(self, precision: Precision) -> Path:
+        """Where the graph of that precision lies, or would."""
+        return self.folder / f"{precision}.onnx"
+
+    def export(self, precision: Precision) -> Path:
+        """Write the graph of a precision and its sidecar; the sidecar last, so that no unfinished graph is loaded.
+
+        Raises:
+            UsageError: nothing is made in that precision.
+            ModelError: it cannot be exported or quantised, a clip cannot be read, or the disk is full.
+        """
+        path = self.path(precision)
+        with disk(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            sidecar_of(path).unlink(missing_ok=True)
+        external: list[Path] = []
+        if precision in TORCH_PRECISIONS:
+            external = export_onnx(self.model, path, precision)
+        elif precision in (Precision.INT8, Precision.INT8_DYNAMIC):
+            self._quantise(precision, path)
+        else:
+            raise UsageError(f"there are no engines of precision {precision}")
+        write_sidecar(path, info_of(self.model, path, precision, self.entry, self.weights, external))
+        self._exported.add(precision)
+        return path
+
+    def _quantise(self, precision: Precision, path: Path) -> None:
+        if precision is Precision.INT8:
+            with self._graph(Precision.FP16) as whole:
+                quantize_static(whole, path, self.fed(CALIBRATION_PICTURES), self.model.role)
+        else:
+            with self._graph(Precision.FP32) as whole:
+                quantize_dynamic(whole, path)
+
+    @contextmanager
+    def _graph(self, precision: Precision) -> Iterator[Path]:
+        """A graph to work on: the one that was exported before, or one for a while."""
+        if precision in self._exported and self.path(precision).is_file():
+            yield self.path(precision)
+            return
+        with tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
+            path = Path(scratch) / f"{precision}.onnx"
+            export_onnx(self.model, path, precision)
+            yield path
+
+    def verify(self, precision: Precision) -> Verdict:
+        """Compare the graph of a precision with torch.
+
+        ONNX Runtime has no bfloat16 on processors: there the module itself, in that type, stands in for the graph.
+
+        Raises:
+            ModelError: the graph is not there, is damaged, or does not run.
+        """
+        path = self.path(precision)
+        read_graph(path)
+        fed = self.fed(VERIFICATION_PICTURES)
+        if not self._reference:
+            self._reference = verify.reference_outputs(self.model, fed)
+        if precision is Precision.BF16:
+            by, got = "torch", typed_outputs(self.model, precision, fed)
+        else:
+            by, got = "ONNX Runtime", verify.run_graph(verify.open_session(path), fed)
+        outputs = verify.agreement(self.model, self._reference, got)
+        wanted = [self.entry.tolerances.of(precision, output.output) for output in outputs]
+        verdict = Verdict(precision, outputs, wanted, by)
+        if verdict.passed or precision is Precision.BF16:
+            return verdict
+        return Verdict(precision, outputs, wanted, by, self._layers(path, fed[:_REPORT_PICTURES]))
+
+    def _layers(self, path: Path, fed: Sequence[Tensor]) -> list[layers.Layer]:
+        with self._graph(Precision.FP32) as whole:
+            return layers.layer_report(whole, path, fed)
+
+    def fed(self, count: int) -> list[Tensor]:
+        """That many real pictures (or runs of pictures), made ready for the model."""
+        if count not in self._fed:
+            span = 1 if self.model.patches is None else self.model.patches.frames * self.model.patches.temporal
+            self._fed[count] = frames.inputs(self.model, frames.pictures(self.clips, count * span))
+        return self._fed[count]

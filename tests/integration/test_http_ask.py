@@ -1,0 +1,237 @@
+"""Questions, and a vision–language captioner set by the API, on a running service with a real model server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from streamcap.config import Settings
+from streamcap.errors import ConfigError
+from streamcap.models.pool import Models
+from streamcap.server.service import Service, running
+from tests.llm_server import Fault, LlmServer, Shown, llm_server
+from tests.vision import fluent, settings_for, windows
+
+pytestmark = pytest.mark.weights
+STREET = "test:?seconds=3600"
+
+
+def answering(shown: Shown) -> str:
+    """A rule that answers questions by what it was told, and cites what it was not."""
+    properties = (shown.schema or {}).get("properties", {})
+    if "answered" not in properties:
+        return fluent(shown)
+    return json.dumps(
+        {"answered": True, "answer": f"{len(shown.pictures)} pictures tell of a person.", "times": [5.8, 777.7, -1]}
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[LlmServer]:
+    with llm_server(rule=answering) as started:
+        yield started
+
+
+@contextlib.asynccontextmanager
+async def service(
+    models: Models, server: LlmServer | None, data: Path | None = None, streams: Any = (), **vision: Any
+) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
+    raw: dict[str, Any] = {"server": {"port": 0, "data": data}, "streams": list(streams)}
+    if server is not None:
+        raw["vision"] = settings_for(server, **vision).model_dump()
+    async with (
+        running(Settings.model_validate(raw), models) as run,
+        httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False, timeout=30) as http,
+    ):
+        yield run, http
+
+
+async def said(http: httpx.AsyncClient, words: str, stream: str = "street", patience: float = 30.0) -> dict[str, Any]:
+    """Wait for a final caption with these words."""
+    async with asyncio.timeout(patience):
+        while True:
+            found = (await http.get(f"/v1/streams/{stream}/captions")).json()["messages"]
+            for message in found:
+                if words in message["text"]:
+                    return dict(message)
+            await asyncio.sleep(0.2)
+
+
+async def ask(http: httpx.AsyncClient, question: str = "Who came?", stream: str = "street", **body: Any) -> Any:
+    return await http.post(f"/v1/streams/{stream}/ask", json={"question": question, **body})
+
+
+VISION = {"id": "street", "source": STREET, "captioner": "vision"}
+
+
+async def test_a_question_is_answered_from_what_is_known(models: Models, server: LlmServer) -> None:
+    async with service(models, server, streams=[VISION]) as (_, http):
+        assert (await http.get("/v1/streams/street")).json()["ask"] == "/v1/streams/street/ask"
+        entered = await said(http, "enters")
+        answer = (await ask(http)).json()
+        assert answer["answer"].endswith("pictures tell of a person.") and answer["answered"] is True
+        assert answer["source"] == "vision:test-vlm"
+        assert answer["times"] == [entered["end"]], "what was neither shown nor told cannot be cited"
+        (cited,) = answer["evidence"]
+        assert "enters from the left" in cited["text"]
+        assert (await http.get(cited["image"])).headers["content-type"] == "image/jpeg"
+        asked = server.shown[-1]
+        assert '"Who came?"' in asked.question and "enters from the left" in asked.question
+        assert asked.pictures[-1].shape[1] >= 320, "what is seen now"
+
+        moment = (await ask(http, "What was there?", at=2.0)).json()
+        assert "The question is about 2.0 s" in server.shown[-1].question
+        assert moment["answered"] is True
+
+        spoken = []
+        async with http.stream(
+            "POST", "/v1/streams/street/ask", json={"question": "Who?"}, headers={"accept": "text/event-stream"}
+        ) as events:
+            assert events.headers["content-type"].startswith("text/event-stream")
+            async for line in events.aiter_lines():
+                spoken.append(line)
+        assert spoken[0] == "event: draft"
+        last = json.loads([line for line in spoken if line.startswith("data:")][-1][5:])
+        assert "event: answer" in spoken and last["times"] == [entered["end"]]
+
+
+async def test_a_question_that_cannot_be(models: Models, server: LlmServer) -> None:
+    async with service(models, server, streams=[VISION | {"captioner": "grounded"}]) as (_, http):
+        for body in (
+            {}, {"question": ""}, {"question": "   "}, {"question": "x" * 1001}, {"question": 5},
+            {"question": "?", "at": -1}, {"question": "?", "more": 1}, {"question": "?", "from": "yesterday"},
+        ):  # fmt: skip
+            assert (await http.post("/v1/streams/street/ask", json=body)).status_code == 422, body
+        both = await ask(http, at=1, to=2)
+        assert (both.status_code, both.headers["content-type"]) == (400, "application/problem+json")
+        assert (await ask(http, stream="nobody")).status_code == 404
+        assert (await ask(http, "x" * 100_000)).status_code == 413
+        assert server.shown == []
+        await said(http, "")
+        assert (await ask(http, "What is there?")).status_code == 200, "also of a stream that no model captions"
+
+
+async def test_without_a_model_it_says_so(models: Models) -> None:
+    async with service(models, None, streams=[VISION | {"captioner": "grounded"}]) as (_, http):
+        assert (await http.get("/v1/streams/street")).json()["ask"] is None
+        refused = await ask(http)
+        assert refused.status_code == 409 and "[vision]" in refused.json()["detail"]
+        wanted = await http.patch("/v1/streams/street", json={"captioner": "vision"})
+        assert wanted.status_code == 400 and "[vision]" in wanted.json()["detail"]
+        added = await http.post("/v1/streams", json=VISION | {"id": "other"})
+        assert added.status_code == 400
+        assert [each["id"] for each in (await http.get("/v1/streams")).json()["streams"]] == ["street"]
+
+
+def test_a_settings_file_that_asks_for_a_model_names_one() -> None:
+    from streamcap.config import parse_settings
+
+    with pytest.raises(ConfigError, match=r"street needs a \[vision\] section"):
+        parse_settings({"streams": [VISION]}, "test")
+    with pytest.raises(ConfigError, match="model is missing"):
+        parse_settings({"vision": {"backend": "transformers"}}, "test")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "again"),
+    [
+        (Fault.ERROR, 503, False),
+        (Fault.BUSY, 503, True),
+        (Fault.STALL, 504, False),
+        (Fault.GARBAGE, 502, False),
+        (Fault.EMPTY, 502, False),
+        (Fault.NO_MODEL, 503, False),
+    ],
+)
+async def test_where_the_model_fails_the_answer_says_how(
+    models: Models, server: LlmServer, fault: Fault, status: int, again: bool
+) -> None:
+    async with service(models, server, streams=[VISION | {"captioner": "grounded"}], timeout_s=1.0) as (_, http):
+        await said(http, "")
+        server.fault = fault
+        refused = await ask(http)
+        assert refused.status_code == status, refused.text
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert ("retry-after" in refused.headers) is again
+        streamed = await http.post(
+            "/v1/streams/street/ask", json={"question": "Who?"}, headers={"accept": "text/event-stream"}
+        )
+        assert streamed.status_code == status, "before anything was said it is an answer of its own"
+
+
+async def test_questions_have_a_budget(models: Models, server: LlmServer) -> None:
+    async with service(
+        models, server, streams=[VISION | {"captioner": "grounded"}], calls_per_minute=2, timeout_s=1.0
+    ) as (_, http):
+        await said(http, "")
+        found = [(await ask(http)).status_code for _ in range(3)]
+        assert found == [200, 200, 429]
+        refused = await ask(http)
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+
+
+async def test_of_a_stream_that_is_paused_the_journal_tells(models: Models, server: LlmServer, tmp_path: Path) -> None:
+    async with service(models, server, tmp_path, streams=[VISION]) as (_, http):
+        await said(http, "enters")
+        await http.patch("/v1/streams/street", json={"paused": True})
+        assert (await ask(http)).json()["answered"] is True
+        await http.delete("/v1/streams/street")
+        gone = (await ask(http)).json()
+        assert gone["answered"] is True and gone["evidence"], "also of one that was removed"
+
+
+async def test_two_streams_share_a_budget(models: Models, server: LlmServer) -> None:
+    streams = [VISION | {"id": f"s{n}", "source": STREET} for n in range(2)]
+    async with service(models, server, streams=streams, calls_per_minute_in_all=3) as (_, http):
+        for stream in ("s0", "s1"):
+            await said(http, "enters", stream)
+        assert len(windows(server)) == 3
+        finals = [
+            message
+            for stream in ("s0", "s1")
+            for message in (await http.get(f"/v1/streams/{stream}/captions")).json()["messages"]
+        ]
+        assert sorted(message["source"] for message in finals) == ["grounded", *["vision:test-vlm"] * 3]
+        states = {each["state"] for each in (await http.get("/v1/streams")).json()["streams"]}
+        assert states == {"live"}, "who has spent the budget is not degraded: that was wished"
+        metrics = (await http.get("/metrics")).text
+        assert 'streamcap_vision_calls_total{for="caption"} 4.0' in metrics
+        assert 'streamcap_vision_failures_total{fault="OverBudget"} 1.0' in metrics
+        assert "streamcap_vision_ready 1.0" in metrics
+
+
+async def test_prompt_and_captioner_are_changed_while_it_is_watched_and_kept(
+    models: Models, server: LlmServer, tmp_path: Path
+) -> None:
+    async with service(models, server, tmp_path) as (_, http):
+        assert (await http.post("/v1/streams", json={"id": "street", "source": STREET})).status_code == 201
+        await said(http, "")
+        change = {
+            "captioner": "vision",
+            "prompt": "Tell of hats.",
+            "mode": "grid",
+            "marks": ["blur"],
+            "contradictions": "veto",
+        }
+        changed = (await http.patch("/v1/streams/street", json=change)).json()
+        assert {key: changed[key] for key in change} == change
+        await said(http, "In this picture")
+        assert '"Tell of hats."' in "\n".join(text for _, text in windows(server)[0].texts)
+        begun = (await http.get("/v1/streams/street/captions", params={"kinds": "status"})).text
+        assert begun.count('"connecting"') == 1, "nothing was opened anew"
+        for bad in ({"prompt": "x" * 4001}, {"mode": "other"}, {"marks": ["x"]}, {"captioner": "nobody"}):
+            assert (await http.patch("/v1/streams/street", json=bad)).status_code == 422
+        assert (await http.patch("/v1/streams/street", json={"prompt": "x" * 100_000})).status_code == 413
+        # Without the model what was kept cannot be begun; it is told of, and kept.
+    async with service(models, None, tmp_path) as (run, http):
+        assert run.manager.infos() == []
+    async with service(models, server, tmp_path) as (_, http):
+        kept = (await http.get("/v1/streams/street")).json()
+        assert {key: kept[key] for key in change} == change
