@@ -229,16 +229,30 @@ def load_pretrained(
     torch = need_torch()
     kind: str = config_class.model_type
     # A whole CLIP or SigLIP holds the vision model that is wanted here.
-    check_architecture(folder, (kind, kind.removesuffix("_vision_model")))
+    check_architecture(folder, tuple(dict.fromkeys((kind, kind.removesuffix("_vision_model")))))
     try:
         model, report = model_class.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            folder,
+            config=_config(folder, config_class),
+            dtype=torch.float32,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # they are in the report, by name
+            output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, need("safetensors").SafetensorError) as error:
         raise ModelLoadError(f"cannot load {folder}: {_line(error)}") from error
     if lacking := sorted(report["missing_keys"]) or sorted(str(each) for each in report["mismatched_keys"]):
         raise WrongModel(f"{folder} lacks {len(lacking)} weights of {model_class.__name__}, such as {lacking[0]}")
     return model.eval().requires_grad_(False)
+
+
+def _config(folder: Path, config_class: type[transformers.PretrainedConfig]) -> transformers.PretrainedConfig:
+    """The configuration of the part that is wanted; in a whole CLIP the width of its features stands beside it."""
+    config = config_class.from_pretrained(folder, local_files_only=True)
+    whole = read_config(folder).raw
+    if "vision_config" in whole and "projection_dim" in whole:
+        config.projection_dim = whole["projection_dim"]
+    return config
 
 
 def load_tower(folder: Path, parts: Mapping[str, torch.nn.Module]) -> None:

@@ -104,7 +104,6 @@ def export_onnx(model: Exportable, path: Path, precision: Precision) -> list[Pat
     if model.varies and not program.model.graph.inputs[0].shape.is_dynamic(0):
         raise ModelError(f"the exporter fixed the batch of {model.architecture}")
     external = sum(each.numel() * each.element_size() for each in module.state_dict().values()) > _INLINE_BYTES
-    path.parent.mkdir(parents=True, exist_ok=True)
     with disk(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as scratch:
         fresh = Path(scratch) / path.name
         program.save(fresh, external_data=external)

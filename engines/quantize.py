@@ -119,7 +119,6 @@ def quantize_dynamic(graph: Path, path: Path) -> None:
 
 
 def _written(write: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with disk(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=".quantize-") as scratch, _quiet():
         fresh = Path(scratch) / path.name
         try:

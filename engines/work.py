@@ -15,6 +15,7 @@ from engines import families, frames, layers, verify
 from engines.checkpoint import Checkpoint, obtain
 from engines.export import TORCH_PRECISIONS, export_onnx, info_of, typed_outputs, write_sidecar
 from engines.families.base import Exportable
+from engines.files import disk
 from engines.manifest import ModelEntry
 from engines.quantize import quantize_dynamic, quantize_static
 from streamcap.errors import UsageError
@@ -114,7 +115,9 @@ class Work:
             ModelError: it cannot be exported or quantised, a clip cannot be read, or the disk is full.
         """
         path = self.path(precision)
-        sidecar_of(path).unlink(missing_ok=True)
+        with disk(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            sidecar_of(path).unlink(missing_ok=True)
         external: list[Path] = []
         if precision in TORCH_PRECISIONS:
             external = export_onnx(self.model, path, precision)

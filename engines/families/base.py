@@ -18,7 +18,7 @@ from streamcap.models.graph import PatchGrid, Role
 if TYPE_CHECKING:
     import transformers
 
-__all__ = ["Exportable", "liven", "model_of", "sized"]
+__all__ = ["Exportable", "liven", "model_of", "rules", "sized"]
 
 # How far parameters that begin as all zeros or all ones are moved, so that parity says something about them too.
 _NUDGE = 0.1
@@ -100,15 +100,20 @@ def liven(model: nn.Module) -> Any:
     return model.eval().requires_grad_(False)
 
 
+def rules(entry: ModelEntry, folder: Path | None) -> Pictures:
+    """The manifest's picture rules, with what a checkpoint's own image processor does otherwise."""
+    return entry.pictures.model_copy(update=dict(read_config(folder).pictures) if folder is not None else {})
+
+
 def sized(entry: ModelEntry, folder: Path | None, side: int, patch: int) -> Pictures:
     """The manifest's picture rules at the network's own input size.
 
     Raises:
         WrongModel: the size is no multiple of the patch.
     """
-    pictures = entry.pictures
+    pictures = rules(entry, folder)
     if folder is not None:
-        pictures = pictures.model_copy(update={"size": (side, side), **read_config(folder).pictures})
+        pictures = pictures.model_copy(update={"size": (side, side)})
     if any(length % patch for length in pictures.size):
         raise WrongModel(f"pictures of {pictures.size[1]}×{pictures.size[0]} are no multiple of patches of {patch}")
     return pictures

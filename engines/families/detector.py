@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engines.families.base import Exportable, model_of
+from engines.families.base import Exportable, model_of, rules
 from engines.manifest import ModelEntry
 from streamcap.models.graph import Role
 
@@ -95,7 +95,7 @@ def rtdetr(entry: ModelEntry, folder: Path | None) -> Exportable:
         role=Role.DETECTOR,
         input_shape=("batch", 3, height, width),
         outputs=("logits", "pred_boxes"),
-        pictures=entry.pictures,
+        pictures=rules(entry, folder),
         architecture=model.config.model_type,
         labels=tuple(labels),
     )

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn import functional
 
 from engines.checkpoint import check_architecture, load_tower, read_config
-from engines.families.base import Exportable, liven
-from engines.manifest import ModelEntry
+from engines.families.base import Exportable, liven, rules
+from engines.manifest import ModelEntry, Pictures
 from streamcap.errors import UsageError
 from streamcap.models.graph import PatchGrid, Role
 
@@ -138,7 +138,9 @@ def qwen2_5_vl(entry: ModelEntry, folder: Path | None) -> Exportable:
         tower.permute_input_for_window_attn(angle, order, seq_len=grid.patches) for angle in _angles(tower, thw, grid)
     )
     frames = _Spans(vision_utils.get_vision_cu_seqlens(thw))
-    return _exportable(entry, tower, grid, thw, _GridTower(tower, order, _Spans(windows), frames, None, cos, sin))
+    return _exportable(
+        rules(entry, folder), tower, grid, thw, _GridTower(tower, order, _Spans(windows), frames, None, cos, sin)
+    )
 
 
 def qwen3_vl(entry: ModelEntry, folder: Path | None) -> Exportable:
@@ -159,7 +161,7 @@ def qwen3_vl(entry: ModelEntry, folder: Path | None) -> Exportable:
     positions = (tower.pos_embed(taps) * weights[:, :, None]).sum(1)
     frames = _Spans(vision_utils.get_vision_cu_seqlens(thw))
     module = _GridTower(tower, None, frames, frames, positions, *_angles(tower, thw, grid))
-    return _exportable(entry, tower, grid, thw, module)
+    return _exportable(rules(entry, folder), tower, grid, thw, module)
 
 
 def _tower(entry: ModelEntry, folder: Path | None, kind: str, config_class: Any, tower_class: Any) -> Any:
@@ -198,7 +200,7 @@ def _angles(tower: Any, thw: torch.Tensor, grid: PatchGrid) -> tuple[torch.Tenso
     return cos, sin
 
 
-def _exportable(entry: ModelEntry, tower: Any, grid: PatchGrid, thw: torch.Tensor, module: _GridTower) -> Exportable:
+def _exportable(pictures: Pictures, tower: Any, grid: PatchGrid, thw: torch.Tensor, module: _GridTower) -> Exportable:
     def reference(patches: torch.Tensor) -> tuple[torch.Tensor, ...]:
         out = tower(patches, grid_thw=thw)
         return (out.pooler_output, *getattr(out, "deepstack_features", ()))
@@ -210,7 +212,7 @@ def _exportable(entry: ModelEntry, tower: Any, grid: PatchGrid, thw: torch.Tenso
         role=Role.TOWER,
         input_shape=(grid.patches, grid.values),
         outputs=("image_features", *(f"deepstack_{index}" for index in range(len(module.deep_at)))),
-        pictures=entry.pictures.model_copy(update={"size": (height, width)}),
+        pictures=pictures.model_copy(update={"size": (height, width)}),
         architecture=tower.config.model_type,
         patches=grid,
     )
