@@ -15,7 +15,15 @@ from typing import Final
 from streamcap.breaker import Breaker, BreakerState
 from streamcap.captioners.budget import Budget, Spent, Turn
 from streamcap.config import VisionBackend, VisionSettings
-from streamcap.errors import ModelError, ModelUnavailable, WeightsUnavailable
+from streamcap.errors import (
+    ModelError,
+    ModelNotFound,
+    ModelTimeout,
+    ModelUnauthorised,
+    ModelUnavailable,
+    PromptRefused,
+    WeightsUnavailable,
+)
 from streamcap.flow import Clock
 from streamcap.metrics import Histogram
 from streamcap.models.language import CHARACTERS_A_TOKEN, LanguageModel, Piece, Usage, estimate
@@ -167,18 +175,22 @@ class SharedModel:
     ) -> AsyncGenerator[Piece, None]:
         """The pieces of an answer, whose time and cost are noted."""
         began, said = self._clock.monotonic(), 0
-        turn.used(Usage(expected.prompt_tokens, 0))  # the model reads it now, whatever it answers
-        async with contextlib.aclosing(pieces):
-            async for piece in pieces:
-                if piece.text and not said:
-                    self.asked.first.add(self._clock.monotonic() - began)
-                said += len(piece.text)
-                used = piece.usage or Usage(expected.prompt_tokens, math.ceil(said / CHARACTERS_A_TOKEN))
-                turn.used(used)
-                if piece.usage is not None:
-                    self.asked.prompt_tokens += used.prompt_tokens
-                    self.asked.completion_tokens += used.completion_tokens
-                yield piece
+        try:
+            async with contextlib.aclosing(pieces):
+                async for piece in pieces:
+                    if piece.text and not said:
+                        self.asked.first.add(self._clock.monotonic() - began)
+                    said += len(piece.text)
+                    used = piece.usage or Usage(expected.prompt_tokens, math.ceil(said / CHARACTERS_A_TOKEN))
+                    turn.used(used)
+                    if piece.usage is not None:
+                        self.asked.prompt_tokens += used.prompt_tokens
+                        self.asked.completion_tokens += used.completion_tokens
+                    yield piece
+        except BaseException as error:  # also a caller that goes away
+            if not said and not _was_not_read(error):
+                turn.used(Usage(expected.prompt_tokens, 0))
+            raise
         self.asked.whole.add(self._clock.monotonic() - began)
 
     async def whole_answer(self, prompt: Prompt, *, of: str, sort: str, patience_s: float) -> str:
@@ -204,6 +216,12 @@ class SharedModel:
                 self._tried.set()
             await self._clock.sleep(pause)
             pause = min(2 * pause, AGAIN_MOST_S)
+
+
+def _was_not_read(error: BaseException) -> bool:
+    """True where a model refused a prompt unread: that costs nothing, or a server that is down would eat the budget."""
+    refused = (ModelUnavailable, ModelNotFound, ModelUnauthorised, PromptRefused)
+    return isinstance(error, refused) and not isinstance(error, ModelTimeout)
 
 
 async def load_model(settings: VisionSettings) -> LanguageModel:

@@ -44,6 +44,12 @@ MOST_STARTS = 8
 TIME_NEAR_S = 0.6
 
 _THOUGHTS = re.compile(r"\A\s*<(think|thinking)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+# A beginning that may yet turn out to be one.
+_LEADING = re.compile(
+    r"\s*(?:sure[,!.]?\s*)?(?:(?:the\s+)?(?:caption|answer|summary|description|assistant)?|here(?:'s| "
+    r"is)[^:.]{0,60})\s*",
+    re.IGNORECASE,
+)
 # What a model that writes plain text says where nothing changed, as the examples have it.
 _NOTHING = re.compile(
     r"(?:nothing (?:new|changed|has changed|changes|happens|else)|no (?:\w+ )?changes?|(?:the )?scene (?:is|remains) "
@@ -116,6 +122,8 @@ class _Fields:
         if not isinstance(raw, str):
             return ""
         if "" in self._fields:
+            if self._partial and _LEADING.fullmatch(raw):
+                return ""
             raw = _LEAD.sub("", raw).strip().strip('"“”').strip()
         return unlooped(without_marks(plain(raw, limit), self._ids))
 

@@ -10,10 +10,13 @@ from collections import Counter
 import pytest
 
 from streamcap.breaker import BreakerState
+from streamcap.captioners.shared import SharedModel
+from streamcap.config import VisionSettings
 from streamcap.errors import ModelBusy, ModelError, ModelUnavailable
+from streamcap.flow import SystemClock
 from streamcap.models.openai_server import OpenAiServer, Patience
 from tests.conftest import open_files
-from tests.llm_server import Fault, LlmServer
+from tests.llm_server import MODEL, Fault, LlmServer
 from tests.openai_backend import PROMPT, WORDS, answer, backend, until
 
 pytestmark = pytest.mark.openai
@@ -135,6 +138,29 @@ async def test_a_hundred_requests_to_a_server_that_comes_and_goes(llm: LlmServer
         assert model.breaker.state(time.monotonic()) is BreakerState.CLOSED
         assert sockets() - before <= 2 * 4 + 8, "pooled connections of both sides, no more"
     await until(lambda: llm.connections == 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "costs"),
+    [
+        (Fault.ERROR, False),
+        (Fault.NO_MODEL, False),
+        (Fault.TOO_LONG, False),
+        (Fault.STALL, True),
+        (Fault.CUT_MID, True),
+    ],
+)
+async def test_a_prompt_that_nobody_read_costs_nothing(llm: LlmServer, fault: Fault, costs: bool) -> None:
+    """A server that is down must not eat the budget that is needed when it is back."""
+    llm.fault = fault
+    settings = VisionSettings(url=llm.url, model=MODEL, retries=0, timeout_s=0.5)
+    async with SharedModel(settings, SystemClock()) as shared:
+        for _ in range(8):  # the last ones are refused by the breaker
+            with pytest.raises(ModelError):
+                await shared.whole_answer(PROMPT, of="cam", sort="caption", patience_s=5)
+        assert (shared.spent.calls > 0) is costs
+        assert (shared.spent.tokens > 0) is costs
+        assert shared.spent.working == shared.spent.waiting == 0
 
 
 async def until_well(model: OpenAiServer) -> None:

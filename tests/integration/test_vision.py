@@ -242,6 +242,20 @@ async def test_whatever_it_says_is_plain_text_of_some_length(models: Models, ser
         assert 99 not in [i.id for i in message.instances]
 
 
+async def test_a_model_too_small_for_json_is_asked_for_a_sentence(models: Models, server: LlmServer) -> None:
+    server.rule = lambda shown: (
+        "Sure! Here is the caption: **A man in red** walks in from the left."
+        if "enters" in draft_of(shown)
+        else "Nothing new."
+    )
+    run = await watch(models, server, vision={"answers": "text"})
+    assert all(shown.schema is None for shown in server.shown)
+    first, last = told(run)
+    assert first.source == "grounded", "nothing new"
+    assert (last.text, last.source) == ("A man in red walks in from the left.", "vision:test-vlm")
+    assert not any("Sure" in message.text for message in run.captions), "not even as a draft"
+
+
 # ---- failing
 
 

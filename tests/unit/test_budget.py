@@ -233,7 +233,7 @@ class AnyUse(RuleBasedStateMachine):
 
     @invariant()
     def no_more_than_allowed_in_any_minute(self) -> None:
-        recent = [(at, each) for at, each in self.begun if at > self.now - MINUTE_S]
+        recent = [(at, each) for at, each in self.begun if at + MINUTE_S > self.now]
         assert len(recent) <= self.limits.calls_in_all
         assert sum(self.cost[each] for _, each in recent) <= self.limits.tokens_in_all
         for stream in "abc":

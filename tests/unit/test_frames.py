@@ -77,6 +77,18 @@ async def test_frames_are_kept_where_something_points_at_them() -> None:
     assert shade is not None and abs(float(shade.mean()) - 70) < 3, "the picture of that moment, not of the present"
 
 
+async def test_who_has_gone_is_shown_as_last_seen_though_that_was_seconds_ago() -> None:
+    store = MemoryFrames()
+    keeper = FrameKeeper("cam", store)
+    for n in range(50):
+        t = n * 0.2
+        keeper.take(frame(t, grey=5 * n), [t - 4.2] if n == 40 else [])
+    found = await store.nearest("cam", 3.8)
+    assert found is not None and found.t == pytest.approx(3.8, abs=0.31)
+    shade = cv2.imdecode(np.frombuffer(found.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert shade is not None and abs(float(shade.mean()) - 25 * found.t) < 3
+
+
 async def test_a_picture_in_which_nothing_changes_stands_for_each_moment_until_it_does() -> None:
     store = MemoryFrames()
     keeper = FrameKeeper("cam", store)

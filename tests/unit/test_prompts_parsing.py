@@ -220,6 +220,22 @@ def test_plain_text_is_read_for_models_that_write_nothing_else(text: str, read: 
     assert window(text, form=AnswerForm.TEXT).text == read
 
 
+def test_a_lead_is_not_shown_while_it_grows() -> None:
+    whole = "Sure! Here is the caption: A man walks in."
+    grown = [window(whole[:n], form=AnswerForm.TEXT, partial=True).text for n in range(len(whole) + 1)]
+    assert {text for text in grown if "Su" in text or "He" in text or "caption" in text} <= {
+        "S",
+        "Su",
+        "Sur",
+        "H",
+        "He",
+        "Her",
+        "Here",
+        "Here i",
+    }
+    assert grown[-1] == "A man walks in."
+
+
 @pytest.mark.parametrize(
     "text", ["Nothing new.", "No changes.", "No visible changes in the scene.", "Nothing has changed"]
 )
