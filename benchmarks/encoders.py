@@ -35,7 +35,8 @@ Tensor = NDArray[np.float32]
 MODEL = "clip-vit-b16"
 GRAPHS = ("fp32", "int8", "int8-dynamic")
 THREADS = (1, 2)
-BATCHES = (1, 4, 8)
+BATCHES = (1, 8)
+INPUT = (3, 224, 224)
 STREAMS = (1, 2, 4)
 # Requests a second of a full machine would be some hundreds; the overhead is to be nothing beside a frame.
 OVERHEAD_AIM_MS = 0.3
@@ -70,7 +71,7 @@ def measure(*, quick: bool = False) -> Result:
     need_weights()
     not_run: list[str] = []
     graphs = find_graphs(not_run, export=not quick)
-    repeats = 3 if quick else 15
+    repeats = 3 if quick else 10
     batches, threads = (BATCHES[:1], THREADS[:1]) if quick else (BATCHES, THREADS)
     jobs = [(name, path, count) for name, path in graphs.items() for count in threads]
     speeds: list[Speed] = []
@@ -174,7 +175,7 @@ def open_onnxruntime(path: Path, threads: int) -> Callable[[Tensor], object]:
     from streamcap.models.engine import Device
     from streamcap.models.onnx import OnnxEngine
 
-    engine = OnnxEngine(path, (224, 224), device=Device.CPU, threads=threads)
+    engine = OnnxEngine(path, INPUT, device=Device.CPU, threads=threads)
     return lambda batch: engine.run(batch, "image_embeds")
 
 
@@ -226,7 +227,7 @@ def time_runtime(
     rng = np.random.default_rng(1)
     found = []
     for size in batches:
-        batch = rng.normal(size=(size, 3, 224, 224)).astype(np.float32)
+        batch = rng.normal(size=(size, *INPUT)).astype(np.float32)
         call(batch)
         spent, cpu = [], time.process_time()
         for _ in range(repeats):
@@ -289,9 +290,7 @@ def throughput(seconds: float) -> dict[str, dict[str, float]]:
     detector = EfficientDetLite0(ensure("efficientdet-lite0"), interpreters=max(STREAMS))
     path = ensure("clip-vit-b16-int8")
     direct = ClipEncoder(path)
-    batched = GraphEncoder(
-        OnnxEngine(path, RULE.size, device=Device.CPU), RULE, dim=DIM, names=NAMES, batch=MEMORY_BATCH
-    )
+    batched = GraphEncoder(OnnxEngine(path, INPUT, device=Device.CPU), RULE, dim=DIM, names=NAMES, batch=MEMORY_BATCH)
     calls: dict[str, Callable[[int], object]] = {
         "detector": lambda n: detector.detect(crops[n % 8], threshold=0.3),
         "encoder, each by itself": lambda n: direct.encode([pictures[n % 8]]),

@@ -50,7 +50,8 @@ class EngineInfo:
 
     def __str__(self) -> str:
         precision = f", {self.precision}" if self.precision else ""
-        return f"{self.provider} by {self.runtime}{precision}, batches of up to {self.batch}"
+        size = f"batches of up to {self.batch}" if self.batch > 1 else "a picture at a time"
+        return f"{self.provider} by {self.runtime}{precision}, {size}"
 
 
 class Engine(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from streamcap.config import AnswerForm
 from streamcap.geometry import centre, place
 from streamcap.language import describe_change
 from streamcap.language.phrases import ARRIVALS, DEPARTURES
@@ -11,7 +12,7 @@ from streamcap.language.words import written
 from streamcap.prompts.choosing import chosen
 from streamcap.types import Box, Fact, Instance, Look, Setting
 
-__all__ = ["fact_lines", "instance_lines", "motion", "seconds", "setting_line"]
+__all__ = ["ask_line", "fact_lines", "instance_lines", "motion", "seconds", "setting_line"]
 
 MOST_FACTS = 10
 # Share of the frame by which a centre must shift to have moved.
@@ -23,6 +24,15 @@ SURE = 0.6
 def seconds(t: float) -> str:
     """A time as prompts write it, absolute: ``14.2 s``."""
     return f"{t:.1f} s"
+
+
+def ask_line(start: float, end: float, form: AnswerForm, *, full: bool) -> str:
+    """What is asked of a window: at a scene's start all that is there, else what changed."""
+    if full:
+        return "A new scene begins. Tell what is there: the place, who and what is in view, and what they do."
+    if form is AnswerForm.TEXT:
+        return "In one sentence: what changed?"
+    return f"Tell what changed from {seconds(start)} to {seconds(end)}."
 
 
 def fact_lines(facts: Sequence[Fact], instances: Sequence[Instance]) -> list[str]:

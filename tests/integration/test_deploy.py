@@ -12,8 +12,10 @@ import sqlite3
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,11 +145,14 @@ class Image:
 
 
 @pytest.fixture(scope="module")
-def image(steps: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Image:
+def image(steps: list[tuple[str, str]]) -> Iterator[Image]:
     need("weights")
-    root = tmp_path_factory.mktemp("image")
-    for folder in (root, *root.parents[:2]):
-        folder.chmod(0o755)  # pytest's folders are its owner's
+    with tempfile.TemporaryDirectory(prefix="streamcap-image-") as folder:  # pytest's own are closed to everybody else
+        Path(folder).chmod(0o755)
+        yield _image(steps, Path(folder))
+
+
+def _image(steps: list[tuple[str, str]], root: Path) -> Image:
     opt, dist, data = root / "streamcap", root / "dist", root / "data"
     for word, rest in by_stage(steps)["wheel"]:
         if word == "RUN":

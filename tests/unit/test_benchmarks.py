@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks import common, process
 from benchmarks.common import Aim, CannotRun, Result, Table, percentile, replace_between
-from benchmarks.encoders import batcher_overhead
+from benchmarks.encoders import batcher_overhead, open_onnxruntime, time_runtime
 from benchmarks.glass import read_clock, stamp
 from benchmarks.gpu import ITEMS
 from benchmarks.machine import describe_machine
@@ -235,6 +236,15 @@ def test_a_vit_needs_what_is_published() -> None:
     """17.6 and 81 GFLOP of multiply-adds: An Image is Worth 16x16 Words, and OpenAI's ViT-L/14."""
     assert VIT_B16.flops / 2e9 == pytest.approx(17.6, rel=0.01)
     assert Vit(1024, 24, patch=14).flops / 2e9 == pytest.approx(81, rel=0.01)
+
+
+@pytest.mark.weights
+def test_the_default_encoder_is_timed(weights: Callable[[str], Path]) -> None:
+    not_run: list[str] = []
+    path = weights("clip-vit-b16-int8")
+    (speed,) = time_runtime("ONNX Runtime", open_onnxruntime, "int8", path, 1, (1,), 1, not_run)
+    assert speed.least_ms > 0
+    assert not not_run
 
 
 def test_the_micro_batcher_is_timed() -> None:

@@ -146,6 +146,14 @@ def test_demonstrations_are_those_most_like_the_window() -> None:
     assert "falls to the floor" in build_window(task(facts=(falls,)), Style(demonstrations=1)).demonstrations[0].ask
 
 
+def test_at_the_start_of_a_scene_the_examples_tell_of_scenes() -> None:
+    turns = build_window(task(full=True, facts=()), Style(demonstrations=99)).demonstrations
+    assert turns
+    for turn in turns:
+        assert "A new scene begins" in turn.ask
+        assert not json.loads(turn.answer)["nothing_new"]
+
+
 def test_a_summary_needs_no_pictures() -> None:
     prompt = build_summary(SummaryTask(0.0, 60.0, (Told("A car enters.", 3.0), Told("It leaves.", 50.0))), Style())
     assert prompt.pictures == ()
