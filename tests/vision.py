@@ -1,16 +1,20 @@
-"""What tests of the vision–language captioner share: rules by which the test server answers, and settings for it."""
+"""What tests of the vision–language captioner share: rules by which the test server answers, and settings for it.
+
+``python -m tests.vision`` runs that server until its stdin ends, and says where on the first line of stdout.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from streamcap.config import VisionSettings
-from tests.llm_server import MODEL, LlmServer, Shown, echo
+from tests.llm_server import MODEL, Fault, LlmServer, Shown, echo, llm_server
 
-__all__ = ["answered", "draft_of", "fluent", "of_windows", "settings_for", "windows"]
+__all__ = ["answered", "answering", "draft_of", "fluent", "of_windows", "settings_for", "windows"]
 
 
 def settings_for(server: LlmServer, **changes: Any) -> VisionSettings:
@@ -50,3 +54,24 @@ def fluent(shown: Shown) -> str:
 def of_windows(rule: Callable[[Shown], str]) -> Callable[[Shown], str]:
     """A rule for what is asked of windows; the rest is answered fluently."""
     return lambda shown: rule(shown) if "nothing_new" in (shown.schema or {}).get("properties", {}) else fluent(shown)
+
+
+def answering(shown: Shown) -> str:
+    """A rule that answers questions by what it was told, and cites what it was not."""
+    properties = (shown.schema or {}).get("properties", {})
+    if "answered" not in properties:
+        return fluent(shown)
+    return json.dumps(
+        {"answered": True, "answer": f"{len(shown.pictures)} pictures tell of a person.", "times": [5.8, 777.7, -1]}
+    )
+
+
+def _main() -> None:
+    with llm_server(rule=answering, fault=Fault.SLOW, pause=0.01) as server:
+        sys.stdout.write(f"{server.url}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    _main()

@@ -10,6 +10,12 @@
  * @property {number | null} fps
  * @property {number | null} target_fps
  * @property {number | null} analysed_fps
+ * @property {string | null} profile
+ * @property {string | null} captioner
+ * @property {string | null} prompt of a vision–language captioner
+ * @property {string | null} mode
+ * @property {string | null} contradictions
+ * @property {string | null} ask where questions go; null where the server has no model
  * @property {boolean} paused
  * @property {number} frames
  * @property {number} drops
@@ -126,7 +132,7 @@ export class Api extends EventTarget {
     await this.request("/v1/streams", json("POST", settings));
   }
 
-  /** @param {string} stream @param {{paused?: boolean, fps?: number}} settings */
+  /** @param {string} stream @param {Record<string, string | number | boolean>} settings */
   async change(stream, settings) {
     await this.request(one(stream), json("PATCH", settings));
   }

@@ -5,10 +5,17 @@ import { button, clock, duration, h, say, why } from "./dom.js";
 import { choose, setting } from "./settings.js";
 import { publish } from "./webrtc.js";
 
-/** @typedef {import("./main.js").App} App */
+/**
+ * @typedef {import("./main.js").App} App
+ * @typedef {[string, string][]} Choices values and words
+ */
 
 const ID = "[A-Za-z0-9][A-Za-z0-9._\\-]{0,63}";
 const SPANS = /** @type {[number, string][]} */ ([[300, "the last 5 minutes"], [900, "the last 15 minutes"], [3600, "the last hour"], [28_800, "the last 8 hours"]]);
+const PROFILES = /** @type {Choices} */ ([["surveillance", "Surveillance: every salient fact"], ["commentary", "Commentary: what happens just now"], ["general", "General: fewer, smoother"]]);
+const CAPTIONERS = /** @type {Choices} */ ([["grounded", "streamcap itself: what it is sure of"], ["vision", "The vision–language model, held to that"]]);
+const MODES = /** @type {Choices} */ ([["sliding", "The picture before and the picture now"], ["grid", "All pictures as one"], ["recaption", "The grounded text, to be made dense"]]);
+const CONTRADICTIONS = /** @type {Choices} */ ([["note", "Tell it, with a mark"], ["veto", "Let the grounded text stand"]]);
 const KEYS = [
   ["?", "This help"], ["/ or f", "Filter or search field"], ["g", "Search everything"], ["u", "All streams"], ["j, k or arrows", "Next, previous tile or caption"],
   ["Enter", "Open the stream, or a caption’s frame"], ["b", "Boxes on or off"], ["s", "What happened between …"], ["p", "Pause or resume"],
@@ -41,7 +48,7 @@ export class Dialogs {
     const id = field("Name", { name: "id", pattern: ID, required: true, autocomplete: "off", placeholder: "yard" });
     const source = field("Address", { name: "source", required: true, autocomplete: "off", placeholder: "rtsp://192.0.2.7/stream1" });
     const fps = field("Pictures looked at per second", { type: "number", min: 0.5, max: 60, step: 0.5, value: 5 });
-    const profile = h("select", { id: "profile" }, h("option", { value: "surveillance" }, "Surveillance: every salient fact"), h("option", { value: "commentary" }, "Commentary: what happens just now"), h("option", { value: "general" }, "General: fewer, smoother"));
+    const profile = picked(PROFILES);
     this.#ask("Add a stream", "Add", [id, source, fps, labelled("Profile", profile)], async () => {
       const name = value(id);
       await this.#app.api.add({ id: name, source: value(source), fps: Number(value(fps)), profile: profile.value });
@@ -85,6 +92,30 @@ export class Dialogs {
     if (published === null) return;
     for (const track of published.camera.getTracks()) track.stop();
     await published.session.close();
+  }
+
+  /** @param {string} stream */
+  settings(stream) {
+    const view = this.#app.feed.streams.get(stream);
+    if (view === undefined) return;
+    const fps = field("Pictures looked at per second", { type: "number", min: 0.5, max: 60, step: 0.5, value: view.fps ?? 5 });
+    const profile = picked(PROFILES, view.profile);
+    const captioner = picked(CAPTIONERS, view.captioner);
+    const prompt = h("textarea", { rows: 3, maxlength: 4000, placeholder: "Look for people without a helmet." }, view.prompt ?? "");
+    const mode = picked(MODES, view.mode);
+    const contradictions = picked(CONTRADICTIONS, view.contradictions);
+    const ofModel = h("div", {}, labelled("What the model is to heed", prompt), labelled("What it is shown", mode), labelled("Where it contradicts what was perceived", contradictions));
+    const show = () => (ofModel.hidden = captioner.value !== "vision");
+    captioner.addEventListener("change", show);
+    show();
+    const parts = [fps, labelled("Profile", profile), ...(view.ask === null ? [] : [labelled("Who words captions", captioner), ofModel])];
+    this.#ask(`Settings of ${stream}`, "Save", parts, async () => {
+      /** @type {Record<string, string>} */
+      const model = view.ask === null ? {} : { captioner: captioner.value, prompt: prompt.value, mode: mode.value, contradictions: contradictions.value };
+      await this.#app.api.change(stream, { fps: Number(value(fps)), profile: profile.value, ...model });
+      await this.#app.feed.refresh();
+      this.#app.announcer.now(`The settings of ${stream} were changed`);
+    });
   }
 
   /** @param {string} stream */
@@ -180,6 +211,13 @@ let fields = 0;
 function labelled(label, control) {
   control.id = `field-${(fields += 1)}`;
   return h("div", { class: "field" }, h("label", { for: control.id }, label), control);
+}
+
+/** @param {Choices} choices @param {string | null} [now] */
+function picked(choices, now) {
+  const list = h("select", {}, ...choices.map(([value, word]) => h("option", { value }, word)));
+  if (now) list.value = now;
+  return list;
 }
 
 /** @param {string} label @param {import("./dom.js").Props} props */

@@ -14,6 +14,8 @@
  * @property {string} text
  * @property {number} saliency 0..1
  * @property {number} at Unix milliseconds
+ * @property {string} [source] of a caption: which captioner
+ * @property {string} [conflicts] of a caption: what in it contradicts what was perceived
  * @property {boolean} retracted
  * @property {boolean} live it came while the page looked on
  */
@@ -158,7 +160,8 @@ export function rowOf(message, live) {
       return {
         ...common, type: "caption", kind: message.kind, id: message.id, start: message.start, end: message.end,
         text: message.text, saliency: message.saliency ?? 0.5, at: Date.parse(message.captured_at),
-        retracted: message.status === "retracted",
+        retracted: message.status === "retracted", source: message.source ?? "",
+        conflicts: (message.conflicts ?? []).map((each) => `“${each.said}”: ${each.perceived}`).join("; "),
       };
     case "event":
       return {

@@ -42,6 +42,7 @@ export function rowElement(row, open) {
       h("time", { datetime: new Date(row.at).toISOString(), title: row.start >= 0 ? `Media time ${media(row.end)}` : "" }, clock(row.at)),
       h("span", { class: "kind" }, kindWord(row)),
       told && h("span", { class: "weight", title: `Saliency ${row.saliency.toFixed(2)}` }, weight(row.saliency)),
+      ...marks(row.source, row.conflicts),
       row.retracted && h("span", { class: "kind" }, "withdrawn"),
     ),
     h("p", { class: "row-text" }, text),
@@ -53,6 +54,20 @@ export function rowElement(row, open) {
     });
   }
   return element;
+}
+
+/**
+ * Who wrote a caption where a model did, and what in it contradicts what was perceived.
+ *
+ * @param {string} [source]
+ * @param {string} [conflicts]
+ */
+export function marks(source = "", conflicts = "") {
+  const model = source.startsWith("vision:") ? source.slice(7) : "";
+  return [
+    model && h("span", { class: "source", title: `Worded by ${model}` }, "✎ model"),
+    conflicts && h("span", { class: "conflict", title: conflicts }, model ? "≠ contradicts what was perceived" : "≠ model overruled"),
+  ];
 }
 
 /** What of a log is shown. Dispatches `change`. */

@@ -1,6 +1,7 @@
 // One stream: its picture, what is being said, and everything that was.
 
 import { Problem, one } from "./api.js";
+import { AskBox } from "./ask.js";
 import { beforePaint, button, clock, h, say, why } from "./dom.js";
 import { Filter, rowElement } from "./rows.js";
 import { setting, choose } from "./settings.js";
@@ -39,6 +40,8 @@ export class StreamView {
   #unseen = 0;
   #pause = button("Pause", () => this.#togglePause());
   #stageBox = h("div", { class: "stage-box" });
+  /** @type {AskBox} */ #ask;
+  #settings = button("Settings", () => this.#app.dialogs.settings(this.#id));
   #none = h("p", { class: "empty", hidden: true }, "Nothing that fits was said yet.");
   #draftsPaint = beforePaint(() => this.#drawDrafts());
   #loaded = false;
@@ -60,10 +63,11 @@ export class StreamView {
     viewport.addEventListener("scroll", () => this.#list.following && this.#sawAll(), { passive: true });
     viewport.addEventListener("keydown", (event) => this.#arrows(event));
     this.#stage = this.#makeStage();
+    this.#ask = new AskBox(app, id);
     this.element = h("div", { class: "view stream" },
       this.#bar(),
       h("div", { class: "columns" },
-        h("div", { class: "watch" }, this.#stageBox, this.#drafts,
+        h("div", { class: "watch" }, this.#stageBox, this.#drafts, this.#ask.element,
           h("div", { class: "timeline-box" }, h("div", { class: "timeline-head" }, h("h2", {}, "Time line"), this.#span), this.#timeline.element)),
         h("section", { class: "said", "aria-label": "Captions and events" },
           h("div", { class: "said-head" }, h("h2", {}, "What was said"), this.#filter.element), this.#fresh, this.#none, viewport)));
@@ -93,6 +97,7 @@ export class StreamView {
   close() {
     this.#stop.abort();
     this.#stage.close();
+    this.#ask.close();
     this.#list.close();
     this.#timeline.close();
   }
@@ -126,6 +131,7 @@ export class StreamView {
         kind,
         button("Summary", () => this.#app.dialogs.summary(this.#id)),
         this.#exports(),
+        admin && this.#settings,
         admin && this.#pause,
         admin && button("Remove", () => this.#app.dialogs.remove(this.#id))));
   }
@@ -241,7 +247,8 @@ export class StreamView {
     for (const id of this.#open.keys()) if (!ids.has(id)) this.#drop(id);
     for (const each of shown) {
       const final = each.status === "final";
-      this.#card(each, final ? "final" : "draft", final ? `Final · ${clock(Date.parse(each.captured_at))}` : "Draft");
+      const refined = each.source?.startsWith("vision:") ? ` · ${final ? "refined" : "being refined"} by ${each.source.slice(7)}` : "";
+      this.#card(each, final ? "final" : "draft", `${final ? `Final · ${clock(Date.parse(each.captured_at))}` : "Draft"}${refined}`);
     }
   }
 
@@ -277,6 +284,7 @@ export class StreamView {
       return;
     }
     this.#chip.show(view.state, view.reason, view.detail);
+    this.#ask.show(view.ask !== null);
     say(this.#pause, view.paused ? "Resume" : "Pause");
     const rate = view.analysed_fps === null ? "" : `${view.analysed_fps.toFixed(1)} of ${view.fps ?? 0} fps`;
     const bad = ["degraded", "stalled", "reconnecting", "failed"].includes(view.state ?? "") ? view.detail : "";

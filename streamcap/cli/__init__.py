@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from streamcap import __version__
+from streamcap.cli.ask import ask_command
 from streamcap.cli.caption import caption
 from streamcap.cli.demo import demo
 from streamcap.cli.doctor import doctor_command
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command()(caption)
 app.command()(serve)
 app.command()(watch)
+app.command("ask")(ask_command)
 app.command("prompt")(prompt_command)
 app.add_typer(models_app)
 app.add_typer(token_app)

@@ -23,7 +23,7 @@ from streamcap.prompts.cleaning import fenced
 from streamcap.prompts.demonstrations import demonstrations_for
 from streamcap.prompts.marks import grid, marked
 from streamcap.prompts.profiles import system_text
-from streamcap.prompts.structure import fact_lines, instance_lines, seconds, setting_line
+from streamcap.prompts.structure import ask_line, fact_lines, instance_lines, seconds, setting_line
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 from streamcap.types import Fact, Look
 
@@ -56,7 +56,14 @@ def build_window(task: WindowTask, style: Style, *, mode: VisionMode = VisionMod
         *_wish(style.user_prompt),
         *_known(task.summary, () if brief else task.previous[-MOST_PREVIOUS:]),
         *pictures,
-        Text("\n".join([*measured(task, ids if Mark.SET_OF_MARK in style.marks else None), _ask(task, style)])),
+        Text(
+            "\n".join(
+                [
+                    *measured(task, ids if Mark.SET_OF_MARK in style.marks else None),
+                    ask_line(task.start, task.end, style.form, full=task.full),
+                ]
+            )
+        ),
     ]
     turns = demonstrations_for(task, style.form, style.demonstrations)
     echo = [task.draft, *(said.text for said in task.previous[-1:])]
@@ -176,14 +183,6 @@ def _separate(
         now = ", now" if number == len(looks) > 1 else ""
         parts += [Text(f"Picture {number}, at {seconds(look.t)}{now}:"), Picture(drawn.image, look.t)]
     return parts, tuple(sorted(ids))
-
-
-def _ask(task: WindowTask, style: Style) -> str:
-    if task.full:
-        return "A new scene begins. Tell what is there: the place, who and what is in view, and what they do."
-    if style.form is AnswerForm.TEXT:
-        return "In one sentence: what changed?"
-    return f"Tell what changed from {seconds(task.start)} to {seconds(task.end)}."
 
 
 def _thinned(items: Sequence[T], most: int) -> tuple[T, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from streamcap.config import AnswerForm
 from streamcap.labels import group
 from streamcap.prompts.base import Turn
-from streamcap.prompts.structure import fact_lines, instance_lines, seconds
+from streamcap.prompts.structure import ask_line, fact_lines, instance_lines
 from streamcap.prompts.tasks import WindowTask
 from streamcap.types import Fact, Instance, Skill
 
@@ -26,13 +26,15 @@ class _Demonstration:
     facts: tuple[Fact, ...]
     instances: tuple[Instance, ...]
     answer: Mapping[str, Any]
+    full: bool = False
 
 
 def demonstrations_for(task: WindowTask, form: AnswerForm, most: int) -> tuple[Turn, ...]:
     """The examples most like a window, the most alike last, next to the question; never more than a few."""
     asked = _features(task.facts, task.instances)
-    ranked = sorted(range(len(_ALL)), key=lambda k: (-_alike(asked, _features(_ALL[k].facts, _ALL[k].instances)), k))
-    return tuple(_turn(_ALL[k], form) for k in reversed(ranked[:most]))
+    fit = [each for each in _ALL if each.full == task.full]
+    ranked = sorted(fit, key=lambda each: -_alike(asked, _features(each.facts, each.instances)))  # stable
+    return tuple(_turn(each, form) for each in reversed(ranked[:most]))
 
 
 def _features(facts: tuple[Fact, ...], instances: tuple[Instance, ...]) -> dict[str, float]:
@@ -56,9 +58,8 @@ def _turn(each: _Demonstration, form: AnswerForm) -> Turn:
         lines += ["Instances that perception follows:", *who]
     if what := fact_lines(each.facts, each.instances):
         lines += ["What perception measured:", *what]
-    lines.append(
-        f"Tell what changed from {seconds(min((fact.start for fact in each.facts), default=end))} to {seconds(end)}."
-    )
+    start = min((fact.start for fact in each.facts), default=end)
+    lines.append(ask_line(start, end, form, full=each.full))
     said = each.answer["caption"] or "Nothing new."
     return Turn("\n".join(lines), json.dumps(each.answer) if form is AnswerForm.JSON else said)
 
@@ -180,5 +181,45 @@ _ALL: tuple[_Demonstration, ...] = (
             "A brown dog on a lawn.",
             _note(2, "dog", "brown, short hair", "trots in from the right, sniffing", "right"),
         ),
+    ),
+    _Demonstration(
+        (),
+        (
+            _who(1, "person", (0.1, 0.3, 0.2, 0.8), "black top"),
+            _who(2, "car", (0.5, 0.5, 0.8, 0.7), "white"),
+            _who(3, "person", (0.8, 0.4, 0.85, 0.6)),
+        ),
+        _says(
+            "A street by day: a man in black walks along the pavement on the left, a white car is parked at the kerb, "
+            "and "
+            "somebody stands far back on the right.",
+            "A street with a parked white car and two people.",
+            _note(1, "man", "black jacket", "walks along the pavement", "left"),
+            _note(2, "car", "white", "parked", "centre"),
+            _note(3, "person", "far away", "stands", "right"),
+            background="a row of brick houses",
+        ),
+        full=True,
+    ),
+    _Demonstration(
+        (),
+        (_who(1, "person", (0.35, 0.2, 0.6, 0.9), posture="sitting"), _who(2, "cup", (0.6, 0.6, 0.65, 0.7))),
+        _says(
+            "A living room: a woman sits at a table with a cup before her and looks at a sheet of paper.",
+            "A woman at a table in a living room.",
+            _note(1, "woman", "blue pullover", "sits and reads", "centre"),
+            background="a room with a window and a shelf",
+        ),
+        full=True,
+    ),
+    _Demonstration(
+        (),
+        (),
+        _says(
+            "An empty yard behind a house, with a closed gate and a tree that moves in the wind.",
+            "An empty yard with a gate and a tree.",
+            background="a paved yard with a wooden gate",
+        ),
+        full=True,
     ),
 )

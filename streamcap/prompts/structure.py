@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from streamcap.config import AnswerForm
 from streamcap.geometry import centre, place
 from streamcap.language import describe_change
 from streamcap.language.phrases import ARRIVALS, DEPARTURES
@@ -11,11 +12,15 @@ from streamcap.language.words import written
 from streamcap.prompts.choosing import chosen
 from streamcap.types import Box, Fact, Instance, Look, Setting
 
-__all__ = ["fact_lines", "instance_lines", "motion", "seconds", "setting_line"]
+__all__ = ["ask_line", "fact_lines", "instance_lines", "motion", "seconds", "setting_line"]
 
 MOST_FACTS = 10
 # Share of the frame by which a centre must shift to have moved.
 SHIFT = 0.06
+# Facts that say that somebody moves about, however little of the frame that is.
+GOING = frozenset(
+    {"start", "run", "turn", "approach", "retreat", "close_up", "drive_through", "ride", "park", "meet", "part"}
+)
 # Shares of the class vote below which a name is no more than likely.
 SURE = 0.6
 
@@ -23,6 +28,15 @@ SURE = 0.6
 def seconds(t: float) -> str:
     """A time as prompts write it, absolute: ``14.2 s``."""
     return f"{t:.1f} s"
+
+
+def ask_line(start: float, end: float, form: AnswerForm, *, full: bool) -> str:
+    """What is asked of a window: at a scene's start all that is there, else what changed."""
+    if full:
+        return "A new scene begins. Tell what is there: the place, who and what is in view, and what they do."
+    if form is AnswerForm.TEXT:
+        return "In one sentence: what changed?"
+    return f"Tell what changed from {seconds(start)} to {seconds(end)}."
 
 
 def fact_lines(facts: Sequence[Fact], instances: Sequence[Instance]) -> list[str]:
@@ -64,7 +78,9 @@ def motion(number: int, looks: Sequence[Look], facts: Sequence[Fact], now: Insta
     if came is not None:
         side = f" from the {came.where}" if came.what == "enter" and came.where else ""
         return f"comes into the frame{side}, now at the {place(last)}"
-    return _moved(seen[0] if seen else last, last)
+    if len(seen) < 2 or (any(f.what in GOING for f in own) and not _shifted(seen[0], last)):
+        return f"is at the {place(last)}"  # seen once; or it goes, and yet little of the frame
+    return _moved(seen[0], last)
 
 
 def setting_line(setting: Setting) -> str:
@@ -86,13 +102,17 @@ def _line(instance: Instance, looks: Sequence[Look], facts: Sequence[Fact], mark
 
 def _moved(first: Box, last: Box) -> str:
     (x0, y0), (x1, y1) = centre(first), centre(last)
-    if max(abs(x1 - x0), abs(y1 - y0)) < SHIFT:
+    if not _shifted(first, last):
         return f"stays at the {place(last)}"
     if place(first) != place(last):
         return f"moves from the {place(first)} to the {place(last)}"
     across = abs(x1 - x0) >= abs(y1 - y0)
     way = ("right" if x1 > x0 else "left") if across else ("bottom" if y1 > y0 else "top")
     return f"moves towards the {way}, at the {place(last)}"
+
+
+def _shifted(first: Box, last: Box) -> bool:
+    return max(abs(b - a) for a, b in zip(centre(first), centre(last), strict=True)) >= SHIFT
 
 
 def _box(number: int, instances: Sequence[Instance]) -> Box | None:

@@ -100,7 +100,7 @@ def create_app(
     EventStreams(hub, send_timeout_s=settings.send_timeout_s).mount(app)
     LiveSubtitles(hub).mount(app)
     History(hub, search, send_timeout_s=settings.send_timeout_s).mount(app)
-    Summaries(hub, search).mount(app)
+    Summaries(hub, search, vision).mount(app)
     Health(hub, Metrics(hub, streams_info, stages, vision), lambda: streams.can_add).mount(app)
     Pictures(hub, view, frames, send_timeout_s=settings.send_timeout_s).mount(app)
     WebRtc(hub, peers, closed_to_publishers).mount(app)

@@ -177,6 +177,25 @@ export async function until(look, what, patience = 30_000) {
   }
 }
 
+/** A model server that answers by a rule (tests/vision.py). */
+export class ModelServer {
+  #process = spawn(PYTHON, ["-m", "tests.vision"], { cwd: ROOT, stdio: ["pipe", "pipe", "inherit"] });
+  url = "";
+
+  static async start() {
+    const server = new ModelServer();
+    for await (const line of createInterface({ input: server.#process.stdout })) {
+      server.url = line;
+      return server;
+    }
+    throw new Error("the model server ended");
+  }
+
+  async stop() {
+    this.#process.kill("SIGKILL");
+  }
+}
+
 /** A server whose streams say what they are told to (tests/page_server.py). */
 export class Speaker {
   #process;

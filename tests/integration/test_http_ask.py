@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,24 +15,15 @@ import httpx
 import pytest
 
 from streamcap.config import Settings
-from streamcap.errors import ConfigError
+from streamcap.errors import ConfigError, FeedError
 from streamcap.models.pool import Models
+from streamcap.questions import ask as ask_of
 from streamcap.server.service import Service, running
-from tests.llm_server import Fault, LlmServer, Shown, llm_server
-from tests.vision import fluent, settings_for, windows
+from tests.llm_server import Fault, LlmServer, llm_server
+from tests.vision import answering, settings_for, windows
 
 pytestmark = pytest.mark.weights
 STREET = "test:?seconds=3600"
-
-
-def answering(shown: Shown) -> str:
-    """A rule that answers questions by what it was told, and cites what it was not."""
-    properties = (shown.schema or {}).get("properties", {})
-    if "answered" not in properties:
-        return fluent(shown)
-    return json.dumps(
-        {"answered": True, "answer": f"{len(shown.pictures)} pictures tell of a person.", "times": [5.8, 777.7, -1]}
-    )
 
 
 @pytest.fixture
@@ -121,6 +114,7 @@ async def test_a_question_that_cannot_be(models: Models, server: LlmServer) -> N
 async def test_without_a_model_it_says_so(models: Models) -> None:
     async with service(models, None, streams=[VISION | {"captioner": "grounded"}]) as (_, http):
         assert (await http.get("/v1/streams/street")).json()["ask"] is None
+        assert (await http.get("/v1/streams/street/summary", params={"by": "model"})).status_code == 409
         refused = await ask(http)
         assert refused.status_code == 409 and "[vision]" in refused.json()["detail"]
         wanted = await http.patch("/v1/streams/street", json={"captioner": "vision"})
@@ -178,11 +172,23 @@ async def test_questions_have_a_budget(models: Models, server: LlmServer) -> Non
 
 
 async def test_of_a_stream_that_is_paused_the_journal_tells(models: Models, server: LlmServer, tmp_path: Path) -> None:
-    async with service(models, server, tmp_path, streams=[VISION]) as (_, http):
+    async with service(models, server, tmp_path, streams=[VISION]) as (run, http):
         await said(http, "enters")
         await http.patch("/v1/streams/street", json={"paused": True})
+        told = (await http.get("/v1/streams/street/summary")).json()
+        assert (told["source"], told["text"].startswith("In ")) == ("grounded", True)
+        told = (await http.get("/v1/streams/street/summary", params={"by": "model"})).json()
+        assert (told["source"], told["text"]) == ("vision:test-vlm", "All in all 2 things were told.")
         assert (await ask(http)).json()["answered"] is True
         await http.delete("/v1/streams/street")
+        answer = await ask_of(run.listening.url, "street", "Who came?")
+        assert answer.answered and answer.times == (answer.evidence[0].t,) and "enters" in answer.evidence[0].text
+        with pytest.raises(FeedError, match="no stream nobody"):
+            await ask_of(run.listening.url, "nobody", "Who came?")
+        words = [sys.executable, "-m", "streamcap", "ask", run.listening.url, "street", "Who came?"]
+        spoken = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=60, check=False)
+        assert spoken.returncode == 0, spoken.stderr
+        assert "pictures tell of a person." in spoken.stdout and "enters from the left" in spoken.stdout
         gone = (await ask(http)).json()
         assert gone["answered"] is True and gone["evidence"], "also of one that was removed"
 

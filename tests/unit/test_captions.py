@@ -362,9 +362,9 @@ def test_nothing_is_said_twice_in_half_a_minute(seen: list[Observation]) -> None
 
 def test_a_guard_is_told_more_and_sooner_than_others() -> None:
     assert PACES.keys() == set(Profile)
-    guard, listener = PACES[Profile.SURVEILLANCE], PACES[Profile.GENERAL]
-    assert guard.floor < listener.floor
-    assert guard.longest_s < listener.longest_s
+    guard, viewer, listener = PACES[Profile.SURVEILLANCE], PACES[Profile.COMMENTARY], PACES[Profile.GENERAL]
+    assert guard.floor < viewer.floor < listener.floor
+    assert guard.longest_s < viewer.longest_s < listener.longest_s
 
 
 def test_in_a_busy_scene_small_things_make_room_and_salient_ones_do_not() -> None:

@@ -56,7 +56,7 @@ LAYERS: dict[int, set[str]] = {
             "subtitles_live",
         ),
     },
-    3: {"sources", "models", "captioners", "journal", "frames", "webrtc", "scan", "client", "tokens"},
+    3: {"sources", "models", "captioners", "journal", "frames", "webrtc", "scan", "client", "questions", "tokens"},
     4: {
         "perception",
         "detecting",
@@ -174,6 +174,7 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
     "module",
     [
         "streamcap.client",
+        "streamcap.questions",
         "streamcap.wire",
         "streamcap.cli",
         "streamcap.cli.models",

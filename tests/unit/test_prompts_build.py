@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import jsonschema_rs
@@ -92,6 +93,34 @@ def test_structured_input_says_who_is_where_and_how_they_moved() -> None:
     assert "2.5 s: A person in a red top enters from the left. (#3)" in said
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "fact", "says"),
+    [
+        ((0.1, 0.3, 0.2, 0.9), (0.11, 0.3, 0.21, 0.9), "wave", "stays at the left"),
+        ((0.1, 0.3, 0.2, 0.9), (0.45, 0.3, 0.55, 0.9), "wave", "moves from the left to the centre"),
+        ((0.4, 0.3, 0.5, 0.9), (0.48, 0.3, 0.58, 0.9), "wave", "moves towards the right, at the centre"),
+        ((0.1, 0.0, 0.2, 0.2), (0.1, 0.0, 0.2, 0.2), "wave", "stays at the top left"),
+        ((0.8, 0.8, 0.9, 1.0), (0.8, 0.8, 0.9, 1.0), "wave", "stays at the bottom right"),
+        ((0.1, 0.3, 0.2, 0.9), (0.11, 0.3, 0.21, 0.9), "run", "is at the left"),
+        ((0.8, 0.3, 0.9, 0.9), (0.9, 0.3, 1.0, 0.9), "leave", "leaves the frame at the right"),
+        ((0.1, 0.3, 0.2, 0.9), (0.1, 0.3, 0.2, 0.9), "appear", "comes into the frame, now at the left"),
+    ],
+)
+def test_how_somebody_moved_is_said_in_words(
+    first: tuple[float, float, float, float], last: tuple[float, float, float, float], fact: str, says: str
+) -> None:
+    where = "right" if fact == "leave" else ""
+    did = Fact(fact, 2.0, 2.5, 0.9, Skill.ACTION, (3,), "person", where, 0.7)
+    looks = (look(1.0, person(box=first)), look(3.0, person(box=last)))
+    said = words(build_window(task(looks=looks, facts=(did,), instances=(person(box=last),)), Style()))
+    assert f"- #3 person, red top: {says}\n" in said
+
+
+def test_who_is_gone_and_of_whom_nothing_is_told_is_left_out() -> None:
+    gone = dataclasses.replace(person(9), visible=False)
+    assert "#9" not in words(build_window(task(instances=(person(), gone)), Style()))
+
+
 @pytest.mark.parametrize("profile", Profile)
 @pytest.mark.parametrize("form", AnswerForm)
 def test_every_profile_and_form_has_its_words(profile: Profile, form: AnswerForm) -> None:
@@ -144,6 +173,14 @@ def test_demonstrations_are_those_most_like_the_window() -> None:
     assert "enters from the left" in nearest.ask
     falls = Fact("fall", 2.0, 2.5, 0.9, Skill.ACTION, (3,), "person", "", 0.9)
     assert "falls to the floor" in build_window(task(facts=(falls,)), Style(demonstrations=1)).demonstrations[0].ask
+
+
+def test_at_the_start_of_a_scene_the_examples_tell_of_scenes() -> None:
+    turns = build_window(task(full=True, facts=()), Style(demonstrations=99)).demonstrations
+    assert turns
+    for turn in turns:
+        assert "A new scene begins" in turn.ask
+        assert not json.loads(turn.answer)["nothing_new"]
 
 
 def test_a_summary_needs_no_pictures() -> None:

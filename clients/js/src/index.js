@@ -1,4 +1,5 @@
 /** A subscriber to streamcap's caption feed, protocol v1. */
+export { ask } from "./ask.js";
 export { CaptionClient, FeedEvent, GapEvent, StateEvent, feedUrl } from "./client.js";
 export { FeedState, HOLES_KEPT, OPEN_MAX, RECENT_MAX } from "./fold.js";
 export { FRAME_MAX_CHARS, PROTOCOL, SUBPROTOCOL, WireError, decode, isDurable } from "./messages.js";
@@ -12,5 +13,7 @@ export { FRAME_MAX_CHARS, PROTOCOL, SUBPROTOCOL, WireError, decode, isDurable } 
  * @typedef {import("./messages.js").SnapshotMessage} SnapshotMessage
  * @typedef {import("./messages.js").InstancesMessage} InstancesMessage
  * @typedef {import("./client.js").ClientOptions} ClientOptions
+ * @typedef {import("./ask.js").Answer} Answer
+ * @typedef {import("./ask.js").AskOptions} AskOptions
  * @typedef {import("./client.js").Place} Place
  */

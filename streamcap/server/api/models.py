@@ -136,13 +136,15 @@ class HistoryPage(BaseModel):
 class Summary(BaseModel):
     """What happened in a span.
 
-    ``text`` is empty where nothing stands out; ``seconds`` is the length of the span, ``unwatched_s`` how much of it
-    nobody watched, as far as that is known; ``events`` counts them by label; ``highlights`` are the events of the
-    highest saliency, oldest first. ``whole`` is false where the span is so busy that its end was not looked at.
+    ``text`` is empty where nothing stands out, ``source`` says who worded it; ``seconds`` is the length of the span,
+    ``unwatched_s`` how much of it nobody watched, as far as that is known; ``events`` counts them by label;
+    ``highlights`` are the events of the highest saliency, oldest first. ``whole`` is false where the span is so busy
+    that its end was not looked at.
     """
 
     stream: str
     text: str
+    source: str
     seconds: float
     unwatched_s: float
     captions: int
