@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Answer", "Part", "Picture", "Prompt", "Text", "Turn"]
+__all__ = ["Alike", "Answer", "Part", "Picture", "Prompt", "Text", "Turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +20,35 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Alike:
+    """A picture that another one stands for.
+
+    Attributes:
+        image: (height, width, 3) uint8 RGB.
+        count: frames that it stands for, >= 1.
+    """
+
+    image: NDArray[np.uint8]
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Picture:
     """A picture to the model.
 
     Attributes:
         image: (height, width, 3) uint8 RGB, of any size; marks are drawn already.
         t: media seconds.
+        alike: other pictures of the stretch of time that this one stands for. A model in this process is given the mean
+            of the visual tokens of all of them, each weighted by its count (MovieChat, arXiv:2307.16449), of those that
+            have the form of this one; a server is shown this picture alone.
+        count: frames that this picture stands for, >= 1; counts only beside others.
     """
 
     image: NDArray[np.uint8]
     t: float
+    alike: tuple[Alike, ...] = ()
+    count: int = 1
 
 
 Part: TypeAlias = Text | Picture
