@@ -303,10 +303,10 @@ def _plot(samples: list[Sample]) -> str:
 
 def command(
     quick: Quick = False,
-    minutes: Annotated[float, typer.Option(min=0.2, help="Length; 0.2 at least.", show_default="30")] = 0.0,
+    minutes: Annotated[float | None, typer.Option(min=0.2, help="Length; 0.2 at least.", show_default="30")] = None,
 ) -> None:
     """Let cameras fail at random and watch memory, files, threads and tasks."""
-    conclude(lambda: measure(quick=quick, minutes=minutes or None))
+    conclude(lambda: measure(quick=quick, minutes=minutes))
 
 
 if __name__ == "__main__":

@@ -211,18 +211,17 @@ class Supervision:
                     await self._give_up("source", error)
                     return
                 await self._status(StreamState.RECONNECTING, "source", _in_words(error))
-            except ModelError as error:
-                await self._give_up("model", error)
-                return
+            except ModelError as error:  # memory may have been short for a moment: a camera is not given up for that
+                if parse(self.settings.source).kind is Kind.FILE or self._fails_again(started):
+                    await self._give_up("model", error)
+                    return
+                await self._status(StreamState.RECONNECTING, "model", _in_words(error))
             except StreamcapError as error:
                 await self._give_up("error", error)
                 return
             except Exception as error:  # a defect of one stream must not end the others; it is logged whole
                 _log.exception("stream %s broke", self.settings.id)
-                if clock.monotonic() - started > HEALTHY_S:
-                    self._defects = 0
-                self._defects += 1
-                if self._defects > RESTARTS or self._stopping.is_set():
+                if self._fails_again(started):
                     await self._give_up("defect", error)
                     return
                 await self._status(StreamState.RECONNECTING, "restart", type(error).__name__)
@@ -233,6 +232,13 @@ class Supervision:
             self.pipeline = None
             self._failures = 1 if clock.monotonic() - started > HEALTHY_S else self._failures + 1
             await clock.sleep(backoff(self._failures))
+
+    def _fails_again(self, started: float) -> bool:
+        """Count a fault that is not the source's; True where there have been too many, or the stream is to end."""
+        if self._means.clock.monotonic() - started > HEALTHY_S:
+            self._defects = 0
+        self._defects += 1
+        return self._defects > RESTARTS or self._stopping.is_set()
 
     async def _give_up(self, reason: str, error: Exception) -> None:
         await self._status(StreamState.FAILED, reason, _in_words(error))

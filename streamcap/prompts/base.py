@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcap.types import Alike
+
 __all__ = ["Answer", "Part", "Picture", "Prompt", "Text", "Turn"]
 
 
@@ -26,10 +28,16 @@ class Picture:
     Attributes:
         image: (height, width, 3) uint8 RGB, of any size; marks are drawn already.
         t: media seconds.
+        alike: other pictures of the stretch of time that this one stands for. A model in this process is given the mean
+            of the visual tokens of all of them, each weighted by its count (MovieChat, arXiv:2307.16449), of those that
+            have the form of this one; a server is shown this picture alone.
+        count: frames that this picture stands for, >= 1; counts only beside others.
     """
 
     image: NDArray[np.uint8]
     t: float
+    alike: tuple[Alike, ...] = ()
+    count: int = 1
 
 
 Part: TypeAlias = Text | Picture

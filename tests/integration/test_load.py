@@ -11,8 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
-from streamcap import manager, pipeline, shedding
+from streamcap import manager, pipeline, shedding, supervision
 from streamcap.config import Settings
+from streamcap.errors import ModelError
 from streamcap.models.base import Image
 from streamcap.models.pool import Models
 from streamcap.server.service import Service, running
@@ -146,3 +147,43 @@ async def _states(service: Service, stream: str) -> list[tuple[StreamState, str]
             if message.type == "caught_up":
                 return found
     return found
+
+
+class Failing:
+    """A detector that sees nothing, and fails so many times after its first looks."""
+
+    labels = ("person",)
+
+    def __init__(self, failures: int) -> None:
+        self.failures, self.looks = failures, 0
+
+    def detect(self, image: Image, *, threshold: float) -> Detections:
+        self.looks += 1
+        if self.looks > 20 and self.failures > 0:
+            self.failures -= 1
+            raise ModelError("the device is out of memory")
+        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
+@pytest.mark.parametrize(("failures", "end"), [(1, StreamState.LIVE), (100, StreamState.FAILED)])
+async def test_a_model_that_fails_once_costs_a_camera_a_moment_and_one_that_fails_always_ends_it(
+    monkeypatch: pytest.MonkeyPatch, failures: int, end: StreamState
+) -> None:
+    monkeypatch.setattr(supervision, "BACKOFF_FIRST_S", 0.02)
+    detector = Failing(failures)
+    raw = {"server": {"port": 0}, "streams": [{"id": "a", "source": "test:?realtime=1"}]}
+    told: list[tuple[StreamState, str]] = []
+    with ThreadPoolExecutor(2) as workers:
+        async with (
+            running(Settings.model_validate(raw), Models(detector, None, workers)) as service,
+            service.hub.subscribe("a") as feed,
+            asyncio.timeout(30),
+        ):
+            async for item in feed:
+                message = decode(item.text)
+                if isinstance(message, StatusMessage):
+                    told.append((message.state, message.reason))
+                    if message.state is end and detector.looks > 20:
+                        break
+    assert told.count((StreamState.RECONNECTING, "model")) == (1 if failures == 1 else supervision.RESTARTS)
+    assert told[-1] == (end, "connected" if end is StreamState.LIVE else "model")

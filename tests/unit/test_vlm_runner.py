@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import ModelError, OutOfDeviceMemory, PromptRefused, PromptTooLong
 from streamcap.prompts import Answer, Picture, Prompt, Text, Turn
+from streamcap.types import Alike
 from tests import vlm_models
 
 pytestmark = pytest.mark.torch
@@ -209,6 +210,28 @@ def test_a_picture_that_comes_again_is_not_looked_at_again(folder: Path, plain: 
     assert said(running, QUESTION) == said(plain, QUESTION)
     assert said(running, later) == said(plain, later)
     assert (running.work.pictures, running.work.remembered) == (5, 2)
+
+
+def test_pictures_that_are_alike_are_blended_by_their_counts(folder: Path) -> None:
+    """Tokens of a stretch of the memory, merged as its features are."""
+    running = runner(folder)
+    family, images = running._family, [vlm_models.picture(90, 160, seed=seed) for seed in range(3)]
+    other_size = Alike(vlm_models.picture(160, 90), 7)
+    alike = (Alike(images[1], 2), other_size, Alike(images[2], 5))
+    blended = running.reader._blend(running._see(Picture(images[0], 0.0, alike, count=3)), lambda: False)
+    alone = [family.encode(family.see(image)) for image in images]
+    for got, *parts in zip(*((one.tokens, *one.deep) for one in (blended, *alone)), strict=True):
+        wanted = (3 * parts[0] + 2 * parts[1] + 5 * parts[2]) / 10
+        np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_picture_blended_with_itself_is_itself(folder: Path, plain: Any) -> None:
+    image = vlm_models.picture(90, 160)
+    same = Picture(image, 3.2, (Alike(image, 1), Alike(image, 6)), count=1)
+    running = runner(folder, picture_tokens=4096)
+    prompt = replace(QUESTION, parts=(QUESTION.parts[0], same, *QUESTION.parts[2:]))
+    assert said(running, prompt) == said(plain, QUESTION)
+    assert running.work.remembered == 2
 
 
 def test_visual_tokens_are_kept_within_a_bound(smolvlm: Path) -> None:

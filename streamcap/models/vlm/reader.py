@@ -29,9 +29,9 @@ Tensor: TypeAlias = Any  # torch ships types, but they are not read: its install
 # Tokens of a prompt that are read at a time; between them a cancelled answer ends. About a second on two cores at 500 M
 # parameters; a GPU is not kept busy by less than some thousand.
 CHUNK = {"cpu": 256, "cuda": 2048}
-# Pictures whose visual tokens are kept: those of the memory come back in window after window. Half a megabyte each for
-# SmolVLM2, a few for Qwen's.
-GLANCES = 16
+# Pictures whose visual tokens are kept: those of the memory come back in window after window. A quarter of a megabyte
+# each for SmolVLM2, up to eight for Qwen3-VL.
+GLANCES = 32
 # A prefix that is shorter costs no more to read than to keep.
 SHORTEST_PREFIX = 16
 
@@ -181,7 +181,7 @@ class Reader:
             ids = torch.tensor([tokens.ids], device=self._device)
             positions, shift = self._family.positions(ids, sights)
             start = self._begin(tokens, positions, len(tokens.ids) + most, cancelled)
-            whole = self._embed(ids, [self._look(sight, cancelled) for sight in sights])
+            whole = self._embed(ids, [self._blend(sight, cancelled) for sight in sights])
             hidden = self._read(whole, positions, start, len(tokens.ids), cancelled)
             self.work.prompt_tokens += len(tokens.ids)
             return self._family.score(hidden[:, -1:]), shift
@@ -257,6 +257,17 @@ class Reader:
             return shared
         self._kv.cut(held)
         return held
+
+    def _blend(self, sight: Sight, cancelled: Callable[[], bool]) -> Features:
+        """Visual tokens of a picture, or the mean of those of all that it stands for, by their counts."""
+        if not sight.alike:
+            return self._look(sight, cancelled)
+        seen = [(self._look(one, cancelled), one.count) for one in (sight, *sight.alike)]
+        whole = sum(count for _, count in seen)
+        parts = zip(*((one.tokens, *one.deep) for one, _ in seen), strict=True)
+        shares = [count / whole for _, count in seen]
+        mean = [sum(part.float() * share for part, share in zip(layer, shares, strict=True)) for layer in parts]
+        return Features(mean[0], tuple(mean[1:]))
 
     def _look(self, sight: Sight, cancelled: Callable[[], bool]) -> Features:
         if cancelled():

@@ -8,6 +8,7 @@ See docs/decisions/032-vlm-runner.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from streamcap.errors import PromptTooLong
@@ -18,7 +19,7 @@ from streamcap.models.vlm.grammar import Choice, FreeText, Grammars
 from streamcap.models.vlm.lookup import Lookup
 from streamcap.models.vlm.reader import Cancelled, Reader, Savings, Work
 from streamcap.models.vlm.towers import Sight, VisionTower
-from streamcap.prompts import Prompt
+from streamcap.prompts import Picture, Prompt
 
 __all__ = ["Runner"]
 
@@ -91,7 +92,7 @@ class Runner:
             ModelError: as :class:`~streamcap.models.language.LanguageModel` says.
         """
         self.at_limit = False
-        sights = [self._family.see(picture.image, grid=self.reader.grid) for picture in prompt.pictures]
+        sights = [self._see(picture) for picture in prompt.pictures]
         tokens = self.reader.whole(self._chat.tokens(prompt, sights))
         most = min(prompt.max_tokens, self._most_tokens)
         self._check(len(tokens.ids), most)
@@ -107,6 +108,13 @@ class Runner:
         self.work.answers += 1
         self.work.tokens += count
         yield Piece(words.rest(), Usage(prompt_tokens=len(tokens.ids), completion_tokens=count))
+
+    def _see(self, picture: Picture) -> Sight:
+        grid = self.reader.grid
+        sight = self._family.see(picture.image, grid=grid)
+        others = [replace(self._family.see(one.image, grid=grid), count=one.count) for one in picture.alike]
+        alike = tuple(one for one in others if (one.text, one.grid) == (sight.text, sight.grid))
+        return replace(sight, count=picture.count, alike=alike)
 
     def _check(self, tokens: int, most: int) -> None:
         if tokens + most > self._context:

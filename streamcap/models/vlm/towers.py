@@ -20,12 +20,16 @@ class Sight:
         grid: rows and columns of patches; None for a family that cuts tiles.
         tokens: of the prompt that the picture takes.
         text: what stands for it in the prompt, with a placeholder for each of these tokens.
+        count: frames that it stands for.
+        alike: others of the same form, that it is blended with.
     """
 
     pixels: NDArray[np.float32]
     grid: tuple[int, int] | None
     tokens: int
     text: str
+    count: int = 1
+    alike: tuple[Sight, ...] = ()
 
 
 class VisionTower(Protocol):
