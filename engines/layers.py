@@ -17,7 +17,7 @@ import numpy as np
 from engines.checkpoint import need
 from engines.verify import Tensor, cosine, open_session
 
-__all__ = ["Layer", "layer_report"]
+__all__ = ["Layer", "exposed", "layer_report"]
 
 _COUNTED = re.compile(r"^(val|tmp|_val|_inlfunc.*|node)_?\d*(_.*)?$")
 # Tensors looked at in one run: all of a large model's at once would not fit into memory.
@@ -58,7 +58,7 @@ def layer_report(reference: Path, other: Path, fed: Sequence[Tensor]) -> list[La
     layers: list[Layer] = []
     for start in range(0, len(names), _AT_ONCE):
         some = names[start : start + _AT_ONCE]
-        one, two = _exposed(reference, some), _exposed(other, some)
+        one, two = exposed(reference, some), exposed(other, some)
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in some}
         for feed in fed:
             for name, a, b in zip(some, _run(one, some, feed), _run(two, some, feed), strict=True):
@@ -83,8 +83,8 @@ def _computed(graph: Path) -> dict[str, str]:
     return {name: node.op_type for node in model.graph.node for name in node.output if name}
 
 
-def _exposed(graph: Path, names: Sequence[str]) -> Any:
-    """A session of the graph with further outputs."""
+def exposed(graph: Path, names: Sequence[str]) -> Any:
+    """A session of the graph in which further tensors are outputs."""
     onnx = need("onnx")
     model = onnx.load(graph)
     had = {output.name for output in model.graph.output}
@@ -97,5 +97,5 @@ def _run(session: Any, names: Sequence[str], feed: Tensor) -> list[Tensor]:
 
 
 def _compared(a: Tensor, b: Tensor) -> tuple[float, float]:
-    spread = max(float(a.std()), 1e-12)
-    return float(cosine(a, b).mean()), float(np.abs(a - b).max()) / spread
+    one, other = a.astype(np.float64), b.astype(np.float64)  # places that are masked hold the largest single number
+    return float(cosine(a, b).mean()), float(np.abs(one - other).max()) / max(float(one.std()), 1e-12)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ __all__ = ["quantize_dynamic", "quantize_static"]
 
 Tensor = NDArray[np.float32]
 # Products of two activations (attention) stay as they are: they are a small share of the work and lose most.
-_STATIC_OPS = ("MatMul", "Gemm", "Conv")
+# So do the patches of an encoder: they are its only convolution, and a hundredth of the work.
+_STATIC_OPS = ("MatMul", "Gemm")
 # Of a detector only the convolutions, which are most of its work: where a box ends is decided in products.
 _DETECTOR_OPS = ("Conv",)
 _DYNAMIC_OPS = ("MatMul", "Gemm")
@@ -50,12 +51,22 @@ class _Reader:
         return None if one is None else {"pixel_values": one}
 
 
-def quantize_static(graph: Path, path: Path, fed: Sequence[Tensor], role: Role) -> None:
+def quantize_static(
+    graph: Path,
+    path: Path,
+    fed: Sequence[Tensor],
+    role: Role,
+    *,
+    keep: Collection[str] = (),
+    ranges: Path | None = None,
+) -> None:
     """Write the ``int8`` graph of one in half or single precision.
 
     Args:
         fed: inputs to measure ranges on.
         role: of the graph; decides what is left as it is.
+        keep: names of further nodes that are left as they are.
+        ranges: file that keeps what was measured, for another call on the same graph.
 
     Raises:
         ModelError: it cannot be quantised, or the disk is full.
@@ -77,6 +88,8 @@ def quantize_static(graph: Path, path: Path, fed: Sequence[Tensor], role: Role) 
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=sorted(keep),
+            calibration_cache_path=None if ranges is None else str(ranges),
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
@@ -91,8 +104,11 @@ def quantize_static(graph: Path, path: Path, fed: Sequence[Tensor], role: Role) 
     _written(write, path)
 
 
-def quantize_dynamic(graph: Path, path: Path) -> None:
+def quantize_dynamic(graph: Path, path: Path, *, keep: Collection[str] = ()) -> None:
     """Write the ``int8-dynamic`` graph of one in single precision.
+
+    Args:
+        keep: names of nodes that are left as they are.
 
     Raises:
         ModelError: it cannot be quantised, or the disk is full.
@@ -112,6 +128,7 @@ def quantize_dynamic(graph: Path, path: Path) -> None:
             op_types_to_quantize=list(_DYNAMIC_OPS),
             per_channel=True,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=sorted(keep),
             extra_options={"MatMulConstBOnly": True},
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,18 @@ from engines.families.base import Exportable
 from engines.files import disk
 from engines.manifest import ModelEntry
 from engines.quantize import quantize_dynamic, quantize_static
+from engines.sensitivity import product_errors
 from streamcap.errors import UsageError
-from streamcap.models.graph import GraphInfo, Precision, engines_root, read_graph, sidecar_of
+from streamcap.models.graph import GraphInfo, Precision, Role, engines_root, read_graph, sidecar_of
 
 __all__ = ["CALIBRATION_PICTURES", "VERIFICATION_PICTURES", "Verdict", "Work", "begin", "folder_of", "same_weights"]
 
+_log = logging.getLogger(__name__)
+
 Tensor = NDArray[np.float32]
+# Products that would be wrong by more than this share are not put into 8 bits; the next limit where the graph as a
+# whole is still too far off. See docs/decisions/025-eight-bits.md.
+_ERROR_LIMITS = (1.0, 0.1, 0.05, 0.03)
 # Pictures that ranges of activations are measured on, and that outputs are compared on.
 CALIBRATION_PICTURES = 64
 VERIFICATION_PICTURES = 16
@@ -130,12 +137,21 @@ class Work:
         return path
 
     def _quantise(self, precision: Precision, path: Path) -> None:
-        if precision is Precision.INT8:
-            with self._graph(Precision.FP16) as whole:
-                quantize_static(whole, path, self.fed(CALIBRATION_PICTURES), self.model.role)
-        else:
-            with self._graph(Precision.FP32) as whole:
-                quantize_dynamic(whole, path)
+        """Put as many products into 8 bits as the tolerance allows: those that lose most are left out, in steps."""
+        static = precision is Precision.INT8
+        base, frames_fed = (Precision.FP16 if static else Precision.FP32), self.fed(CALIBRATION_PICTURES)
+        with self._graph(base) as whole, tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
+            errors = {} if self.model.role is Role.DETECTOR else product_errors(whole, frames_fed, dynamic=not static)
+            for limit in _ERROR_LIMITS:
+                keep = {name for name, error in errors.items() if error > limit}
+                if static:
+                    ranges = Path(scratch) / "ranges.json"
+                    quantize_static(whole, path, frames_fed, self.model.role, keep=keep, ranges=ranges)
+                else:
+                    quantize_dynamic(whole, path, keep=keep)
+                _log.info("%s: %d of %d products are left in %s", precision, len(keep), len(errors), base)
+                if not errors or self._compared(precision, path).passed:
+                    return
 
     @contextmanager
     def _graph(self, precision: Precision) -> Iterator[Path]:
@@ -158,6 +174,13 @@ class Work:
         """
         path = self.path(precision)
         read_graph(path)
+        verdict = self._compared(precision, path)
+        if verdict.passed or precision is Precision.BF16:
+            return verdict
+        report = self._layers(path, self.fed(VERIFICATION_PICTURES)[:_REPORT_PICTURES])
+        return replace(verdict, layers=report)
+
+    def _compared(self, precision: Precision, path: Path) -> Verdict:
         fed = self.fed(VERIFICATION_PICTURES)
         if not self._reference:
             self._reference = verify.reference_outputs(self.model, fed)
@@ -167,10 +190,7 @@ class Work:
             by, got = "ONNX Runtime", verify.run_graph(verify.open_session(path), fed)
         outputs = verify.agreement(self.model, self._reference, got)
         wanted = [self.entry.tolerances.of(precision, output.output) for output in outputs]
-        verdict = Verdict(precision, outputs, wanted, by)
-        if verdict.passed or precision is Precision.BF16:
-            return verdict
-        return Verdict(precision, outputs, wanted, by, self._layers(path, fed[:_REPORT_PICTURES]))
+        return Verdict(precision, outputs, wanted, by)
 
     def _layers(self, path: Path, fed: Sequence[Tensor]) -> list[layers.Layer]:
         with self._graph(Precision.FP32) as whole:

@@ -38,6 +38,7 @@ class Runtime:
         faults: status that a function gives instead of working, and after how many calls of it.
         memory: bytes of device memory that there are.
         calls: how often each function was called.
+        rtx: TensorRT is TensorRT-RTX; with ``capturable`` it lets itself be captured.
         live: what was made and not freed, by address or handle.
     """
 
@@ -46,6 +47,7 @@ class Runtime:
     cudaMemcpyKind = staticmethod(int)
 
     def __init__(self, *, devices: int = 1, memory: int = 1 << 30) -> None:
+        self.rtx, self.capturable = False, True
         self.faults: dict[str, tuple[Status, int]] = {}
         self.memory = memory
         self.calls: dict[str, int] = {}
@@ -212,13 +214,32 @@ class _Engine:
         (found,) = (each for each in self._io if each.name == name)
         return _DataType(_dtype(found.type))
 
-    def create_execution_context(self, strategy: str) -> _Context:
-        assert strategy == "user"
+    def create_execution_context(self, settings: Any) -> _Context:
+        if self._runtime.rtx:
+            assert (settings.strategy, settings.dynamic_shapes_kernel_specialization_strategy) == ("user", "eager")
+            return _RtxContext(self._runtime, self._session)
+        assert settings == "user"
         return _Context(self._runtime, self._session)
+
+    def create_runtime_config(self) -> _RuntimeConfig:
+        return _RuntimeConfig()
+
+
+class _RtxContext(_Context):
+    def is_stream_capturable(self, stream: int) -> bool:
+        return self._runtime.capturable
+
+
+class _RuntimeConfig:
+    strategy = dynamic_shapes_kernel_specialization_strategy = ""
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
 
 
 def trt_module(runtime: Runtime) -> Any:
-    """What speaks like ``tensorrt``."""
+    """What speaks like ``tensorrt``, or like ``tensorrt_rtx`` where the runtime says so."""
+    rtx = {"DynamicShapesKernelSpecializationStrategy": SimpleNamespace(EAGER="eager")} if runtime.rtx else {}
 
     class TrtRuntime:
         def __init__(self, log: _Logger) -> None:
@@ -236,6 +257,7 @@ def trt_module(runtime: Runtime) -> Any:
         DataType=_DataType,
         ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user"),
         __version__=VERSION,
+        **rtx,
     )
 
 

@@ -260,8 +260,8 @@ class TensorRtEngine:
 
     def _make_context(self, lane: _Lane, size: int) -> Any:
         """A context of its own for each size, as captured graphs need; they share the lane's scratch memory."""
-        trt, engine = self._library.module, self._engine
-        context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        engine = self._engine
+        context = engine.create_execution_context(self._context_settings())
         if context is None:
             raise ModelLoadError(f"{self._what}: TensorRT makes no execution context")
         context.set_device_memory(lane.scratch, int(engine.device_memory_size_v2))
@@ -276,13 +276,32 @@ class TensorRtEngine:
             context.set_tensor_address(output.name, lane.outputs[output.name].device)
         return context
 
+    def _context_settings(self) -> Any:
+        """What contexts are made with: scratch memory is ours.
+
+        TensorRT-RTX compiles kernels for a shape in the background and runs general ones until then, which a graph that
+        is captured meanwhile would keep for ever: it is told to compile at once.
+        """
+        trt = self._library.module
+        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        specialisation = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
+        if specialisation is None:
+            return strategy
+        settings = self._engine.create_runtime_config()
+        settings.set_execution_context_allocation_strategy(strategy)
+        settings.dynamic_shapes_kernel_specialization_strategy = specialisation.EAGER
+        return settings
+
     def _warm(self, lane: _Lane) -> None:
         """Run each size once, which chooses or compiles its kernels, and then capture it."""
         cuda = self._cuda
         for size in self._buckets:
             self._enqueue(lane, size)
             cuda.wait(lane.event, lane.stream)
+            can = getattr(lane.contexts[size], "is_stream_capturable", None)  # TensorRT-RTX knows beforehand
             try:
+                if can is not None and not can(int(lane.stream)):
+                    raise ModelError("TensorRT-RTX says that it cannot be captured")  # noqa: TRY301
                 graph = cuda.capture(lane.stream, partial(self._enqueue, lane, size))
             except ModelError as error:  # it runs all the same, with some launches more
                 _log.warning("%s: batches of %d run without a CUDA graph: %s", self._what, size, error)

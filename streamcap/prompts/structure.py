@@ -17,6 +17,10 @@ __all__ = ["ask_line", "fact_lines", "instance_lines", "motion", "seconds", "set
 MOST_FACTS = 10
 # Share of the frame by which a centre must shift to have moved.
 SHIFT = 0.06
+# Facts that say that somebody moves about, however little of the frame that is.
+GOING = frozenset(
+    {"start", "run", "turn", "approach", "retreat", "close_up", "drive_through", "ride", "park", "meet", "part"}
+)
 # Shares of the class vote below which a name is no more than likely.
 SURE = 0.6
 
@@ -74,7 +78,9 @@ def motion(number: int, looks: Sequence[Look], facts: Sequence[Fact], now: Insta
     if came is not None:
         side = f" from the {came.where}" if came.what == "enter" and came.where else ""
         return f"comes into the frame{side}, now at the {place(last)}"
-    return _moved(seen[0] if seen else last, last)
+    if len(seen) < 2 or (any(f.what in GOING for f in own) and not _shifted(seen[0], last)):
+        return f"is at the {place(last)}"  # seen once; or it goes, and yet little of the frame
+    return _moved(seen[0], last)
 
 
 def setting_line(setting: Setting) -> str:
@@ -96,13 +102,17 @@ def _line(instance: Instance, looks: Sequence[Look], facts: Sequence[Fact], mark
 
 def _moved(first: Box, last: Box) -> str:
     (x0, y0), (x1, y1) = centre(first), centre(last)
-    if max(abs(x1 - x0), abs(y1 - y0)) < SHIFT:
+    if not _shifted(first, last):
         return f"stays at the {place(last)}"
     if place(first) != place(last):
         return f"moves from the {place(first)} to the {place(last)}"
     across = abs(x1 - x0) >= abs(y1 - y0)
     way = ("right" if x1 > x0 else "left") if across else ("bottom" if y1 > y0 else "top")
     return f"moves towards the {way}, at the {place(last)}"
+
+
+def _shifted(first: Box, last: Box) -> bool:
+    return max(abs(b - a) for a, b in zip(centre(first), centre(last), strict=True)) >= SHIFT
 
 
 def _box(number: int, instances: Sequence[Instance]) -> Box | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import jsonschema_rs
@@ -90,6 +91,34 @@ def test_structured_input_says_who_is_where_and_how_they_moved() -> None:
     said = words(build_window(task(), Style()))
     assert "#3 person, red top: comes into the frame from the left, now at the centre" in said
     assert "2.5 s: A person in a red top enters from the left. (#3)" in said
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "fact", "says"),
+    [
+        ((0.1, 0.3, 0.2, 0.9), (0.11, 0.3, 0.21, 0.9), "wave", "stays at the left"),
+        ((0.1, 0.3, 0.2, 0.9), (0.45, 0.3, 0.55, 0.9), "wave", "moves from the left to the centre"),
+        ((0.4, 0.3, 0.5, 0.9), (0.48, 0.3, 0.58, 0.9), "wave", "moves towards the right, at the centre"),
+        ((0.1, 0.0, 0.2, 0.2), (0.1, 0.0, 0.2, 0.2), "wave", "stays at the top left"),
+        ((0.8, 0.8, 0.9, 1.0), (0.8, 0.8, 0.9, 1.0), "wave", "stays at the bottom right"),
+        ((0.1, 0.3, 0.2, 0.9), (0.11, 0.3, 0.21, 0.9), "run", "is at the left"),
+        ((0.8, 0.3, 0.9, 0.9), (0.9, 0.3, 1.0, 0.9), "leave", "leaves the frame at the right"),
+        ((0.1, 0.3, 0.2, 0.9), (0.1, 0.3, 0.2, 0.9), "appear", "comes into the frame, now at the left"),
+    ],
+)
+def test_how_somebody_moved_is_said_in_words(
+    first: tuple[float, float, float, float], last: tuple[float, float, float, float], fact: str, says: str
+) -> None:
+    where = "right" if fact == "leave" else ""
+    did = Fact(fact, 2.0, 2.5, 0.9, Skill.ACTION, (3,), "person", where, 0.7)
+    looks = (look(1.0, person(box=first)), look(3.0, person(box=last)))
+    said = words(build_window(task(looks=looks, facts=(did,), instances=(person(box=last),)), Style()))
+    assert f"- #3 person, red top: {says}\n" in said
+
+
+def test_who_is_gone_and_of_whom_nothing_is_told_is_left_out() -> None:
+    gone = dataclasses.replace(person(9), visible=False)
+    assert "#9" not in words(build_window(task(instances=(person(), gone)), Style()))
 
 
 @pytest.mark.parametrize("profile", Profile)

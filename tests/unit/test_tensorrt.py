@@ -35,26 +35,27 @@ PROFILE = BatchProfile(least=1, best=2, most=5)
 
 def simulated(runtime: Runtime) -> Library:
     module = trt_module(runtime)
-    return Library(module, "tensorrt", module.__version__)
+    return Library(module, "tensorrt-rtx" if runtime.rtx else "tensorrt", module.__version__)
 
 
 class Made:
     """A tiny graph with its simulated plan on disk, and what loads it."""
 
-    def __init__(self, folder: Path, precision: Precision = Precision.FP32) -> None:
+    def __init__(self, folder: Path, precision: Precision = Precision.FP32, *, rtx: bool = False) -> None:
         self.path = make_encoder(folder, precision)
         self.graph: GraphInfo = read_graph(self.path)
         self.runtime = Runtime()
+        self.runtime.rtx = rtx
         self.library = simulated(self.runtime)
         key = PlanKey(
-            graph=self.graph.digest, builder="tensorrt", builder_version=self.library.version,
+            graph=self.graph.digest, builder=self.library.builder, builder_version=self.library.version,
             architectures=("sm_89",), precision=precision, profile=PROFILE,
         )  # fmt: skip
         self.plan = write_plan(folder, MAGIC + self.path.read_bytes(), model="tiny", key=key)
 
     def load(self) -> TensorRtEngine:
         cuda = Cuda(self.runtime)
-        target = Target("tensorrt", self.library.version, cuda.architecture)
+        target = Target(self.library.builder, self.library.version, cuda.architecture)
         plan, info = read_plan(self.plan, target, self.graph)
         return self.make(plan, info)
 
@@ -117,6 +118,22 @@ def test_a_graph_that_cannot_be_captured_costs_launches_not_results(
     again = made.load()
     assert np.array_equal(found, again.run(batch(2), "image_embeds")[0])
     again.close()
+    assert not made.runtime.live
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+def test_rtx_compiles_before_it_is_captured_and_may_refuse_to_be(tmp_path: Path, capturable: bool) -> None:
+    need("engines")
+    made = Made(tmp_path, rtx=True)
+    made.runtime.capturable = capturable
+    engine = made.load()
+    reference = OnnxEngine.of(made.path, made.graph, device=Device.CPU)
+    (found,), (expected,) = engine.run(batch(3), "image_embeds"), reference.run(batch(3), "image_embeds")
+    assert np.array_equal(found, expected)
+    assert (made.runtime.calls.get("cudaGraphLaunch", 0) == 1) == capturable
+    assert engine.info.provider == "TensorRT-RTX"
+    engine.close()
+    reference.close()
     assert not made.runtime.live
 
 
@@ -217,6 +234,31 @@ def test_the_real_library_refuses_what_is_no_plan() -> None:
             deserialise(library, junk, "the encoder", "the command")
 
 
+@pytest.mark.requires("tensorrt-rtx")
+def test_the_real_library_has_every_name_that_is_used() -> None:
+    trt = load_library().module
+    names: dict[object, tuple[str, ...]] = {
+        trt.ICudaEngine: (
+            *("get_tensor_name", "get_tensor_dtype", "num_io_tensors", "create_execution_context"),
+            "device_memory_size_v2",
+        ),
+        trt.IExecutionContext: (
+            *("set_device_memory", "set_input_shape", "set_tensor_address", "get_tensor_shape"),
+            "execute_async_v3",
+        ),
+        trt.ILogger: ("ERROR", "INTERNAL_ERROR"),
+        trt.DataType: ("FLOAT", "HALF"),
+        trt.ExecutionContextAllocationStrategy: ("USER_MANAGED",),
+    }
+    rtx = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
+    if rtx is not None:
+        names[rtx] = ("EAGER",)
+        names[trt.IRuntimeConfig] = (
+            *("set_execution_context_allocation_strategy", "dynamic_shapes_kernel_specialization_strategy"),
+        )
+    assert [f"{owner}.{name}" for owner, used in names.items() for name in used if not hasattr(owner, name)] == []
+
+
 @pytest.mark.requires("tensorrt-rtx", "engines")
 def test_a_real_plan_loads_or_says_that_the_driver_is_missing(tmp_path: Path) -> None:
     library = load_library()
@@ -268,3 +310,33 @@ def test_buckets_cover_the_profile(least: int, more: int) -> None:
     assert sizes[-1] == most
     assert list(sizes) == sorted(set(sizes))
     assert all(later <= 2 * earlier or earlier == least for earlier, later in itertools.pairwise(sizes))
+
+
+def test_the_real_bindings_take_every_call_that_is_made() -> None:
+    """Without a driver each call fails; with wrong names or arguments it would not even be made."""
+    runtime = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
+    if int(runtime.cudaGetDeviceCount()[0]) == 0:
+        pytest.skip("there is a GPU here: the calls are made with nonsense")
+    stream, event, graph = runtime.cudaStream_t(), runtime.cudaEvent_t(), runtime.cudaGraph_t()
+    launched = runtime.cudaGraphExec_t()
+    assert int(stream) == 0
+    kinds = runtime.cudaMemcpyKind(1), runtime.cudaMemcpyKind(2)
+    calls: list[tuple[str, tuple[object, ...]]] = [
+        ("cudaSetDevice", (0,)), ("cudaDeviceGetAttribute", (runtime.cudaDeviceAttr(75), 0)),
+        ("cudaDeviceGetAttribute", (runtime.cudaDeviceAttr(76), 0)), ("cudaGetDeviceProperties", (0,)),
+        ("cudaStreamCreateWithFlags", (1,)), ("cudaEventCreateWithFlags", (3,)), ("cudaMalloc", (64,)),
+        ("cudaHostAlloc", (64, 0)), ("cudaFree", (4096,)), ("cudaFreeHost", (4096,)),
+        ("cudaMemcpyAsync", (4096, 8192, 0, kinds[0], stream)), ("cudaMemcpyAsync", (4096, 8192, 0, kinds[1], stream)),
+        ("cudaEventRecord", (event, stream)), ("cudaEventSynchronize", (event,)),
+        ("cudaStreamBeginCapture", (stream, runtime.cudaStreamCaptureMode(1))), ("cudaStreamEndCapture", (stream,)),
+        ("cudaGraphInstantiate", (graph, 0)), ("cudaGraphDestroy", (graph,)), ("cudaGraphLaunch", (launched, stream)),
+        ("cudaGraphExecDestroy", (launched,)), ("cudaEventDestroy", (event,)), ("cudaStreamDestroy", (stream,)),
+    ]  # fmt: skip
+    for name, arguments in calls:
+        status, *_ = getattr(runtime, name)(*arguments)
+        assert isinstance(status, runtime.cudaError_t), name
+    attributes = {runtime.cudaDeviceAttr(75).name, runtime.cudaDeviceAttr(76).name}
+    assert attributes == {"cudaDevAttrComputeCapabilityMajor", "cudaDevAttrComputeCapabilityMinor"}
+    assert [kind.name for kind in kinds] == ["cudaMemcpyHostToDevice", "cudaMemcpyDeviceToHost"]
+    assert runtime.cudaStreamCaptureMode(1).name == "cudaStreamCaptureModeThreadLocal"
+    assert runtime.cudaError_t(2).name == "cudaErrorMemoryAllocation"

@@ -1,0 +1,147 @@
+"""``python -m engines``: one command from a name to graphs and plans, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from streamcap.errors import ModelError, StreamcapError, UsageError, WeightsUnavailable
+from streamcap.models.graph import Precision, engines_root, read_graph, sidecar_of, write_graph_info
+from tests.prerequisites import ROOT, missing
+
+if not missing("engines"):
+    from engines.cli import app
+    from engines.files import remove_graph
+
+pytestmark = pytest.mark.requires("engines")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STREAMCAP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "engines"
+
+
+def run(*words: str) -> str:
+    """Run a command in this process; raises what it raises."""
+    return CliRunner().invoke(app, list(words), catch_exceptions=False).output
+
+
+TINY = ("--random", "--tiny")
+CLIP = ("--calibrate", "test:?seconds=8&width=160&height=90")
+
+
+@pytest.mark.requires("tensorrt-rtx")
+def test_one_command_makes_all_that_the_service_needs(cache: Path) -> None:
+    said = run(
+        "make", "siglip2-b16", *TINY, *CLIP, "--precision", "fp16", "--precision", "int8-dynamic", "--batch", "1,2,4"
+    )
+    assert said.count("exported") == 2
+    assert said.count("agrees") == 4
+    assert said.count("compiled") == 1  # a graph whose ranges are found at run time is for processors
+    folder = cache / "siglip2-b16-tiny"
+    assert folder == engines_root() / "siglip2-b16-tiny"
+    assert sorted(path.name for path in folder.glob("*.onnx")) == ["fp16.onnx", "int8-dynamic.onnx"]
+    assert len(list(folder.glob("*.plan"))) == len(list(folder.glob("*.plan.json"))) == 1
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    assert read_graph(folder / "fp16.onnx").precision is Precision.FP16
+    assert "b1-2-4" in next(folder.glob("*.plan")).name
+
+    assert "agrees fp16 image_embeds" in run("verify", "siglip2-b16", "--tiny", *CLIP)
+    assert "sm_89 " in run("build", "siglip2-b16", "--tiny", "--target", "sm_89").replace("\n", " ")
+    table = run("bench", "siglip2-b16", "--tiny", "--batch", "1,2", "--seconds", "0.1", "--threads", "1")
+    assert "pictures/s" in table
+    figures = json.loads((folder / "bench.json").read_text("utf-8"))["figures"]
+    assert {key.rpartition(", ")[2] for key in figures} == {"1", "2"}
+    assert any(key.startswith("ONNX Runtime") for key in figures)
+    assert any(key.startswith("torch") for key in figures)
+    assert all(figure["runs"] >= 1 and figure["per_second"] > 0 for figure in figures.values())
+
+
+def test_a_graph_of_other_weights_is_told_with_the_layers_that_differ(cache: Path) -> None:
+    run("export", "clip-vit-b16", *TINY, "--precision", "fp32", "--seed", "1")
+    graph = cache / "clip-vit-b16-tiny" / "fp32.onnx"
+    write_graph_info(graph, read_graph(graph).model_copy(update={"seed": 2}))
+    result = CliRunner().invoke(app, ["verify", "clip-vit-b16", "--tiny", *CLIP, "--precision", "fp32"])
+    assert isinstance(result.exception, ModelError)
+    assert "fp32 does not agree with torch" in str(result.exception)
+    assert "least 0.9999 is needed" in str(result.exception)
+    assert "differs fp32 image_embeds" in result.output
+    assert "largest error" in result.output
+    assert graph.is_file(), "verify takes nothing away"
+    remove_graph(graph)
+    assert not list(graph.parent.iterdir())
+
+
+def test_what_there_is_is_listed(cache: Path) -> None:
+    said = run("list")
+    assert "rtdetr-v2-r18" in said
+    assert "PekingU/rtdetr_v2_r18vd" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "complaint"),
+    [
+        (("make", "clip-vit-b61"), UsageError, "no model is called"),
+        (("make", "clip-vit-b16", "--tiny"), UsageError, "--tiny has no weights but random ones"),
+        (("make", "clip-vit-b16", "--random", "--source", "x"), UsageError, "exclude each other"),
+        (("make", "clip-vit-b16", *TINY, "--precision", "fp8"), UsageError, "is not made in fp8"),
+        (("make", "clip-vit-b16", *TINY, "--grid", "1,2,2"), UsageError, "--grid"),
+        (("make", "qwen3-vl-2b-vision", *TINY, "--grid", "1,2"), UsageError, "--grid"),
+        (("build", "clip-vit-b16", "--batch", "4,2,1"), UsageError, "--batch"),
+        (("build", "clip-vit-b16"), WeightsUnavailable, "there is no fp16 graph"),
+        (("verify", "clip-vit-b16"), WeightsUnavailable, "there is no fp16 graph"),
+        (("bench", "clip-vit-b16"), WeightsUnavailable, "there is no graph"),
+        (("bench", "clip-vit-b16", "--batch", "0"), UsageError, "--batch"),
+    ],
+)
+def test_what_cannot_be(words: tuple[str, ...], error: type[StreamcapError], complaint: str) -> None:
+    if words[:2] == ("build", "clip-vit-b16") and missing("tensorrt-rtx"):
+        pytest.skip("no TensorRT-RTX")
+    with pytest.raises(error, match=complaint):
+        run(*words)
+
+
+def test_a_changed_graph_is_refused(cache: Path) -> None:
+    run("export", "clip-vit-b16", *TINY, "--precision", "fp32")
+    graph = cache / "clip-vit-b16-tiny" / "fp32.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="does not match the hash"):
+        run("verify", "clip-vit-b16", "--tiny", "--precision", "fp32")
+    sidecar_of(graph).unlink()
+    with pytest.raises(WeightsUnavailable, match="has no sidecar"):
+        run("verify", "clip-vit-b16", "--tiny", "--precision", "fp32")
+
+
+def test_without_a_hub_it_says_so_in_a_line_and_how_to_go_on(tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "engines", "make", "clip-vit-b16"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert "engines: the model hub cannot be reached for openai/clip-vit-base-patch16" in done.stderr
+    assert "--random" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_torch_it_says_what_to_install(tmp_path: Path) -> None:
+    """A machine that only builds plans needs none."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "engines", "make", "clip-vit-b16", "--random"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert "torch is not installed" in done.stderr
+    assert "pip install 'streamcap[engines]'" in done.stderr
