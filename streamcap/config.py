@@ -26,6 +26,7 @@ __all__ = [
     "LimitSettings",
     "LoadSettings",
     "Mark",
+    "MemoryPictures",
     "ModelSettings",
     "Networks",
     "PrecisionName",
@@ -98,6 +99,13 @@ class AnswerForm(StrEnum):
 
     JSON = "json"  # an object by a schema
     TEXT = "text"  # plain sentences: for models too small for more
+
+
+class MemoryPictures(StrEnum):
+    """How a vision–language model is shown what was seen long before."""
+
+    KEY = "key"  # one kept frame for each span
+    MERGED = "merged"  # the visual tokens of several kept frames of each span, blended (MovieChat, arXiv:2307.16449)
 
 
 class VisionBackend(StrEnum):
@@ -331,6 +339,7 @@ class VisionSettings(_Strict):
         max_tokens: most tokens of an answer.
         answers: the form in which it is asked to answer.
         picture_tokens: most visual tokens of a picture, which is made smaller to keep to it; in this process alone.
+        memory: how it is shown what was seen long before; ``merged`` in this process alone.
         calls_per_minute, tokens_per_minute: of one stream; of all streams, ``..._in_all``.
     """
 
@@ -347,6 +356,7 @@ class VisionSettings(_Strict):
     max_tokens: Annotated[int, Field(ge=16, le=4096)] = 256
     answers: AnswerForm = AnswerForm.JSON
     picture_tokens: Annotated[int, Field(ge=16, le=4096)] = 256
+    memory: MemoryPictures = MemoryPictures.KEY
     calls_per_minute: Annotated[float, Field(gt=0)] = 20.0
     tokens_per_minute: Annotated[float, Field(gt=0)] = 60_000.0
     calls_per_minute_in_all: Annotated[float, Field(gt=0)] = 120.0
@@ -356,6 +366,8 @@ class VisionSettings(_Strict):
     def _has_a_model(self) -> VisionSettings:
         if self.backend is VisionBackend.TRANSFORMERS and not self.model:
             raise ValueError("model is missing: a hub id or a local folder")
+        if self.backend is VisionBackend.OPENAI and self.memory is MemoryPictures.MERGED:
+            raise ValueError("memory = merged: a server blends no pictures; backend = transformers does")
         return self
 
 

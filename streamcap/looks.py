@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from streamcap.frames.jpeg import narrowed
 from streamcap.memory import Memory, Slot, consolidate
-from streamcap.types import Frame, KeyFrame, Look, Observation, Window
+from streamcap.types import Frame, Look, Observation, Stretch, Window
 
 __all__ = ["Looks"]
 
@@ -26,6 +26,8 @@ WINDOWS: Final = 4  # windows for which looks are put aside
 # Key frames of the past: so many, none of them younger than this (media seconds): that is in the looks already.
 PAST: Final = 3
 PAST_AGE_S: Final = 5.0
+# Others of a span that are named beside its key frame: each costs a model that blends them a look of its own.
+ALIKE: Final = 4
 
 
 @dataclass(slots=True)
@@ -113,14 +115,23 @@ class Looks:
             aside.put(mine[-1].look, 1.0)
         return tuple(aside.looks[t][1] for t in sorted(aside.looks))
 
-    def past(self, before: float) -> tuple[KeyFrame, ...]:
-        """Key frames that stand for what was seen before a moment (breakpoint reading), oldest first, at most 3.
+    def past(self, before: float) -> tuple[Stretch, ...]:
+        """What was seen before a moment (breakpoint reading) as spans of what looked alike, oldest first, at most 3.
 
         Takes some milliseconds; from any thread.
         """
         known = self._memory().breakpoint(before)
         slots: list[Slot] = [s for s in known if s.key.jpeg is not None and s.key.t < before - PAST_AGE_S]
-        return tuple(slot.key for slot in consolidate(slots, PAST)) if slots else ()
+        return tuple(_stretch(whole, slots) for whole in consolidate(slots, PAST)) if slots else ()
+
+
+def _stretch(whole: Slot, slots: Sequence[Slot]) -> Stretch:
+    """A merged slot with the weightiest of those that it was merged of."""
+    parts = {slot.key.t: slot for slot in slots if whole.start <= slot.start and slot.end <= whole.end}
+    own = parts.pop(whole.key.t)
+    most = sorted(parts.values(), key=lambda slot: -slot.count)[:ALIKE]
+    others = sorted(((slot.key, slot.count) for slot in most), key=lambda each: each[0].t)
+    return Stretch(whole.key, own.count, tuple(others))
 
 
 def _nearest(recent: tuple[_Recent, ...] | list[_Recent], t: float) -> _Recent:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # a subscriber installs without numpy
     from numpy.typing import NDArray
 
 __all__ = [
+    "Alike",
     "Box",
     "Caption",
     "CaptionKind",
@@ -36,6 +37,7 @@ __all__ = [
     "Side",
     "Skill",
     "SourceInfo",
+    "Stretch",
     "Trouble",
     "Window",
 ]
@@ -248,6 +250,33 @@ class KeyFrame:
     jpeg: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A span of the past, and the kept frame that stands for it.
+
+    Attributes:
+        count: frames that ``key`` stands for by itself.
+        others: kept frames of the span beside it, each with what it stands for; the weightiest few.
+    """
+
+    key: KeyFrame
+    count: int = 1
+    others: tuple[tuple[KeyFrame, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alike:
+    """A picture that another one stands for.
+
+    Attributes:
+        image: (height, width, 3) uint8 RGB.
+        count: frames that it stands for, >= 1.
+    """
+
+    image: NDArray[np.uint8]
+    count: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """A picture of a stream together with who was where in it, for a vision–language model.
@@ -256,11 +285,15 @@ class Look:
         t: media seconds.
         image: (height, width, 3) uint8 RGB, made small, read-only.
         instances: those in view, as they were at ``t``.
+        alike: others that it stands for, for a model that blends them.
+        count: frames that it stands for by itself.
     """
 
     t: float
     image: NDArray[np.uint8]
     instances: tuple[Instance, ...]
+    alike: tuple[Alike, ...] = ()
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,7 +415,7 @@ class Window:
         setting: what kind of scene it is, as far as is known at its end.
         looks: pictures of the span for a vision–language model, oldest first, at most 8; where the scene goes on the
             first one is of before the change. Empty for a captioner that looks at none.
-        past: kept frames that stand for what was seen before, oldest first, at most 3; likewise.
+        past: spans of what was seen before, oldest first, at most 3, each with a kept frame; likewise.
         so_far: what happened in the last minutes, in a sentence; likewise.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
         waited: media seconds from ``end`` to the newest frame that was looked at when it took this shape: until a rule
@@ -403,7 +436,7 @@ class Window:
     setting: Setting = field(default_factory=Setting)
     waited: float = 0.0
     looks: tuple[Look, ...] = ()
-    past: tuple[KeyFrame, ...] = ()
+    past: tuple[Stretch, ...] = ()
     so_far: str = ""
 
     @property

@@ -177,6 +177,11 @@ class Wording:
         window = self._recalled(window)
         await self._revise(window, self.grounded.whole(window), self.grounded.name, final=True)
 
+    @property
+    def _costs(self) -> bool:
+        """The captioner is another than the grounded one, which has its text in milliseconds."""
+        return self.captioner.name != self.grounded.name
+
     async def _put(self, item: Window | _Told | _Summary, *, live: bool) -> None:
         if live and self._waiting.full() and self._limit is not None:
             _log.info("%s: %d captions wait, the one at work is given up", self._stream, WAITING)
@@ -185,7 +190,7 @@ class Wording:
 
     async def _word(self, window: Window) -> None:
         captioner, last = self.captioner, None
-        if self._is_news(window, self.grounded.whole(window)):
+        if not self._costs or self._is_news(window, self.grounded.whole(window)):
             last = await self._asked(lambda: self._described(captioner, window))
         if last is None:
             await self.finalise_grounded(window)
@@ -207,7 +212,7 @@ class Wording:
 
     async def _asked(self, ask: Callable[[], Awaitable[_T]]) -> _T | None:
         """What the captioner answers; None where it fails or is given up, which the stream's state then says."""
-        if self._hurried and self.captioner.name != self.grounded.name:
+        if self._hurried and self._costs:
             return None
         try:
             async with asyncio.timeout(None) as self._limit:

@@ -104,7 +104,7 @@ export class Dialogs {
     const prompt = h("textarea", { rows: 3, maxlength: 4000, placeholder: "Look for people without a helmet." }, view.prompt ?? "");
     const mode = picked(MODES, view.mode);
     const contradictions = picked(CONTRADICTIONS, view.contradictions);
-    const ofModel = h("div", {}, labelled("What the model is to heed", prompt), labelled("What it is shown", mode), labelled("Where it contradicts what was perceived", contradictions));
+    const ofModel = h("div", { class: "fields" }, labelled("What the model is to heed", prompt), labelled("What it is shown", mode), labelled("Where it contradicts what was perceived", contradictions));
     const show = () => (ofModel.hidden = captioner.value !== "vision");
     captioner.addEventListener("change", show);
     show();

@@ -248,7 +248,8 @@ export class StreamView {
     for (const each of shown) {
       const final = each.status === "final";
       const refined = each.source?.startsWith("vision:") ? ` · ${final ? "refined" : "being refined"} by ${each.source.slice(7)}` : "";
-      this.#card(each, final ? "final" : "draft", `${final ? `Final · ${clock(Date.parse(each.captured_at))}` : "Draft"}${refined}`);
+      const against = each.conflicts ? " · ≠ contradicts what was perceived" : "";
+      this.#card(each, final ? "final" : "draft", `${final ? `Final · ${clock(Date.parse(each.captured_at))}` : "Draft"}${refined}${refined && against}`);
     }
   }
 

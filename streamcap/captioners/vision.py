@@ -21,7 +21,7 @@ import numpy as np
 from streamcap.captioners.base import Difference
 from streamcap.captioners.grounded import GroundedCaptioner
 from streamcap.captioners.shared import SharedModel
-from streamcap.config import AnswerForm, Contradiction, StreamSettings, VisionMode
+from streamcap.config import AnswerForm, Contradiction, MemoryPictures, StreamSettings, VisionMode
 from streamcap.errors import AnswerCut, AnswerUnreadable
 from streamcap.language import Description
 from streamcap.prompts import (
@@ -42,7 +42,7 @@ from streamcap.prompts import (
     repeats,
     scored,
 )
-from streamcap.types import Conflict, KeyFrame, Look, Skill, Window
+from streamcap.types import Alike, Conflict, KeyFrame, Look, Skill, Stretch, Window
 
 __all__ = ["VisionCaptioner", "look_of"]
 
@@ -139,12 +139,24 @@ class VisionCaptioner:
             instances=window.instances,
             previous=tuple(Told(text) for text in window.said),
             summary=window.so_far,
-            memory=tuple(look for key in window.past if (look := look_of(key)) is not None),
+            memory=self._memory(window.past),
             draft=grounded.text,
             setting=window.setting,
             full=window.scene_start,
         )
         return build_window(task, self._style, mode=self._settings.mode)
+
+    def _memory(self, past: Sequence[Stretch]) -> tuple[Look, ...]:
+        merged = self._vision.settings.memory is MemoryPictures.MERGED
+        looks = []
+        for span in past:
+            look = look_of(span.key)
+            if look is not None and merged:
+                others = [(look_of(key), count) for key, count in span.others]
+                alike = tuple(Alike(other.image, count) for other, count in others if other is not None)
+                look = replace(look, alike=alike, count=span.count)
+            looks.append(look)
+        return tuple(look for look in looks if look is not None)
 
     def _draft(self, writing: _Writing) -> str | None:
         """What of a growing answer is worth showing now."""

@@ -28,7 +28,7 @@ def ask_command(
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Longest wait, seconds.")] = TIMEOUT_S,
 ) -> None:
-    """Ask something about a stream; the answer cites moments. The server needs a [vision] section."""
+    """Ask something about a stream; the answer cites moments. For a server with a vision–language model."""
     answer = asyncio.run(ask(url, stream, question, at=at, start=start, end=end, token=token, timeout_s=timeout))
     console = LineConsole(sys.stdout)
     with reader_may_go():

@@ -12,7 +12,7 @@ from streamcap.prompts.answers import (
     SummaryAnswer,
     WindowAnswer,
 )
-from streamcap.prompts.base import Alike, Answer, Part, Picture, Prompt, Text, Turn
+from streamcap.prompts.base import Answer, Part, Picture, Prompt, Text, Turn
 from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window
 from streamcap.prompts.checking import Conflict, ConflictKind, contradictions, scored
 from streamcap.prompts.parsing import parse_answer
@@ -20,7 +20,6 @@ from streamcap.prompts.repetition import repeats
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 
 __all__ = [
-    "Alike",
     "Answer",
     "Conflict",
     "ConflictKind",

@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Alike", "Answer", "Part", "Picture", "Prompt", "Text", "Turn"]
+from streamcap.types import Alike
+
+__all__ = ["Answer", "Part", "Picture", "Prompt", "Text", "Turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +19,6 @@ class Text:
     """Words to the model."""
 
     text: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Alike:
-    """A picture that another one stands for.
-
-    Attributes:
-        image: (height, width, 3) uint8 RGB.
-        count: frames that it stands for, >= 1.
-    """
-
-    image: NDArray[np.uint8]
-    count: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -157,7 +157,12 @@ def _pictures(task: WindowTask, style: Style, mode: VisionMode) -> tuple[list[Pa
     if mode is VisionMode.GRID and task.looks:
         return _in_a_grid(earlier, task, style)
     before = [
-        part for look in earlier for part in (Text(f"Earlier, at {seconds(look.t)}:"), Picture(look.image, look.t))
+        part
+        for look in earlier
+        for part in (
+            Text(f"Earlier, at {seconds(look.t)}:"),
+            Picture(look.image, look.t, alike=look.alike, count=look.count),
+        )
     ]
     shown, ids = _separate(_thinned(task.looks, style.pictures), task.facts, style.marks)
     return [*before, *shown], ids

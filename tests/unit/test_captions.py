@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamcap.captioners.grounded import GroundedCaptioner
-from streamcap.captions import BUSY_LONGEST_S, PACES, CaptionBook, Pace, Step, WindowBuilder
+from streamcap.captions import BUSY_LONGEST_S, HELD_S, PACES, CaptionBook, Pace, Step, WindowBuilder
 from streamcap.config import Profile
 from streamcap.language import Description
 from streamcap.types import Caption, CaptionKind, CaptionStatus, Fact, Observation, Window
@@ -120,6 +120,36 @@ def test_windows_grow_with_the_captions_of_the_last_minute_and_shrink_again() ->
     busiest = max(len(window.facts) for window in windows)
     assert len(windows[0].facts) == 1 < busiest
     assert [len(window.facts) for window in windows[-2:]] == [1, 1]
+
+
+def test_while_the_captioner_is_busy_what_changes_gathers_in_the_open_window() -> None:
+    builder = WindowBuilder("s", pace=GUARD)
+    builder.held = True
+    facts = [fact("enter", n, where="left", at=10 + 2.0 * n) for n in range(4)]
+    steps = [step for one in facts for step in builder.add(observation(one.end, [one]))]
+    steps += [step for one in quiet(16.2, 18) for step in builder.add(one)]
+    assert [step.closed for step in steps] == [False] * 4, "its draft is revised all the same"
+    builder.held = False
+    (step,) = builder.add(observation(18.0))
+    assert (step.closed, step.overdue, step.window.facts) == (True, False, tuple(facts))
+
+
+def test_a_window_is_not_held_open_for_ever() -> None:
+    builder = WindowBuilder("s", pace=GUARD)
+    builder.held = True
+    seen = [observation(10 + n * STEP, [fact("enter", n, where="left", at=10 + n * STEP)]) for n in range(150)]
+    windows = [step for one in seen for step in builder.add(one) if step.closed]
+    assert [step.overdue for step in windows] == [True, True]
+    assert all(step.window.end - step.window.start <= HELD_S + STEP for step in windows)
+
+
+def test_a_new_scene_closes_a_window_that_is_held() -> None:
+    builder = WindowBuilder("s", pace=GUARD)
+    builder.held = True
+    builder.add(observation(10.0, [fact("enter", 1, where="left", at=10.0)]))
+    cut = fact("cut", label="scene", at=10.2)
+    first, *_ = builder.add(observation(10.2, [cut], scene_start=True, settled=False))
+    assert (first.closed, first.overdue, first.window.scene_start) == (True, False, False)
 
 
 def test_what_hardly_matters_is_left_out() -> None:

@@ -113,8 +113,14 @@ def test_of_the_past_few_key_frames_stand_for_all() -> None:
     looks = Looks(lambda: memory)
     past = looks.past(150.0)
     assert len(past) == PAST
-    assert [key.t for key in past] == sorted(key.t for key in past)
-    assert max(key.t for key in past) < 145, "what is newer is in the looks"
-    assert {int(key.t // 50) for key in past} == {0, 1, 2}, "one of each of the three things that were seen"
-    assert all(key.jpeg for key in past)
+    times = [span.key.t for span in past]
+    assert times == sorted(times)
+    assert max(times) < 145, "what is newer is in the looks"
+    assert {int(t // 50) for t in times} == {0, 1, 2}, "one of each of the three things that were seen"
+    assert all(span.key.jpeg for span in past)
+    for span in past:
+        others = [key.t for key, _ in span.others]
+        assert others == sorted(set(others) - {span.key.t})
+        assert {int(t // 50) for t in others} <= {int(span.key.t // 50)}, "alike are those of one thing"
+    assert any(span.others for span in past)
     assert looks.past(2.0) == ()

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import ModelError, OutOfDeviceMemory, PromptRefused, PromptTooLong
-from streamcap.prompts import Alike, Answer, Picture, Prompt, Text, Turn
+from streamcap.prompts import Answer, Picture, Prompt, Text, Turn
+from streamcap.types import Alike
 from tests import vlm_models
 
 pytestmark = pytest.mark.torch

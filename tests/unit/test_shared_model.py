@@ -1,0 +1,129 @@
+"""The model that streams share: loaded in the background, counted, and asked within its budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from streamcap.captioners import SharedModel
+from streamcap.captioners.shared import AGAIN_S
+from streamcap.config import VisionBackend, VisionSettings
+from streamcap.errors import ModelError, ModelLoadError, ModelUnavailable, OverBudget, WeightsUnavailable
+from streamcap.models.language import LanguageModel, Piece, Usage
+from streamcap.prompts import Prompt, Text
+from tests.virtual_time import VirtualClock, virtual_time
+
+PROMPT = Prompt("", (Text("What is it?"),))
+LOCAL = VisionSettings(backend=VisionBackend.TRANSFORMERS, model="tiny")
+
+
+class Parrot:
+    """A model that answers in three pieces, one a second; or fails."""
+
+    name = "parrot"
+
+    def __init__(self, error: ModelError | None = None) -> None:
+        self.error, self.closed, self.left = error, False, 0
+
+    async def generate(self, prompt: Prompt, *, timeout_s: float) -> AsyncGenerator[Piece, None]:
+        try:
+            for word in ("It ", "is ", "it."):
+                await asyncio.sleep(1)
+                yield Piece(word)
+            if self.error is not None:
+                raise self.error
+            yield Piece("", Usage(100, 3))
+        finally:
+            self.left += 1
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@virtual_time
+async def test_it_is_loaded_in_the_background_and_says_so_until_then() -> None:
+    async def load(_: VisionSettings) -> LanguageModel:
+        await asyncio.sleep(30)
+        return Parrot()
+
+    async with SharedModel(LOCAL, VirtualClock(), load) as shared:
+        assert asyncio.get_running_loop().time() == 0
+        with pytest.raises(ModelUnavailable, match="tiny is being loaded") as loading:
+            await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
+        assert loading.value.retry_after_s
+        assert (shared.well, shared.name) == (False, "vision:tiny")
+        await shared.ready()
+        assert (shared.well, shared.name) == (True, "vision:parrot")
+        assert await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1) == "It is it."
+    assert asyncio.get_running_loop().time() < 40
+
+
+@virtual_time
+async def test_weights_that_cannot_be_had_are_tried_again_and_nothing_else_is() -> None:
+    tries = []
+
+    async def load(_: VisionSettings) -> LanguageModel:
+        tries.append(asyncio.get_running_loop().time())
+        if len(tries) < 3:
+            raise WeightsUnavailable("no hub")
+        return Parrot()
+
+    async with SharedModel(LOCAL, VirtualClock(), load) as shared:
+        with pytest.raises(WeightsUnavailable, match="no hub"):
+            await shared.ready()
+        await asyncio.sleep(10 * AGAIN_S)
+        assert tries == [0, AGAIN_S, 3 * AGAIN_S]
+        assert shared.well
+
+    async def refuse(_: VisionSettings) -> LanguageModel:
+        tries.append(0)
+        raise ModelLoadError("wrong architecture")
+
+    tries.clear()
+    async with SharedModel(LOCAL, VirtualClock(), refuse) as shared:
+        await asyncio.sleep(100 * AGAIN_S)
+        assert len(tries) == 1
+        with pytest.raises(ModelLoadError, match="wrong architecture"):
+            await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
+
+
+@virtual_time
+async def test_what_is_asked_is_counted_and_ended_with_who_asked() -> None:
+    parrot = Parrot()
+
+    async def load(_: VisionSettings) -> LanguageModel:
+        return parrot
+
+    async with SharedModel(LOCAL, VirtualClock(), load) as shared:
+        await shared.ready()
+        await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
+        answer = shared.answer(PROMPT, of="s", sort="question", patience_s=1)
+        assert (await anext(answer)).text == "It "
+        assert (shared.spent.working, shared.spent.calls) == (1, 2)
+        await answer.aclose()
+        assert (shared.spent.working, parrot.left) == (0, 2)
+        parrot.error = ModelError("it broke")
+        with pytest.raises(ModelError, match="it broke"):
+            await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
+        asked = shared.asked
+        assert dict(asked.calls) == {"caption": 2, "question": 1}
+        assert dict(asked.failures) == {"ModelError": 1}
+        assert (asked.prompt_tokens, asked.completion_tokens) == (100, 3)
+        assert sum(asked.first.counts) == 3 and sum(asked.whole.counts) == 1
+    assert parrot.closed
+
+
+@virtual_time
+async def test_who_has_spent_the_budget_is_refused_at_once() -> None:
+    async def load(_: VisionSettings) -> LanguageModel:
+        return Parrot()
+
+    settings = LOCAL.model_copy(update={"calls_per_minute": 1.0})
+    async with SharedModel(settings, VirtualClock(), load) as shared:
+        await shared.ready()
+        await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
+        with pytest.raises(OverBudget):
+            await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
+        await shared.whole_answer(PROMPT, of="another", sort="caption", patience_s=1)
