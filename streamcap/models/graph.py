@@ -71,10 +71,10 @@ _OUTPUTS = {
     Role.DETECTOR: ("logits", "pred_boxes"),
     Role.TOWER: ("image_features",),
 }
-# What suits a device best comes first: a processor multiplies int8 fastest where scales are found as it runs (CLIP B/16, one
-# core: 53 ms; fp16 163; int8 of measured ranges, whose rest is fp16, 419); a GPU does fp16 without calibration, and has no
-# kernels for such scales.
-_BY_CPU = (Precision.INT8_DYNAMIC, Precision.FP32, Precision.FP16, Precision.INT8, Precision.BF16, Precision.FP8)
+# What suits a device best comes first. ONNX Runtime on a processor multiplies int8 fastest with scales that it finds as
+# it runs; graphs quantised beforehand, which are made for GPUs, cost it more than fp32 does (docs/benchmarks.md). A GPU
+# does fp16 without calibration, and has no kernels for scales found as it runs.
+_BY_CPU = (Precision.INT8_DYNAMIC, Precision.FP32, Precision.INT8, Precision.FP16, Precision.BF16, Precision.FP8)
 _BY_GPU = (Precision.FP16, Precision.BF16, Precision.FP32, Precision.INT8, Precision.FP8, Precision.INT8_DYNAMIC)
 
 
