@@ -111,6 +111,27 @@ def test_requests_of_many_threads_share_batches() -> None:
     assert len(engine.batches) < 8
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_as_many_batches_are_in_the_engine_as_it_takes(lanes: int) -> None:
+    inside, most, lock = 0, 0, threading.Lock()
+    together = threading.Barrier(lanes)
+
+    def run(items: Sequence[int]) -> list[int]:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        together.wait(10)  # nobody goes on before all lanes are full
+        with lock:
+            inside -= 1
+        return [2 * item for item in items]
+
+    with MicroBatcher[int, int](run, size=1, delay_s=0, lanes=lanes) as batcher:
+        assert batcher.map(range(6 * lanes), timeout_s=10) == [2 * n for n in range(6 * lanes)]
+    assert most == lanes
+    assert batcher.stats.batches == 6 * lanes
+
+
 def test_a_full_batch_waits_for_nobody_and_a_lone_request_not_long() -> None:
     engine = Engine()
     with MicroBatcher(engine, size=2, delay_s=30) as batcher:
@@ -176,7 +197,7 @@ def test_an_engine_that_answers_too_little_fails_those_who_asked() -> None:
 
 
 def test_numbers_that_cannot_be() -> None:
-    for wrong in ({"size": 0}, {"queue": 0}, {"delay_s": -1}):
+    for wrong in ({"size": 0}, {"queue": 0}, {"lanes": 0}, {"delay_s": -1}):
         with pytest.raises(ValueError, match="at least"):
             MicroBatcher[int, int](list, **wrong)  # type: ignore[arg-type]
 
