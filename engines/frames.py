@@ -18,8 +18,9 @@ __all__ = ["RENDERED", "inputs", "patchify", "pictures"]
 
 # Where no clips are given: a minute of the rendered scene, in which people and vehicles come and go.
 RENDERED = "test:?seconds=60&width=640&height=360"
-_FPS = 1.0
-_MOST_PER_CLIP = 600  # pictures that are held at once: ten minutes of a clip
+_FPS = 2.0
+_MOST_PER_CLIP = 300  # of the beginning; half a gigabyte of pictures at most
+_MOST_SIDE = 960
 
 Image = NDArray[np.uint8]
 
@@ -50,7 +51,7 @@ def pictures(clips: Sequence[str], count: int) -> list[Image]:
 
 async def _read(clip: str) -> list[Image]:
     taken: list[Image] = []
-    async with open_source(clip, SourceOptions(stream="calibration", fps=_FPS)) as source:
+    async with open_source(clip, SourceOptions(stream="calibration", fps=_FPS, max_side=_MOST_SIDE)) as source:
         async for frame in source.frames():
             taken.append(frame.image)
             if len(taken) == _MOST_PER_CLIP:

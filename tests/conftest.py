@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,9 @@ from streamcap.models.pool import Models, load_default
 from streamcap.models.resolver import Resolver
 from tests.llm_server import LlmServer, llm_server
 from tests.prerequisites import PREREQUISITES, SHARED, SYSTEM_PYTHON, need, required
+
+if TYPE_CHECKING:
+    from tests.engine_graphs import Made
 
 # What is about to end after a test (a thread in its last instructions, a cancelled task in its cleanup) gets this long.
 GRACE_S = 1.0
@@ -113,6 +117,15 @@ def rtsp_python() -> str:
     """The Python that can run GStreamer's RTSP server."""
     need("rtsp")
     return SYSTEM_PYTHON
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Tiny exported graphs, each made when it is first asked for."""
+    need("engines")
+    from tests.engine_graphs import Made
+
+    return Made(tmp_path_factory.mktemp("engines"))
 
 
 @pytest.fixture(scope="session")

@@ -41,5 +41,7 @@ class ClipEncoder(GraphEncoder):
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
-        engine = OnnxEngine(path, (3, *reversed(RULE.size)), device=Device.CPU, threads=threads, precision="int8")
+        engine = OnnxEngine(
+            path, (3, *reversed(RULE.size)), device=Device.CPU, threads=threads, precision="int8-dynamic"
+        )
         super().__init__(engine, RULE, dim=DIM, names=NAMES)

@@ -71,9 +71,10 @@ _OUTPUTS = {
     Role.DETECTOR: ("logits", "pred_boxes"),
     Role.TOWER: ("image_features",),
 }
-# What suits a device best comes first: a processor multiplies int8 fastest, and scales found as it runs cost it little;
-# a GPU does fp16 without calibration, and has no kernels for such scales.
-_BY_CPU = (Precision.INT8_DYNAMIC, Precision.INT8, Precision.FP32, Precision.FP16, Precision.BF16, Precision.FP8)
+# What suits a device best comes first. ONNX Runtime on a processor multiplies int8 fastest with scales that it finds as
+# it runs; graphs quantised beforehand, which are made for GPUs, cost it more than fp32 does (docs/benchmarks.md). A GPU
+# does fp16 without calibration, and has no kernels for scales found as it runs.
+_BY_CPU = (Precision.INT8_DYNAMIC, Precision.FP32, Precision.INT8, Precision.FP16, Precision.BF16, Precision.FP8)
 _BY_GPU = (Precision.FP16, Precision.BF16, Precision.FP32, Precision.INT8, Precision.FP8, Precision.INT8_DYNAMIC)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, WrongModel
 from streamcap.models.cuda import gpu_present
 from streamcap.models.engine import Device, EngineInfo, Tensor, check_batch
-from streamcap.models.graph import GraphInfo
+from streamcap.models.graph import GraphInfo, Precision
 
 __all__ = ["OnnxEngine", "ProviderChoice", "choose_provider", "session"]
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 # The quickest first.
 PROVIDERS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider", "CPUExecutionProvider")
-_GPU = "CUDAExecutionProvider"
+_GPU, _OPENVINO = "CUDAExecutionProvider", "OpenVINOExecutionProvider"
 _INSTALL_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'streamcap[gpu]'"
 # What a GPU takes together; a processor is filled by one picture, and waiting for a second only adds delay.
 GPU_BATCH = 32
@@ -44,12 +44,16 @@ class ProviderChoice:
     hint: str = ""
 
 
-def choose_provider(available: Sequence[str], device: Device) -> ProviderChoice:
+def choose_provider(available: Sequence[str], device: Device, precision: str = "") -> ProviderChoice:
     """The providers to try: CUDA, then OpenVINO, then the processor, of those that the installed runtime has.
+
+    OpenVINO is left out for graphs whose scales are found as they run (``int8-dynamic``): it takes three times as long.
 
     Raises:
         ModelLoadError: a GPU is asked for, and the runtime has no provider for one.
     """
+    if precision == Precision.INT8_DYNAMIC:
+        available = [name for name in available if name != _OPENVINO]
     if _GPU in available and device is not Device.CPU:
         rest = tuple(name for name in PROVIDERS[1:] if name in available) if device is Device.AUTO else ()
         return ProviderChoice((_GPU, *rest))
@@ -114,7 +118,7 @@ def _configured(name: str, threads: int) -> Any:
     if name == _GPU:
         # A larger arena than is needed takes the room of other processes' models; heuristics save the first minute.
         return name, {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
-    if name.startswith("OpenVINO"):
+    if name == _OPENVINO:
         return name, {"device_type": "CPU", "num_of_threads": str(threads)}
     return name
 
@@ -132,7 +136,7 @@ class OnnxEngine:
         device: where it is to run.
         threads: threads inside of one call on a processor. One is the robust choice on a shared machine.
         what: what messages call it.
-        precision: of the graph, for the information alone.
+        precision: of the graph, where it is known: some providers are slow at some.
 
     Raises:
         ModelLoadError: the file or the runtime does not load, or there is no GPU where one is asked for.
@@ -152,7 +156,7 @@ class OnnxEngine:
             import onnxruntime as ort
         except ImportError as error:
             raise ModelLoadError("ONNX Runtime is not installed", hint="pip install 'streamcap[cpu]'") from error
-        choice = choose_provider(ort.get_available_providers(), device)
+        choice = choose_provider(ort.get_available_providers(), device, precision)
         self._session, chosen = session(path, what, choice, threads=threads)
         self._what, self._item = what, item
         first = self._session.get_inputs()[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _thread
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from streamcap.errors import ModelError, PlanRefused, UsageError
 from streamcap.models.graph import GraphInfo, Precision, read_graph
 from streamcap.models.plans import BatchProfile, Target, choose_plan, read_plan
-from tests.prerequisites import missing, need
+from tests.prerequisites import missing
 
 if not missing("engines"):
     import onnx
@@ -26,12 +25,6 @@ pytestmark = pytest.mark.requires("engines", "tensorrt-rtx")
 PROFILE = BatchProfile(least=1, best=2, most=4)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    need("engines")
-    yield Made(tmp_path_factory.mktemp("engines"))
-
-
 def target(architecture: str) -> Target:
     library = load_library()
     return Target(library.builder, library.version, architecture)
@@ -41,7 +34,7 @@ def target(architecture: str) -> Target:
     ("name", "precision"),
     [
         ("siglip2-b16", Precision.FP16),
-        ("siglip2-b16", Precision.INT8),
+        ("clip-vit-b16", Precision.INT8),
         ("qwen2.5-vl-3b-vision", Precision.BF16),
         ("rtdetr-v2-r18", Precision.FP16),
     ],

@@ -118,7 +118,10 @@ def test_a_name_finds_what_suits_the_device(tmp_path: Path, monkeypatch: pytest.
     assert caught.value.hint == "python -m engines make tiny"
     for kind in (Precision.FP32, Precision.FP16, Precision.INT8):
         written(folder, name=f"{kind}.onnx", precision=kind)
-    assert find_graph("tiny").name == "int8.onnx"
+    assert find_graph("tiny").name == "fp32.onnx"
+    assert find_graph("tiny", gpu=True).name == "fp16.onnx"
+    written(folder, name="int8-dynamic.onnx", precision=Precision.INT8_DYNAMIC)
+    assert find_graph("tiny").name == "int8-dynamic.onnx"
     assert find_graph("tiny", gpu=True).name == "fp16.onnx"
     assert find_graph(str(folder), precision=Precision.FP32) == folder / "fp32.onnx"
     assert find_graph(str(folder / "fp32.onnx"), precision=Precision.FP32) == folder / "fp32.onnx"

@@ -39,6 +39,12 @@ def test_the_quickest_first_and_no_other_device_than_wished(
     assert (choice.why == "") == (expected[0] == CUDA)
 
 
+def test_openvino_is_not_given_what_it_is_slow_at() -> None:
+    choice = choose_provider([CUDA, OPENVINO, CPU], Device.CPU, "int8-dynamic")
+    assert choice.providers == (CPU,)
+    assert choose_provider([OPENVINO, CPU], Device.AUTO, "int8").providers == (OPENVINO, CPU)
+
+
 def test_a_gpu_that_is_wished_and_cannot_be_had() -> None:
     with pytest.raises(ModelLoadError, match="no CUDA provider") as caught:
         choose_provider([CPU], Device.CUDA)

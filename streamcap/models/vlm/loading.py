@@ -62,6 +62,7 @@ def load_runner(
     Raises:
         ModelError: as :func:`load`.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when the hub's client is imported
     try:
         import torch
         import transformers
