@@ -35,7 +35,7 @@ Tensor = NDArray[np.float32]
 OPSET = 20  # the first with Gelu as one operator
 OPSET_BF16 = 22  # the first whose convolutions may be in bfloat16
 # From here on weights lie in a file of their own: one protobuf message ends at 2 GiB.
-_INLINE_BYTES = 1_800_000_000
+INLINE_BYTES = 1_800_000_000
 _DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}
 TORCH_PRECISIONS = tuple(_DTYPES)
 _TALKATIVE = ("torch", "torch.__trace", "torch.onnx", "onnxscript", "onnx_ir")
@@ -103,7 +103,7 @@ def export_onnx(model: Exportable, path: Path, precision: Precision) -> list[Pat
         raise ModelError(f"the exporter cannot export {model.architecture}: {_reason(error)}") from error
     if model.varies and not program.model.graph.inputs[0].shape.is_dynamic(0):
         raise ModelError(f"the exporter fixed the batch of {model.architecture}")
-    external = sum(each.numel() * each.element_size() for each in module.state_dict().values()) > _INLINE_BYTES
+    external = sum(each.numel() * each.element_size() for each in module.state_dict().values()) > INLINE_BYTES
     with disk(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as scratch:
         fresh = Path(scratch) / path.name
         program.save(fresh, external_data=external)

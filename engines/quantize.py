@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,15 +58,15 @@ def quantize_static(
     role: Role,
     *,
     keep: Collection[str] = (),
-    ranges: Path | None = None,
+    ranges: Mapping[str, float] | None = None,
 ) -> None:
     """Write the ``int8`` graph of one in half or single precision.
 
     Args:
-        fed: inputs to measure ranges on.
+        fed: inputs to measure ranges on, where they are not known.
         role: of the graph; decides what is left as it is.
         keep: names of further nodes that are left as they are.
-        ranges: file that keeps what was measured, for another call on the same graph.
+        ranges: magnitudes that the scales of what products are given reach to, where known, by the names of tensors.
 
     Raises:
         ModelError: it cannot be quantised, or the disk is full.
@@ -74,10 +74,22 @@ def quantize_static(
     need("onnxruntime", install="pip install 'streamcap[cpu]'")
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
     from onnxruntime.quantization import quantize_static as quantize
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData, save_tensors_data
 
     operators = list(_DETECTOR_OPS if role is Role.DETECTOR else _STATIC_OPS)
+    left = sorted({*keep, *_of_activations(graph)})
 
     def write(fresh: Path) -> None:
+        known = None
+        if ranges is not None:
+            known = fresh.with_name("ranges.json")
+            # Scales get the type of the ranges, and the graph's activations have that of its weights.
+            kind = _float_type(graph)
+            data = {
+                name: TensorData(lowest=np.array(-most, kind), highest=np.array(most, kind))
+                for name, most in ranges.items()
+            }
+            save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), known)
         quantize(
             str(graph),
             str(fresh),
@@ -88,12 +100,11 @@ def quantize_static(
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=sorted(keep),
-            calibration_cache_path=None if ranges is None else str(ranges),
+            nodes_to_exclude=left,
+            calibration_cache_path=known,
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
-                "MatMulConstBOnly": True,
                 "QDQOpTypePerChannelSupportToAxis": _CHANNEL_AXIS,
                 # Products add up in 32 bits; what follows takes them in half precision, not in 8 bits again.
                 "OpTypesToExcludeOutputQuantization": operators,
@@ -102,6 +113,21 @@ def quantize_static(
         )
 
     _written(write, path)
+
+
+def _of_activations(graph: Path) -> list[str]:
+    """Names of the products of two activations. The quantiser of pairs has no option for that."""
+    model = need("onnx").load(graph, load_external_data=False)
+    constants = {each.name for each in model.graph.initializer}
+    return [node.name for node in model.graph.node if node.op_type in _STATIC_OPS and node.input[1] not in constants]
+
+
+def _float_type(graph: Path) -> Any:
+    """What a graph computes in: the type of most of its weights."""
+    onnx = need("onnx")
+    kinds = [each.data_type for each in onnx.load(graph, load_external_data=False).graph.initializer]
+    halves, singles = (kinds.count(kind) for kind in (onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT))
+    return np.float16 if halves > singles else np.float32
 
 
 def quantize_dynamic(graph: Path, path: Path, *, keep: Collection[str] = ()) -> None:

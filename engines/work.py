@@ -19,7 +19,7 @@ from engines.families.base import Exportable
 from engines.files import disk
 from engines.manifest import ModelEntry
 from engines.quantize import quantize_dynamic, quantize_static
-from engines.sensitivity import product_errors
+from engines.smoothing import smooth
 from streamcap.errors import UsageError
 from streamcap.models.graph import GraphInfo, Precision, Role, engines_root, read_graph, sidecar_of
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 Tensor = NDArray[np.float32]
 # Products that would be wrong by more than this share are not put into 8 bits; the next limit where the graph as a
 # whole is still too far off. See docs/decisions/025-eight-bits.md.
-_ERROR_LIMITS = (1.0, 0.1, 0.05, 0.03)
+_ERROR_LIMITS = (1.0, 0.05, 0.03, 0.02, 0.015)
 # Pictures that ranges of activations are measured on, and that outputs are compared on.
 CALIBRATION_PICTURES = 64
 VERIFICATION_PICTURES = 16
@@ -141,16 +141,22 @@ class Work:
         static = precision is Precision.INT8
         base, frames_fed = (Precision.FP16 if static else Precision.FP32), self.fed(CALIBRATION_PICTURES)
         with self._graph(base) as whole, tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
-            errors = {} if self.model.role is Role.DETECTOR else product_errors(whole, frames_fed, dynamic=not static)
-            for limit in _ERROR_LIMITS:
-                keep = {name for name, error in errors.items() if error > limit}
+            if self.model.role is Role.DETECTOR:
                 if static:
-                    ranges = Path(scratch) / "ranges.json"
-                    quantize_static(whole, path, frames_fed, self.model.role, keep=keep, ranges=ranges)
+                    quantize_static(whole, path, frames_fed, self.model.role)
                 else:
-                    quantize_dynamic(whole, path, keep=keep)
-                _log.info("%s: %d of %d products are left in %s", precision, len(keep), len(errors), base)
-                if not errors or self._compared(precision, path).passed:
+                    quantize_dynamic(whole, path)
+                return
+            smoothed = Path(scratch) / "smoothed.onnx"
+            found = smooth(whole, smoothed, frames_fed, dynamic=not static)
+            for limit in _ERROR_LIMITS:
+                keep = {name for name, error in found.errors.items() if error > limit}
+                if static:
+                    quantize_static(smoothed, path, (), self.model.role, keep=keep, ranges=found.ranges)
+                else:
+                    quantize_dynamic(smoothed, path, keep=keep)
+                _log.info("%s: %d of %d products are left in %s", precision, len(keep), len(found.errors), base)
+                if self._compared(precision, path).passed:
                     return
 
     @contextmanager
