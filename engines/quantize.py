@@ -66,7 +66,7 @@ def quantize_static(
         fed: inputs to measure ranges on, where they are not known.
         role: of the graph; decides what is left as it is.
         keep: names of further nodes that are left as they are.
-        ranges: magnitudes that the scales of what products are given reach to, where known, by the names of tensors.
+        ranges: largest magnitudes of what products are given, by the names of tensors, where they are known.
 
     Raises:
         ModelError: it cannot be quantised, or the disk is full.

@@ -33,17 +33,13 @@ def product_error(given: Sequence[Tensor], exact: Sequence[Tensor], weight: Tens
         given: rows of its input, frame by frame.
         exact: what it gives for them.
         weight: (input channels, output channels).
-        most: magnitude of its input that the scale reaches to, what is larger being cut; None where each frame has a
-            scale of its own.
+        most: largest magnitude of its input, which fixes the scale; None where each frame has a scale of its own.
     """
     channels = np.maximum(np.abs(weight).max(0) / _LEVELS, _TINY)
     coarse = np.round(weight / channels) * channels
     wrong = whole = 0.0
     for rows, right in zip(given, exact, strict=True):
         scale = max((float(rows.max() - rows.min()) / 2 if most is None else most) / _LEVELS, _TINY)
-        steps = np.round(rows / scale)
-        if most is not None:
-            steps = np.clip(steps, -_LEVELS, _LEVELS)
-        wrong += float(np.square(right - (steps * scale) @ coarse).sum())
+        wrong += float(np.square(right - (np.round(rows / scale) * scale) @ coarse).sum())
         whole += float(np.square(right).sum())
     return float(np.sqrt(wrong / max(whole, _TINY)))

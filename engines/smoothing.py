@@ -34,8 +34,6 @@ PRODUCTS = ("MatMul", "Gemm")
 # How much of the range of a channel moves into the weights; tried in turn. The paper has 0.5 for most models and 0.75
 # to 0.8 where outliers are large; 0 is nothing at all.
 _STRENGTHS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-# Shares of the largest magnitude that the scale may reach to instead, what is larger being cut.
-_SHARES = (0.8, 0.6, 0.4, 0.25)
 # Frames that products are tried on; maxima are taken of all.
 _FRAMES = 4
 # Inputs looked at in one run; all of a large model's at once would not fit into memory.
@@ -50,7 +48,7 @@ class Smoothed:
 
     Attributes:
         errors: relative error of each product by a constant in 8 bits, by the names of nodes.
-        ranges: magnitude that the scale of each of their inputs reaches to, by the names of tensors.
+        ranges: largest magnitude of each of their inputs on all frames, by the names of tensors.
     """
 
     errors: dict[str, float]
@@ -63,7 +61,7 @@ class _Choice:
 
     Attributes:
         divisor: of its channels.
-        most: magnitude that the scale reaches to.
+        most: largest magnitude.
         errors: of the products.
     """
 
@@ -193,8 +191,9 @@ def _best(group: _Group, given: Sequence[Tensor], largest: Tensor, *, dynamic: b
     """What makes the products of an input least wrong."""
     exact = [[rows @ weight for rows in given] for weight in group.weights]
 
-    def tried(divisor: Tensor, share: float) -> _Choice:
-        most = float((largest / divisor).max()) * share
+    def tried(strength: float) -> _Choice:
+        divisor = group.divisor(largest, strength)
+        most = float((largest / divisor).max())
         rows = [each / divisor for each in given]
         errors = [
             product_error(rows, right, weight * divisor[:, None], None if dynamic else most)
@@ -202,8 +201,7 @@ def _best(group: _Group, given: Sequence[Tensor], largest: Tensor, *, dynamic: b
         ]
         return _Choice(divisor, most, errors)
 
-    best = min((tried(group.divisor(largest, strength), 1.0) for strength in _STRENGTHS), key=_Choice.cost)
-    return best if dynamic else min((best, *(tried(best.divisor, share) for share in _SHARES)), key=_Choice.cost)
+    return min(map(tried, _STRENGTHS), key=_Choice.cost)
 
 
 class _Edit:
