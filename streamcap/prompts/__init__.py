@@ -14,15 +14,13 @@ from streamcap.prompts.answers import (
 )
 from streamcap.prompts.base import Answer, Part, Picture, Prompt, Text, Turn
 from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window
-from streamcap.prompts.checking import Conflict, ConflictKind, contradictions, scored
+from streamcap.prompts.checking import contradictions, scored
 from streamcap.prompts.parsing import parse_answer
 from streamcap.prompts.repetition import repeats
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 
 __all__ = [
     "Answer",
-    "Conflict",
-    "ConflictKind",
     "InstanceNote",
     "Part",
     "Picture",
