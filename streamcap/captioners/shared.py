@@ -17,6 +17,7 @@ from streamcap.captioners.budget import Budget, Spent, Turn
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import (
     ModelError,
+    ModelLoadError,
     ModelNotFound,
     ModelTimeout,
     ModelUnauthorised,
@@ -209,6 +210,10 @@ class SharedModel:
             except ModelError as error:
                 _log.error("%s cannot be loaded: %s", self.settings.model, error)
                 self._trouble = error
+                return
+            except Exception as error:  # a defect; streams go on with grounded text and say so
+                _log.exception("%s cannot be loaded", self.settings.model)
+                self._trouble = ModelLoadError(f"{self.settings.model} cannot be loaded: {error!r}")
                 return
             else:
                 return

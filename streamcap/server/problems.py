@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamcap.answering import NothingKnown
 from streamcap.errors import (
-    AnswerUnreadable,
     AnswerUnusable,
     ModelError,
     ModelTimeout,
@@ -49,7 +48,6 @@ _STATUS_OF: Final[tuple[tuple[type[StreamcapError], HTTPStatus], ...]] = (
     (OverBudget, HTTPStatus.TOO_MANY_REQUESTS),
     (ModelTimeout, HTTPStatus.GATEWAY_TIMEOUT),
     (AnswerUnusable, HTTPStatus.BAD_GATEWAY),
-    (AnswerUnreadable, HTTPStatus.BAD_GATEWAY),
     (StreamcapError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

@@ -88,6 +88,13 @@ async def test_weights_that_cannot_be_had_are_tried_again_and_nothing_else_is() 
         with pytest.raises(ModelLoadError, match="wrong architecture"):
             await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
 
+    async def fall_over(_: VisionSettings) -> LanguageModel:
+        raise KeyError("a defect")
+
+    async with SharedModel(LOCAL, VirtualClock(), fall_over) as shared:
+        with pytest.raises(ModelLoadError, match="a defect"):
+            await shared.ready()
+
 
 @virtual_time
 async def test_what_is_asked_is_counted_and_ended_with_who_asked() -> None:
