@@ -89,7 +89,7 @@ class SharedModel:
         self._clock, self._load = clock, load or load_model
         self._budget = Budget(settings, clock)
         self._model: LanguageModel | None = None
-        self._trouble: ModelError = ModelUnavailable(f"{settings.model} is being loaded", retry_after_s=LOADING_AGAIN_S)
+        self._trouble: ModelError = ModelUnavailable("the model is being loaded", retry_after_s=LOADING_AGAIN_S)
         self._loading: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()  # it is there, or was tried in vain
 
@@ -116,7 +116,9 @@ class SharedModel:
     @property
     def name(self) -> str:
         """What ``source`` of its captions says."""
-        return f"vision:{self._model.name if self._model is not None else self.settings.model}"
+        if self._model is not None:
+            return f"vision:{self._model.name}"
+        return f"vision:{self.settings.model.rstrip('/').rpartition('/')[2]}"  # not where on this machine it lies
 
     @property
     def model(self) -> LanguageModel | None:

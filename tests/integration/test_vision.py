@@ -259,10 +259,10 @@ async def test_a_model_too_small_for_json_is_asked_for_a_sentence(models: Models
 # ---- failing
 
 
+# One of each sort; each by itself is tested with the server's client.
 FAULTS = [
-    Fault.ERROR, Fault.UNAUTHORISED, Fault.NO_MODEL, Fault.TOO_LONG, Fault.NO_PICTURES, Fault.STALL, Fault.STALL_FIRST,
-    Fault.CUT_MID, Fault.BAD_JSON, Fault.BAD_SHAPE, Fault.ERROR_EVENT, Fault.HTML, Fault.WRONG_SCHEMA, Fault.GARBAGE,
-    Fault.EMPTY, Fault.HUGE, Fault.FILTERED, Fault.BUSY,
+    Fault.ERROR, Fault.NO_MODEL, Fault.TOO_LONG, Fault.STALL, Fault.CUT_MID, Fault.BAD_JSON, Fault.WRONG_SCHEMA,
+    Fault.GARBAGE, Fault.EMPTY, Fault.HUGE,
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from streamcap.cli.output import FileFeed, Format, clock, line_of, writer_for
 from streamcap.types import Caption, CaptionKind, CaptionStatus, Event
 from streamcap.wire import (
     CaptionMessage,
+    ConflictView,
     DurableMessage,
     Message,
     PublishableMessage,
@@ -53,6 +54,15 @@ async def written(form: Format, messages: list[PublishableMessage], *, events: b
         await feed.publish("s", message)
     feed.finish()
     return out.getvalue()
+
+
+def test_what_a_text_contradicts_stands_beside_it_and_what_was_overruled_does_not() -> None:
+    conflict = ConflictView(what="count", said="Four people", perceived="one person")
+    message = caption("Four people come.").model_copy(update={"conflicts": (conflict,), "source": "vision:m"})
+    line = line_of(message, events=False)
+    assert line is not None and line.plain.endswith("+  Four people come.  ≠ “Four people”: one person")
+    stands = line_of(message.model_copy(update={"source": "grounded"}), events=False)
+    assert stands is not None and "≠" not in stands.plain
 
 
 @pytest.mark.parametrize(

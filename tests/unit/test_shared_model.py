@@ -16,7 +16,7 @@ from streamcap.prompts import Prompt, Text
 from tests.virtual_time import VirtualClock, virtual_time
 
 PROMPT = Prompt("", (Text("What is it?"),))
-LOCAL = VisionSettings(backend=VisionBackend.TRANSFORMERS, model="tiny")
+LOCAL = VisionSettings(backend=VisionBackend.TRANSFORMERS, model="/models/tiny/")
 
 
 class Parrot:
@@ -50,7 +50,7 @@ async def test_it_is_loaded_in_the_background_and_says_so_until_then() -> None:
 
     async with SharedModel(LOCAL, VirtualClock(), load) as shared:
         assert asyncio.get_running_loop().time() == 0
-        with pytest.raises(ModelUnavailable, match="tiny is being loaded") as loading:
+        with pytest.raises(ModelUnavailable, match="the model is being loaded") as loading:
             await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
         assert loading.value.retry_after_s
         assert (shared.well, shared.name) == (False, "vision:tiny")
