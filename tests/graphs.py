@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.models.graph import GraphInfo, Precision, Role, TensorInfo, write_graph_info
+from streamcap.models.graph import GraphInfo, PatchGrid, Precision, Role, TensorInfo, write_graph_info
 from streamcap.models.store import sha256_of
 
-__all__ = ["COLOURS", "detector_info", "encoder_info", "make_detector", "make_encoder", "written"]
+__all__ = ["COLOURS", "GRID", "detector_info", "encoder_info", "make_detector", "make_encoder", "make_tower", "written"]
 
 SIDE, PATCH, WIDTH, DIM = 32, 16, 8, 16
 COLOURS = ("red", "green", "blue")
+GRID = PatchGrid(frames=1, rows=4, columns=6, patch=2, temporal=2, merge=2)
 
 
 def encoder_info(sha256: str, **changes: object) -> GraphInfo:
@@ -89,6 +90,27 @@ def make_detector(folder: Path) -> Path:
     return path
 
 
+def make_tower(folder: Path) -> Path:
+    """A tower of the patches of one grid, with a further output for a first layer, and its sidecar."""
+    from onnx import helper
+
+    rng = np.random.default_rng(5)
+    merged = GRID.patches // GRID.merge**2
+    outputs = {"image_features": (merged, DIM), "deepstack_0": (merged, DIM)}
+    weights: dict[str, NDArray[Any]] = {"shape": np.array([merged, -1], np.int64)}
+    nodes = [helper.make_node("Reshape", ["pixel_values", "shape"], ["merged"])]
+    for place, name in enumerate(outputs):
+        weights[f"project_{place}"] = rng.normal(0, 1, (GRID.merge**2 * GRID.values, DIM)).astype(np.float32)
+        nodes.append(helper.make_node("MatMul", ["merged", f"project_{place}"], [name]))
+    shape = (GRID.patches, GRID.values)
+    path = _save(folder / "fp32.onnx", _model(nodes, weights, outputs, np.dtype(np.float32), shape))
+    told = tuple(TensorInfo(name=name, dtype="float32", shape=each) for name, each in outputs.items())
+    source = TensorInfo(name="pixel_values", dtype="float32", shape=shape)
+    info = encoder_info(sha256_of(path), role=Role.TOWER, input=source, outputs=told, grid=None, patches=GRID)
+    write_graph_info(path, info)
+    return path
+
+
 def _encoder(dtype: np.dtype[Any]) -> Any:
     """Patches of 16×16 projected to 8 numbers each; their mean projected to 16."""
     from onnx import helper
@@ -141,14 +163,20 @@ def _detector() -> Any:
     return _model(nodes, weights, {"logits": ("batch", 4, 3), "pred_boxes": ("batch", 4, 4)}, np.dtype(np.float32))
 
 
-def _model(nodes: Any, weights: dict[str, NDArray[Any]], outputs: dict[str, Any], dtype: np.dtype[Any]) -> Any:
+def _model(
+    nodes: Any,
+    weights: dict[str, NDArray[Any]],
+    outputs: dict[str, Any],
+    dtype: np.dtype[Any],
+    shape: tuple[int | str, ...] = ("batch", 3, SIDE, SIDE),
+) -> Any:
     from onnx import helper, numpy_helper
 
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("pixel_values", kind, ["batch", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("pixel_values", kind, list(shape))],
         [helper.make_tensor_value_info(name, kind, list(shape)) for name, shape in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )

@@ -174,11 +174,12 @@ class _Context:
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._shape = shape
-        return tuple(self._session.get_inputs()[0].shape[1:]) == shape[1:]
+        sides = zip(self._session.get_inputs()[0].shape, shape, strict=True)
+        return all(isinstance(side, str) or side == given for side, given in sides)
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         (found,) = (output for output in self._session.get_outputs() if output.name == name)
-        return (self._shape[0], *found.shape[1:])
+        return tuple(self._shape[0] if isinstance(side, str) else side for side in found.shape)
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         assert address in self._runtime.live

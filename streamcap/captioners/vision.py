@@ -45,7 +45,7 @@ from streamcap.prompts import (
     repeats,
     scored,
 )
-from streamcap.types import Alike, Conflict, KeyFrame, Look, Skill, Stretch, Window
+from streamcap.types import Alike, KeyFrame, Look, Skill, Stretch, Window
 
 __all__ = ["VisionCaptioner", "look_of"]
 
@@ -181,15 +181,14 @@ class VisionCaptioner:
             asked.outcomes[stream, "repeated"] += 1
             return grounded
         found = contradictions(answer, window.facts, window.instances, setting=window.setting, full=window.scene_start)
-        conflicts = tuple(Conflict(each.kind.value, each.said, each.perceived) for each in found)
-        for each in conflicts:
-            asked.conflicts[stream, each.what] += 1
-        if conflicts and self._settings.contradictions is Contradiction.VETO:
+        for each in found:
+            asked.conflicts[stream, each.kind.value] += 1
+        if found and self._settings.contradictions is Contradiction.VETO:
             asked.outcomes[stream, "vetoed"] += 1
-            return replace(grounded, conflicts=conflicts)
+            return replace(grounded, conflicts=found)
         asked.outcomes[stream, "told"] += 1
         who = tuple(dict.fromkeys((*grounded.who, *(note.id for note in answer.instances))))
-        return Description(answer.text, _skills(answer), who, scored(grounded.saliency, found), conflicts=conflicts)
+        return Description(answer.text, _skills(answer), who, scored(grounded.saliency, found), conflicts=found)
 
 
 @dataclass(slots=True)

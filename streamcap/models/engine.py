@@ -70,7 +70,7 @@ class Engine(Protocol):
             wanted: names of outputs.
 
         Returns:
-            Each wanted output as float32, first axis n.
+            Each wanted output as float32, first axis n; of a tower of patches the tokens of its grid.
 
         Raises:
             OutOfDeviceMemory: the batch does not fit.
@@ -83,12 +83,13 @@ class Engine(Protocol):
         ...
 
 
-def check_batch(batch: Tensor, item: tuple[int, ...], most: int | None = None) -> None:
+def check_batch(batch: Tensor, item: tuple[int, ...], most: int | None = None, *, whole: bool = False) -> None:
     """Hold a batch to the shape that a graph takes.
 
     Args:
         item: shape of one item: (3, height, width) of a picture, (values,) of a patch.
-        most: most pictures, None for any number.
+        most: most items, None for any number.
+        whole: it must be that many: the patches of a grid.
 
     Raises:
         ModelError: it has another one.
@@ -97,3 +98,5 @@ def check_batch(batch: Tensor, item: tuple[int, ...], most: int | None = None) -
         raise ModelError(f"a batch must be (n, {', '.join(map(str, item))}) float32, not {batch.shape} {batch.dtype}")
     if most is not None and len(batch) > most:
         raise ModelError(f"a batch of {len(batch)} is more than the engine was built for ({most})")
+    if whole and most is not None and len(batch) != most:
+        raise ModelError(f"{len(batch)} patches are not the grid of {most} that the engine was built for")

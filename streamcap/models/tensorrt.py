@@ -1,10 +1,10 @@
 """Plans through TensorRT or TensorRT-RTX, whose Python interfaces are alike.
 
 A lane has a stream, page-locked buffers, device memory, and for each bucket of batch sizes (1, 2, 4 … the profile's
-most) an execution context with the CUDA graph that was captured of it. A batch takes a free lane, is copied into its
-buffer, and goes through upload, graph and download without the processor; with two lanes one batch is copied while
-another is computed. The caller sleeps meanwhile; the interpreter lock is free, so that an event loop in another thread
-goes on.
+most; the one grid of a tower of patches) an execution context with the CUDA graph that was captured of it. A batch
+takes a free lane, is copied into its buffer, and goes through upload, graph and download without the processor; with
+two lanes one batch is copied while another is computed. The caller sleeps meanwhile; the interpreter lock is free, so
+that an event loop in another thread goes on.
 """
 
 from __future__ import annotations
@@ -130,8 +130,10 @@ class TensorRtEngine:
     ) -> None:
         self._library, self._cuda, self._graph, self._what = library, cuda, graph, what
         key = plan_info.key
-        self._most = key.profile.most
-        self._buckets = buckets(key.profile.least, key.profile.most)
+        # A tower of patches takes its grid and nothing else: one size, and outputs of another length.
+        self._whole = graph.patches is not None
+        self._most = graph.patches.patches if graph.patches is not None else key.profile.most
+        self._buckets = (self._most,) if self._whole else buckets(key.profile.least, key.profile.most)
         self._runtime, self._engine = deserialise(library, plan, what, build_command(graph.model, graph.precision))
         self._types = self._check_tensors()
         self._held = ExitStack()  # what has to be freed, in whatever state loading stopped
@@ -143,7 +145,7 @@ class TensorRtEngine:
             "TensorRT" if library.builder == "tensorrt" else "TensorRT-RTX",
             "cuda",
             key.precision,
-            self._most,
+            1 if self._whole else self._most,
             lanes=lanes,
         )
         try:
@@ -178,7 +180,7 @@ class TensorRtEngine:
 
     def run(self, batch: Tensor, *wanted: str) -> list[Tensor]:
         """See :class:`streamcap.models.engine.Engine`."""
-        check_batch(batch, self._graph.item, self._most)
+        check_batch(batch, self._graph.item, self._most, whole=self._whole)
         if not self._lanes:
             raise ModelError(f"{self._what} was closed")
         if not self._turn.acquire(timeout=_LANE_TIMEOUT_S):
@@ -210,10 +212,11 @@ class TensorRtEngine:
         else:
             self._enqueue(lane, bucket)
         outputs = [lane.outputs[name] for name in wanted]
-        for output in outputs:
-            cuda.download(output.host[:count], output.device, lane.stream)
+        found = [(output.host if self._whole else output.host[:count], output.device) for output in outputs]
+        for host, device in found:
+            cuda.download(host, device, lane.stream)
         cuda.wait(lane.event, lane.stream)
-        return [np.array(output.host[:count], np.float32) for output in outputs]
+        return [np.array(host, np.float32) for host, _ in found]
 
     def _enqueue(self, lane: _Lane, bucket: int) -> None:
         if not lane.contexts[bucket].execute_async_v3(int(lane.stream)):
@@ -236,12 +239,10 @@ class TensorRtEngine:
 
     def _make_lane(self) -> _Lane:
         cuda, engine = self._cuda, self._engine
-        width, height = self._graph.size
-        shape = (self._most, 3, height, width)
         stream, event = cuda.stream(), cuda.event()
         self._held.callback(cuda.call, "cudaStreamDestroy", stream)
         self._held.callback(cuda.call, "cudaEventDestroy", event)
-        host, device = self._buffers(shape, self._types[INPUT])
+        host, device = self._buffers((self._most, *self._graph.item), self._types[INPUT])
         host[:] = 0
         scratch = cuda.device_bytes(int(engine.device_memory_size_v2))
         self._held.callback(cuda.free_device, scratch)
@@ -265,14 +266,14 @@ class TensorRtEngine:
         if context is None:
             raise ModelLoadError(f"{self._what}: TensorRT makes no execution context")
         context.set_device_memory(lane.scratch, int(engine.device_memory_size_v2))
-        width, height = self._graph.size
-        if not context.set_input_shape(INPUT, (size, 3, height, width)):
+        if not context.set_input_shape(INPUT, (size, *self._graph.item)):
             raise WrongModel(f"{self._what}: the plan does not take batches of {size}")
         context.set_tensor_address(INPUT, lane.device)
         for output in self._graph.outputs:
             if output.name not in lane.outputs:
-                row = tuple(context.get_tensor_shape(output.name))[1:]
-                lane.outputs[output.name] = _Output(*self._buffers((self._most, *row), self._types[output.name]))
+                rows, *row = context.get_tensor_shape(output.name)
+                shape = (rows if self._whole else self._most, *row)
+                lane.outputs[output.name] = _Output(*self._buffers(shape, self._types[output.name]))
             context.set_tensor_address(output.name, lane.outputs[output.name].device)
         return context
 

@@ -25,8 +25,10 @@ from streamcap.models.onnx import OnnxEngine
 from streamcap.models.plans import BatchProfile, PlanInfo, PlanKey, Target, read_plan, write_plan
 from streamcap.models.tensorrt import Library, TensorRtEngine, buckets, deserialise, load_library
 from streamcap.models.vision import GraphEncoder
+from streamcap.models.vlm.exported import ExportedTower
+from streamcap.models.vlm.towers import Sight
 from streamcap.sources.rendered_art import Painter
-from tests.graphs import make_encoder
+from tests.graphs import GRID, make_encoder, make_tower
 from tests.prerequisites import need
 from tests.simulated_gpu import MAGIC, Runtime, Status, trt_module
 
@@ -41,8 +43,10 @@ def simulated(runtime: Runtime) -> Library:
 class Made:
     """A tiny graph with its simulated plan on disk, and what loads it."""
 
-    def __init__(self, folder: Path, precision: Precision = Precision.FP32, *, rtx: bool = False) -> None:
-        self.path = make_encoder(folder, precision)
+    def __init__(
+        self, folder: Path, precision: Precision = Precision.FP32, *, rtx: bool = False, tower: bool = False
+    ) -> None:
+        self.path = make_tower(folder) if tower else make_encoder(folder, precision)
         self.graph: GraphInfo = read_graph(self.path)
         self.runtime = Runtime()
         self.runtime.rtx = rtx
@@ -142,6 +146,45 @@ def test_another_shape_than_it_was_built_for(engine: TensorRtEngine, shape: tupl
     with pytest.raises(ModelError, match="a batch"):
         engine.run(np.zeros(shape, np.float32), "image_embeds")
     engine.run(batch(1), "image_embeds")
+
+
+@pytest.mark.parametrize("rtx", [False, True])
+def test_a_tower_of_patches_takes_its_grid_and_gives_its_tokens(tmp_path: Path, rtx: bool) -> None:
+    need("engines")
+    made = Made(tmp_path, rtx=rtx, tower=True)
+    engine = made.load()
+    assert engine.info.batch == 1, "one grid at a time"
+    reference = OnnxEngine.of(made.path, made.graph, device=Device.CPU)
+    tower = ExportedTower(engine, made.graph)
+    assert tower.grid == (4, 6)
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        pixels = rng.uniform(-1, 1, (GRID.patches, GRID.values)).astype(np.float32)
+        found = tower.features(Sight(pixels, (4, 6), 6, ""))
+        expected = reference.run(pixels, "image_features", "deepstack_0")
+        assert [one.shape for one in found] == [(6, 16), (6, 16)]
+        assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert made.runtime.calls["cudaGraphInstantiate"] == 2, "one size, two lanes"
+    assert made.runtime.calls["cudaGraphLaunch"] == 3
+    for count in (GRID.patches - 1, GRID.patches + 1):
+        with pytest.raises(ModelError, match="24"):
+            engine.run(np.zeros((count, GRID.values), np.float32), "image_features")
+    with pytest.raises(ModelError, match="6 tokens of a picture of 5"):
+        tower.features(Sight(pixels, (4, 6), 5, ""))
+    tower.close()
+    reference.close()
+    assert not made.runtime.live
+
+
+def test_a_plan_of_another_grid_than_the_graph_says(tmp_path: Path) -> None:
+    need("engines")
+    made = Made(tmp_path, tower=True)
+    other = GRID.model_copy(update={"rows": 2})
+    source = made.graph.input.model_copy(update={"shape": (other.patches, other.values)})
+    made.graph = made.graph.model_copy(update={"patches": other, "input": source})
+    with pytest.raises(WrongModel, match="does not take"):
+        made.load()
+    assert not made.runtime.live
 
 
 def test_streams_share_it_through_an_encoder(made: Made) -> None:

@@ -73,6 +73,6 @@ def open_tower(name: Path, *, gpu: bool, threads: int) -> ExportedTower:
     path = find_graph(str(name), gpu=gpu)
     info = read_graph(path, role=Role.TOWER)
     device, what = Device.CUDA if gpu else Device.CPU, "the vision tower"
-    if gpu and info.patches is None:
+    if gpu:
         return ExportedTower(open_engine(Exported(path, info), device, what=what), info)
     return ExportedTower(OnnxEngine.of(path, info, device=device, threads=threads, what=what), info)
