@@ -98,6 +98,11 @@ class StreamcapError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def in_full(self) -> str:
+        """What is wrong and, where that is known, what to do about it."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class UsageError(StreamcapError):
     """The caller asked for something that cannot be."""

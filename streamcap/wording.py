@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from streamcap.captioners import Captioner, Difference, GroundedCaptioner, Summariser
-from streamcap.errors import ModelError, ModelResting, OverBudget, StreamcapError
+from streamcap.errors import ModelError, ModelResting, OverBudget
 from streamcap.language import Description
 from streamcap.looks import Looks
 from streamcap.standing import Standing, Status
@@ -238,9 +238,4 @@ class Wording:
         rests = isinstance(error, ModelResting)
         news = not rests and type(error) not in self._faults
         self._faults |= {type(error)}
-        return self._standing.begin("captioner", f"{self.captioner.name}: {_in_words(error)}", news=news)
-
-
-def _in_words(error: StreamcapError) -> str:
-    """What failed and, where that is known, what to do about it."""
-    return f"{error}; {error.hint}" if error.hint else str(error)
+        return self._standing.begin("captioner", f"{self.captioner.name}: {error.in_full}", news=news)

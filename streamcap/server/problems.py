@@ -122,7 +122,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     status = next(status for kind, status in _STATUS_OF if isinstance(error, kind))
     if status is HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(error, Overloaded | ModelError):
         logger.error("%s %s: %s", request.method, request.url.path, error)
-    return problem(status, f"{error}; {error.hint}" if error.hint else str(error), headers=_again(error))
+    return problem(status, error.in_full, headers=_again(error))
 
 
 def _again(error: StreamcapError) -> dict[str, str] | None:
