@@ -97,6 +97,62 @@ def test_a_graph_that_is_not_what_its_sidecar_says(tmp_path: Path) -> None:
         open_encoder(ModelSettings(encoder=str(path)))
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "found"),
+    [
+        ("pixel_values", ("batch", 3, 48, 48), "(batch, 3, 32, 32)"),
+        ("image_embeds", ("batch", 7), "(batch, 16)"),
+        ("patch_tokens", ("batch", 4), "(batch, 4, 8)"),
+    ],
+)
+def test_other_shapes_than_the_sidecar_says_are_refused_before_a_stream_runs(
+    tmp_path: Path, name: str, said: tuple[object, ...], found: str
+) -> None:
+    need("engines")
+    path = make_encoder(tmp_path)
+    info = read_graph(path)
+    fields = {"input": info.input, "outputs": info.outputs}
+    if name == "pixel_values":
+        fields["input"] = TensorInfo.model_validate({**info.input.model_dump(), "shape": said})
+    else:
+        fields["outputs"] = tuple(
+            TensorInfo.model_validate({**output.model_dump(), "shape": said}) if output.name == name else output
+            for output in info.outputs
+        )
+    write_graph_info(path, encoder_info(info.sha256, **fields))
+    with pytest.raises(WrongModel, match="as its sidecar says") as caught:
+        open_encoder(ModelSettings(encoder=str(path)))
+    assert found in str(caught.value)
+
+
+def test_what_the_runtime_says_is_told_in_one_line(tmp_path: Path) -> None:
+    need("engines")
+    engine = OnnxEngine(make_encoder(tmp_path), (3, 48, 48), device=Device.CPU)
+    with pytest.raises(ModelError, match="Expected: 32") as caught:
+        engine.run(np.zeros((1, 3, 48, 48), np.float32), "image_embeds")
+    assert "\n" not in str(caught.value)
+
+
+def test_random_weights_are_warned_of_and_real_ones_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    need("engines")
+    path = make_encoder(tmp_path)
+    open_encoder(ModelSettings(encoder=str(path))).close()
+    assert f"{path} has random weights" in caplog.text
+    caplog.clear()
+    write_graph_info(path, read_graph(path).model_copy(update={"seed": None}))
+    open_encoder(ModelSettings(encoder=str(path))).close()
+    assert "random" not in caplog.text
+
+
+def test_on_a_processor_the_command_for_a_quicker_graph_is_named(tmp_path: Path) -> None:
+    need("engines")
+    settings = ModelSettings.model_validate({"encoder": str(make_encoder(tmp_path)), "device": "cpu"})
+    encoder = open_encoder(settings)
+    assert encoder.info.hint == "python -m engines make tiny --random --precision int8-dynamic"
+    assert "quicker on a processor" in encoder.info.why
+    encoder.close()
+
+
 def test_a_gpu_that_is_wished_is_not_replaced_by_the_processor(tmp_path: Path) -> None:
     need("engines")
     path = make_encoder(tmp_path)
