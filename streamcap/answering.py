@@ -41,7 +41,7 @@ from streamcap.wire import CaptionMessage, EventMessage, decode
 
 __all__ = ["Answered", "Answering", "NothingKnown", "Seen", "Span"]
 
-# Of the journal so many messages are read at a time, and in all: the newest of the span.
+# Of the journal so many messages are read at a time, and in all: the newest of a stream, or the first of a span.
 CHUNK: Final = 256
 READ_MOST: Final = 4096
 # Captions that the model is told: the newest ones, and of those before them the ones that matter most to the question.

@@ -104,7 +104,7 @@ async def test_a_question_that_cannot_be(models: Models, server: LlmServer) -> N
             assert (await http.post("/v1/streams/street/ask", json=body)).status_code == 422, body
         both = await ask(http, at=1, to=2)
         assert (both.status_code, both.headers["content-type"]) == (400, "application/problem+json")
-        back = await ask(http, **{"from": 9, "to": 1})
+        back = await http.post("/v1/streams/street/ask", json={"question": "?", "from": 9, "to": 1})
         assert (back.status_code, back.json()["detail"]) == (400, "from lies after to")
         assert (await ask(http, stream="nobody")).status_code == 404
         assert (await ask(http, "x" * 100_000)).status_code == 413
