@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from streamcap.errors import ModelError, Overloaded
 
@@ -76,7 +75,7 @@ class _Request(Generic[T, R]):
 
 
 class MicroBatcher(Generic[T, R]):
-    """Gathers requests and answers them batch by batch. Thread safe; a context manager that closes it.
+    """Gathers requests and answers them batch by batch. Thread safe; to be closed.
 
     Args:
         run: the engine: a result for each item, in their order; called by ``lanes`` threads. Where it raises, the batch
@@ -111,14 +110,6 @@ class MicroBatcher(Generic[T, R]):
         self._threads = [threading.Thread(target=self._serve, name=f"{name}-{n}", daemon=True) for n in range(lanes)]
         for thread in self._threads:
             thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def stats(self) -> BatchStats:

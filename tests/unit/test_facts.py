@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from streamcap.camera import CameraReading, Transform
+from streamcap.camera import CameraReading
 from streamcap.facts import RULES, SALIENCY, FactEngine, Scene
 from streamcap.instances import Observed, Tracker, TrackerUpdate
+from streamcap.transform import Transform
 from streamcap.types import Box, Fact, Skill
 from tests.scenes import STILL, Actor, Play, Scripted, Stagehand, change, perfect, truthful
 

@@ -19,7 +19,7 @@ LAYERS: dict[int, set[str]] = {
     0: {"streamcap", "types", "errors"},
     1: {"config", "flow", "metrics", "crew", "heap"},
     2: {
-        *("geometry", "gating", "camera", "egomotion", "foreground", "stationary", "motion", "regions", "memory"),
+        *("geometry", "gating", "camera", "egomotion", "foreground", "stationary", "transform", "regions", "memory"),
         *(
             "appearance",
             "attention",
