@@ -193,7 +193,7 @@ def test_closed_it_cancels_what_waits_and_takes_no_more() -> None:
 
 
 def test_a_device_that_fails_for_good_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    with MicroBatcher(Engine(), size=8, delay_s=0.05) as batcher:
+    with closing(MicroBatcher(Engine(), size=8, delay_s=0.05)) as batcher:
         for _ in range(5):
             with pytest.raises(ModelError, match="cannot be done"):
                 batcher.map([-1] * 8)
