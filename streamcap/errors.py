@@ -116,7 +116,15 @@ class SourceUnresolved(SourceRefused):
 
 
 class Overloaded(StreamcapError):
-    """The machine has no room for another stream."""
+    """The machine has no room for another stream.
+
+    Args:
+        retry_after_s: seconds after which there may be room though nothing is taken away; None where nobody knows.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class SourceError(StreamcapError):

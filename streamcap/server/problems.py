@@ -129,7 +129,7 @@ async def _ours(request: Request, error: Exception) -> Response:
 
 def _again(error: StreamcapError) -> dict[str, str] | None:
     """When it is worth asking again, where that is known."""
-    if isinstance(error, OverBudget | ModelUnavailable) and error.retry_after_s is not None:
+    if isinstance(error, OverBudget | ModelUnavailable | Overloaded) and error.retry_after_s is not None:
         return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
     return None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from streamcap.errors import SourceTimeout
+from streamcap.errors import SourceTimeout, SourceUnreadable
 from streamcap.types import NoticeKind
 from tests.cameras import PATIENCE_S, Watch, free_port, sending
 from tests.lossy import lossy_udp
@@ -201,6 +201,26 @@ def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [
+        (socket.SOCK_STREAM, "rtmp://127.0.0.1:{}/live/key?listen=1"),
+        (socket.SOCK_STREAM, "tcp://127.0.0.1:{}?listen"),
+        (socket.SOCK_DGRAM, "udp://127.0.0.1:{}"),
+        pytest.param(socket.SOCK_DGRAM, "srt://127.0.0.1:{}?mode=listener", marks=pytest.mark.requires("srt")),
+    ],
+)
+async def test_a_port_that_another_program_has(kind: int, source: str) -> None:
+    with socket.socket(type=kind) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        watch = Watch(source.format(other.getsockname()[1]), open_timeout=5, sender_timeout=5)
+        with pytest.raises(SourceUnreadable, match=r"another program listens|its port cannot be had") as caught:
+            await watch.source.open()
+        assert caught.value.hint
 
 
 async def test_nobody_sends() -> None:
