@@ -271,5 +271,4 @@ def backoff(failures: int) -> float:
 
 def _in_words(error: Exception) -> str:
     """What failed and, where that is known, what to do about it."""
-    hint = error.hint if isinstance(error, StreamcapError) else ""
-    return f"{error}; {hint}" if hint else str(error)
+    return error.in_full if isinstance(error, StreamcapError) else str(error)

@@ -106,6 +106,8 @@ async def test_a_question_that_cannot_be(models: Models, server: LlmServer) -> N
             assert (await http.post("/v1/streams/street/ask", json=body)).status_code == 422, body
         both = await ask(http, at=1, to=2)
         assert (both.status_code, both.headers["content-type"]) == (400, "application/problem+json")
+        back = await http.post("/v1/streams/street/ask", json={"question": "?", "from": 9, "to": 1})
+        assert (back.status_code, back.json()["detail"]) == (400, "from lies after to")
         assert (await ask(http, stream="nobody")).status_code == 404
         assert (await ask(http, "x" * 100_000)).status_code == 413
         assert server.shown == []
@@ -160,6 +162,14 @@ async def test_where_the_model_fails_the_answer_says_how(
             "/v1/streams/street/ask", json={"question": "Who?"}, headers={"accept": "text/event-stream"}
         )
         assert streamed.status_code == status, "before anything was said it is an answer of its own"
+
+
+async def test_an_answer_that_breaks_off_says_so(models: Models, server: LlmServer) -> None:
+    async with service(models, server, streams=[VISION | {"captioner": "grounded"}]) as (_, http):
+        await said(http, "")
+        server.rule = lambda shown: '{"answered": true, "answer": "A man in a red to'
+        whole = await ask(http)
+        assert (whole.status_code, whole.json()["answer"]) == (200, "A man in a red\u2026")
 
 
 async def test_questions_have_a_budget(models: Models, server: LlmServer) -> None:

@@ -192,6 +192,15 @@ def test_closed_it_cancels_what_waits_and_takes_no_more() -> None:
     batcher.close()
 
 
+def test_a_device_that_fails_for_good_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with closing(MicroBatcher(Engine(), size=8, delay_s=0.05)) as batcher:
+        for _ in range(5):
+            with pytest.raises(ModelError, match="cannot be done"):
+                batcher.map([-1] * 8)
+    assert batcher.stats.failed == 40
+    assert caplog.text.count("its halves are tried") == 1
+
+
 def test_an_engine_that_answers_too_little_fails_those_who_asked() -> None:
     with (
         closing(MicroBatcher[int, int](lambda items: [], delay_s=0)) as batcher,
