@@ -42,6 +42,17 @@ def told(facts: Sequence[Fact]) -> list[tuple[str, str]]:
     return [(f.what, f.where) for f in facts if f.what in ("enter", "leave", "appear", "disappear")]
 
 
+# ---- what was there already
+
+
+@pytest.mark.parametrize(
+    ("since", "looks", "settling"),
+    [(1.0, 6, True), (1.2, 7, False), (1.2, 4, True), (3.9, 3, True), (4.0, 3, False), (2.0, 5, False)],
+)
+def test_a_scene_settles_after_a_time_and_some_looks(since: float, looks: int, settling: bool) -> None:
+    assert Scene(since, since, TrackerUpdate((), (), (), ()), STILL, looks=looks).settling is settling
+
+
 # ---- coming and going
 
 
