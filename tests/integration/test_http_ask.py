@@ -225,6 +225,7 @@ async def test_two_streams_share_a_budget(models: Models, server: LlmServer) -> 
         assert refused is not None and int(refused[1]) >= 1
         assert f'streamcap_vision_calls_total{{for="caption"}} {3 + int(refused[1])}.0' in metrics
         assert "streamcap_vision_ready 1.0" in metrics
+        assert re.search(r"^streamcap_load \d", metrics, re.MULTILINE)
 
 
 async def test_prompt_and_captioner_are_changed_while_it_is_watched_and_kept(
