@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -214,12 +216,14 @@ async def test_two_streams_share_a_budget(models: Models, server: LlmServer) -> 
             for stream in ("s0", "s1")
             for message in (await http.get(f"/v1/streams/{stream}/captions")).json()["messages"]
         ]
-        assert sorted(message["source"] for message in finals) == ["grounded", *["vision:test-vlm"] * 3]
+        sources = Counter(message["source"] for message in finals)  # a slow machine may make more windows of it
+        assert sources["vision:test-vlm"] == 3 and sources["grounded"] >= 1
         states = {each["state"] for each in (await http.get("/v1/streams")).json()["streams"]}
         assert states == {"live"}, "who has spent the budget is not degraded: that was wished"
         metrics = (await http.get("/metrics")).text
-        assert 'streamcap_vision_calls_total{for="caption"} 4.0' in metrics
-        assert 'streamcap_vision_failures_total{fault="OverBudget"} 1.0' in metrics
+        refused = re.search(r'streamcap_vision_failures_total{fault="OverBudget"} (\d+)', metrics)
+        assert refused is not None and int(refused[1]) >= 1
+        assert f'streamcap_vision_calls_total{{for="caption"}} {3 + int(refused[1])}.0' in metrics
         assert "streamcap_vision_ready 1.0" in metrics
 
 
