@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 PROVIDERS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider", "CPUExecutionProvider")
 _GPU, _OPENVINO = "CUDAExecutionProvider", "OpenVINOExecutionProvider"
 _INSTALL_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'streamcap[gpu]'"
+# How ONNX Runtime says that a provider does not compute in a type.
+_LACKING = "NOT_IMPLEMENTED"
 _REMAKE = "is it ONNX, and whole? python -m engines make MODEL writes it anew"
 # What a GPU takes together; a processor is filled by one picture, and waiting for a second only adds delay.
 GPU_BATCH = 32
@@ -206,7 +208,13 @@ class OnnxEngine:
         Raises:
             ModelLoadError: as the class; WrongModel where inputs or outputs are not those of the sidecar.
         """
-        engine = cls(path, info.item, device=device, threads=threads, what=what, precision=info.precision)
+        try:
+            engine = cls(path, info.item, device=device, threads=threads, what=what, precision=info.precision)
+        except ModelLoadError as error:
+            if info.precision is Precision.BF16 and _LACKING in str(error):
+                hint = make_command(info, Precision.FP32)
+                raise ModelLoadError(f"{what} {path} is in bf16, which only a GPU computes in", hint=hint) from error
+            raise
         names = {output.name for output in info.outputs}
         if engine._input != info.input.name or not names <= engine.shapes.keys():
             found = ", ".join([engine._input, *engine.shapes])

@@ -11,8 +11,9 @@ from streamcap.config import ModelSettings
 from streamcap.errors import ModelError, ModelLoadError, WeightsCorrupt, WeightsUnavailable, WrongModel
 from streamcap.models.choosing import open_encoder
 from streamcap.models.engine import Device
-from streamcap.models.graph import TensorInfo, read_graph, sidecar_of, write_graph_info
+from streamcap.models.graph import Precision, TensorInfo, read_graph, sidecar_of, write_graph_info
 from streamcap.models.onnx import OnnxEngine, ProviderChoice, choose_provider, session
+from streamcap.models.store import sha256_of
 from tests.graphs import encoder_info, make_encoder, written
 from tests.prerequisites import need
 
@@ -142,6 +143,31 @@ def test_random_weights_are_warned_of_and_real_ones_are_not(tmp_path: Path, capl
     write_graph_info(path, read_graph(path).model_copy(update={"seed": None}))
     open_encoder(ModelSettings(encoder=str(path))).close()
     assert "random" not in caplog.text
+
+
+def test_a_graph_that_only_a_gpu_computes_says_which_one_to_make(tmp_path: Path) -> None:
+    need("engines")
+    import onnx
+    from onnx import helper
+
+    path = make_encoder(tmp_path)
+    model = onnx.load(path)
+    kind = onnx.TensorProto.BFLOAT16
+    node = next(each for each in model.graph.node if each.op_type == "Tanh")
+    index = list(model.graph.node).index(node)
+    casts = [
+        helper.make_node("Cast", [node.input[0]], ["narrow"], to=kind),
+        helper.make_node("Tanh", ["narrow"], ["bent_narrow"]),
+        helper.make_node("Cast", ["bent_narrow"], [node.output[0]], to=onnx.TensorProto.FLOAT),
+    ]
+    nodes = [*model.graph.node[:index], *casts, *model.graph.node[index + 1 :]]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    path.write_bytes(model.SerializeToString())
+    write_graph_info(path, encoder_info(sha256_of(path), precision=Precision.BF16, model="clip", seed=None))
+    with pytest.raises(ModelLoadError, match="is in bf16, which only a GPU computes in") as caught:
+        open_encoder(ModelSettings.model_validate({"encoder": str(path), "device": "cpu"}))
+    assert caught.value.hint == "python -m engines make clip --precision fp32"
 
 
 def test_on_a_processor_the_command_for_a_quicker_graph_is_named(tmp_path: Path) -> None:
