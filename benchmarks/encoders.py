@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,19 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import ROOT, SCRATCH, Aim, Quick, Result, Table, conclude, median, percentile, progress
+from benchmarks.common import (
+    ROOT,
+    SCRATCH,
+    Aim,
+    Quick,
+    Result,
+    Table,
+    conclude,
+    median,
+    per_second,
+    percentile,
+    progress,
+)
 from benchmarks.peaks import VIT_B16, matmul_peaks
 from benchmarks.process import need_weights
 from streamcap.models.batching import MicroBatcher
@@ -247,7 +260,7 @@ def batcher_overhead(requests: int) -> dict[str, dict[str, float]]:
     """Milliseconds that a request takes through the micro-batcher beyond the engine's own, which here is nothing."""
     found = {}
     for threads in (1, 4, 16):
-        with MicroBatcher[int, int](list, size=32, delay_s=0.0) as batcher:
+        with closing(MicroBatcher[int, int](list, size=32, delay_s=0.0)) as batcher:
             _ask(batcher, 20)
             began, cpu = time.perf_counter(), time.process_time()
             with ThreadPoolExecutor(threads) as pool:
@@ -316,10 +329,7 @@ def _asked(call: Callable[[int], Any], streams: int, seconds: float) -> float:
             count += 1
         return count
 
-    began = time.perf_counter()
-    with ThreadPoolExecutor(streams) as pool:
-        done = sum(pool.map(ask, range(streams)))
-    return round(done / (time.perf_counter() - began), 2)
+    return round(per_second(ask, streams), 2)
 
 
 # ---- tables

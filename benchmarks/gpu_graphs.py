@@ -116,31 +116,15 @@ def _likeness(engine: Any, graph: _Graph) -> float:
 
 
 def _built(library: Any, cuda: Any, graph: _Graph, most: int) -> Any:
-    from streamcap.models.plans import BatchProfile, PlanInfo, PlanKey
+    """Its plan, built as ``engines`` builds it, in the service's backend."""
+    from engines.build import build_plan
+    from streamcap.models.plans import BatchProfile, Target, read_plan
     from streamcap.models.tensorrt import TensorRtEngine
 
-    trt = library.module
-    log = trt.Logger(trt.Logger.ERROR)
-    builder = trt.Builder(log)
-    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # the only way from version 11 on
-    network = builder.create_network(0 if flag is None else 1 << int(flag))
-    parser = trt.OnnxParser(network, log)
-    if not parser.parse_from_file(str(graph.path)):
-        raise CannotRun(f"{library.builder} does not parse the graph: {parser.get_error(0).desc()}")
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    shape = (3, graph.vit.image, graph.vit.image)
-    batches = BatchProfile(least=1, best=min(32, most), most=most)
-    profile.set_shape("pixel_values", (1, *shape), (batches.best, *shape), (most, *shape))
-    config.add_optimization_profile(profile)
-    blob = builder.build_serialized_network(network, config)
-    if blob is None:
-        raise CannotRun(f"{library.builder} builds no plan of {graph.path.name} for {cuda.architecture}")
-    key = PlanKey(
-        graph=graph.info.digest, builder=library.builder, builder_version=library.version,
-        architectures=(cuda.architecture,), precision=graph.info.precision, profile=batches,
-    )  # fmt: skip
-    plan = bytes(blob)
-    info = PlanInfo(model=graph.info.model, key=key, size=len(plan), sha256=graph.info.digest)
+    profile = BatchProfile(least=1, best=min(32, most), most=most)
+    built = build_plan(graph.path, graph.info, library=library, profile=profile, targets=(cuda.architecture,))
+    target = Target(library.builder, library.version, cuda.architecture)
+    plan, info = read_plan(built.path, target, graph.info)
     return TensorRtEngine(plan, info, graph.info, library=library, cuda=cuda)
 
 

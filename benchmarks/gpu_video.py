@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import av
 import numpy as np
 from av.codec.hwaccel import HWAccel
 
-from benchmarks.common import CannotRun
+from benchmarks.common import CannotRun, per_second
 from benchmarks.gpu_items import Plan, vision_tower
 from streamcap.models.batching import MicroBatcher
 from streamcap.models.device_pictures import DevicePictures
@@ -74,7 +72,7 @@ def decode_and_encode(plan: Plan) -> None:
             for streams in (4, 16, 32):
                 if plan.over(f"decode and encode {way}, {streams} streams"):
                     continue
-                with MicroBatcher(encode, size=32) as batcher:
+                with closing(MicroBatcher(encode, size=32)) as batcher:
                     figures[str(streams)] = round(_decoded(clip, streams, _looking(ready, batcher), accelerator), 1)
             plan.figures[f"decode_and_encode_frames_s, {way}"] = figures
             most = int(max(figures.values(), default=0) // CLIP_FPS)
@@ -130,7 +128,4 @@ def _decoded(
                 count += 1
         return count
 
-    began = time.perf_counter()
-    with ThreadPoolExecutor(streams) as pool:
-        frames = sum(pool.map(decode, range(streams)))
-    return frames / (time.perf_counter() - began)
+    return per_second(decode, streams)

@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import SHARED, CannotRun, Quick, Result, Table, conclude, median, progress
 from benchmarks.process import busy_clip, need_weights
-from streamcap.camera import estimate
 from streamcap.closeups import step_back
 from streamcap.colours import balance, shares
 from streamcap.foreground import Foreground
@@ -36,6 +35,7 @@ from streamcap.setting import SettingWatch
 from streamcap.sources.av_picture import Converter
 from streamcap.stationary import StationaryWatch
 from streamcap.tracks import Observed, Track, birth
+from streamcap.transform import estimate
 from streamcap.types import Caption, CaptionKind, CaptionStatus
 from streamcap.wire import StreamState, caption_message, status_message
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -15,7 +16,18 @@ from pathlib import Path
 
 from benchmarks.common import SHARED, CannotRun
 
-__all__ = ["Clip", "Finished", "busy_clip", "cpu_seconds", "memory_mb", "need_weights", "peak_mb", "run", "streamcap"]
+__all__ = [
+    "Clip",
+    "Finished",
+    "busy_clip",
+    "cpu_seconds",
+    "memory_mb",
+    "need_weights",
+    "peak_mb",
+    "run",
+    "stop",
+    "streamcap",
+]
 
 _LOOK_S = 0.02
 
@@ -124,6 +136,17 @@ def run(command: Sequence[str], *, timeout: float = 900.0) -> Finished:
             raise CannotRun(f"{Path(command[0]).name} ended with {process.returncode}: {last}")
         cpu = usage.ru_utime + usage.ru_stime
         return Finished(texts[0], texts[1], seconds, cpu, peak or usage.ru_maxrss / 1024)
+
+
+async def stop(process: asyncio.subprocess.Process, seconds: float) -> None:
+    """End a server as Ctrl-C does, and for certain where it is not gone after so many seconds."""
+    if process.returncode is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            await asyncio.wait_for(process.wait(), seconds)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 def memory_mb(pid: int) -> float:

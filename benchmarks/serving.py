@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.common import CannotRun
-from benchmarks.process import streamcap
+from benchmarks.process import stop, streamcap
 
 __all__ = ["Scrape", "Server", "serving"]
 
@@ -91,13 +90,7 @@ async def serving(streams: Mapping[str, str], *options: str) -> AsyncIterator[Se
         drain = asyncio.create_task(_drain(server.stderr), name="server-log")
         yield Server(server.pid, url)
     finally:
-        if server.returncode is None:
-            server.send_signal(signal.SIGINT)
-            try:
-                await asyncio.wait_for(server.wait(), STOP_S)
-            except TimeoutError:
-                server.kill()
-                await server.wait()
+        await stop(server, STOP_S)
         if drain is not None:
             await drain
 

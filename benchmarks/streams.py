@@ -82,11 +82,18 @@ class Load:
 
     @property
     def holds(self) -> bool:
-        """Every stream is analysed often enough and told of soon enough.
+        """Every stream is analysed often enough, and told of soon after it was looked at."""
+        return self._often_enough and self.age <= AGE_MOST_S
 
-        A frame more or less in all is where the run began and ended, not how fast it was.
-        """
-        return min(self.fps, default=0.0) >= FPS_LEAST - COUNTING and self.age <= AGE_MOST_S
+    @property
+    def holds_whole(self) -> bool:
+        """The same, with what rules wait on purpose in the age."""
+        return self._often_enough and percentile(self.told or [self.late], 0.95) <= AGE_MOST_S
+
+    @property
+    def _often_enough(self) -> bool:
+        """A frame more or less in all is where the run began and ended, not how fast it was."""
+        return min(self.fps, default=0.0) >= FPS_LEAST - COUNTING
 
     def figures(self) -> dict[str, Any]:
         """As it is written."""
@@ -217,16 +224,22 @@ def _result(loads: dict[str, list[Load]], times: Times, quick: bool) -> Result:
         for name, found in loads.items()
         for index, one in enumerate(sorted(found, key=lambda each: each.streams))
     ]  # fmt: skip
-    headers = ("program", "streams", "least frames/s", "p95 age s", "with its doubt s", "CPUs", "peak MB", "holds")
+    ages = ("p95 machine's part of age s", "p95 whole age s")
+    headers = ("program", "streams", "least frames/s", *ages, "CPUs", "peak MB", "holds")
     cost = tuple((name, f"{ms:.1f}", f"{100 * ms * shown.streams / (1e3 * cores):.0f} %") for name, ms in split.items())
-    aims = [Aim(
-        f"streams on {cores} processors at ≥ {FPS_LEAST:g} frames/s each, p95 draft age ≤ {AGE_MOST_S:g} s",
-        f"≥ {AIM_STREAMS}", str(most["streamcap"]), most["streamcap"] >= AIM_STREAMS,
-    )]  # fmt: skip
+    whole = max((one.streams for one in loads["streamcap"] if one.holds_whole), default=0)
+    held = f"streams on {cores} processors at ≥ {FPS_LEAST:g} frames/s each, p95 of"
+    aims = [
+        Aim(f"{held} the machine's part of the age of drafts ≤ {AGE_MOST_S:g} s", f"≥ {AIM_STREAMS}",
+            str(most["streamcap"]), most["streamcap"] >= AIM_STREAMS),
+        Aim(f"{held} their whole age ≤ {AGE_MOST_S:g} s, among the numbers tried", f"≥ {AIM_STREAMS}",
+            str(whole), whole >= AIM_STREAMS),
+    ]  # fmt: skip
+    runs = {name: [one.figures() for one in found] for name, found in loads.items()}
     return Result(
         "streams",
         {"clip_s": times.clip, "settle_s": times.settle, "watch_s": times.watch, "source": "1280x720, 30/s, H.264"},
-        {"largest": most, "runs": {name: [one.figures() for one in found] for name, found in loads.items()}},
+        {"largest": most, "largest_by_whole_age": whole, "runs": runs},
         [
             Table(headers, tuple(rows), "Number of streams"),
             Table(("stage", "ms", "of the machine"), cost,
@@ -238,9 +251,10 @@ def _result(loads: dict[str, list[Load]], times: Times, quick: bool) -> Result:
             "decoder of its own. Largest numbers: " + ", ".join(f"{name} {number}" for name, number in most.items()) +
             ". The naive program has one thread a stream, OpenCV and the same detector on each whole frame; it "
             "follows, dates and says nothing, and its age is that of the frame it has just looked at. So is that of "
-            "a draft: `age_ms` − `waited_ms`, to its hand-over to the feed. Beside it is the age from the last frame "
-            "that the draft speaks of: some rules doubt on purpose, up to 4 s, whether who is not seen any more has "
-            "gone or is hidden, with one stream as with many."
+            "a draft here, the machine's part: `age_ms` − `waited_ms`, to its hand-over to the feed; the number that "
+            "holds is judged by it. Beside it is the whole age, `age_ms`, from the last frame that the draft speaks "
+            "of, which is what a reader waits: some rules doubt on purpose, up to 4 s, whether who is not seen any "
+            "more has gone or is hidden, with one stream as with many."
         ],
         image=image,
         quick=quick,

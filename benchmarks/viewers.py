@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.common import CannotRun, Quick, Result, Table, conclude, progress
 from benchmarks.footage import footage
-from benchmarks.process import cpu_seconds, need_weights, peak_mb
+from benchmarks.process import cpu_seconds, need_weights, peak_mb, stop
 from benchmarks.serving import serving
 
 __all__ = ["Load", "measure"]
@@ -72,13 +71,7 @@ async def _naive(clip: str) -> AsyncIterator[tuple[int, str]]:
             raise CannotRun("the program to compare with did not start")
         yield process.pid, f"{line.decode().strip()}/whep"
     finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-            try:
-                await asyncio.wait_for(process.wait(), STOP_S)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        await stop(process, STOP_S)
 
 
 WAYS = {

@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.common import Result, Table, as_json, median
 from benchmarks.machine import describe_machine
-from engines.families.base import Exportable
+from engines.checkpoint import need_torch
 from engines.manifest import ModelEntry
-from engines.verify import open_session
-from engines.work import begin, same_weights
+from engines.sessions import open_session
 from streamcap.errors import ModelError, ModelLoadError, WeightsUnavailable
 from streamcap.models.engine import Device
-from streamcap.models.graph import INPUT, GraphInfo, Precision, Role, read_graph
+from streamcap.models.graph import INPUT, GraphInfo, Precision, read_graph
 from streamcap.models.onnx import choose_provider
 
 __all__ = ["Figure", "measure", "present"]
@@ -84,14 +82,17 @@ def measure(entry: ModelEntry, folder: Path, *, sizes: Sequence[int], seconds: f
                 notes.append(f"not run: {name}: {error}")
                 continue
             figures += [_timed(by, info.precision, run, _batch(info, size), seconds) for size in sizes]
-    weights, model = begin(entry, same_weights(entry, first))
-    by, eager = _torch(model, threads)
-    figures += [_timed(by, "fp32", eager, _batch(first, size), seconds) for size in sizes]
+    try:
+        by, eager = _torch(entry, first, threads)
+    except ModelError as error:  # a machine that only runs graphs needs neither torch nor weights
+        notes.append(f"not run: torch: {error}")
+    else:
+        figures += [_timed(by, "fp32", eager, _batch(first, size), seconds) for size in sizes]
     rows = tuple(
         (f"{each.by}, {each.precision}", str(each.batch), *(f"{ms:.1f}" for ms in (each.least_ms, each.median_ms)),
          f"{each.per_second:.1f}") for each in figures
     )  # fmt: skip
-    settings = {"model": entry.id, "weights": weights.source, "seconds": seconds, "threads": threads, "load": load}
+    settings = {"model": entry.id, "weights": first.source, "seconds": seconds, "threads": threads, "load": load}
     found = {
         f"{each.by}, {each.precision}, {each.batch}": {
             "least_ms": round(each.least_ms, 3),
@@ -139,14 +140,16 @@ def _onnx(path: Path, info: GraphInfo, threads: int) -> tuple[str, Run]:
 def _plan(path: Path, info: GraphInfo, threads: int) -> tuple[str, Run]:
     from streamcap.models.tensorrt import TensorRtEngine
 
-    if info.role is Role.TOWER and info.patches is not None:
-        raise ModelLoadError("plans of a fixed grid are timed by their captioner")
     engine = TensorRtEngine.open(path.parent, info)
     names = [output.name for output in info.outputs]
     return engine.info.runtime, lambda batch: engine.run(batch, *names)
 
 
-def _torch(model: Exportable, threads: int) -> tuple[str, Run]:
+def _torch(entry: ModelEntry, info: GraphInfo, threads: int) -> tuple[str, Run]:
+    torch = need_torch()
+    from engines.work import begin, same_weights
+
+    _, model = begin(entry, same_weights(entry, info))
     if threads:
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"

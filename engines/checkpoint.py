@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from streamcap.errors import ModelLoadError, UsageError, WeightsCorrupt, WeightsUnavailable, WrongModel
 from streamcap.models.store import sha256_of
 
@@ -133,11 +135,18 @@ def obtain(entry: ModelEntry, *, source: str | None = None, revision: str | None
 
 
 def _fetch(repo: str, revision: str) -> Path:
-    need("huggingface_hub")
+    huggingface_hub = need("huggingface_hub")
     from huggingface_hub import errors, snapshot_download
 
+    huggingface_hub.utils.logging.set_verbosity_error()  # else each of its retries is a line, twice
+    away = not _reachable(huggingface_hub.constants.ENDPOINT)
+
     def fetch(patterns: list[str]) -> Path:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, etag_timeout=_ETAG_TIMEOUT))
+        return Path(
+            snapshot_download(
+                repo, revision=revision, allow_patterns=patterns, etag_timeout=_ETAG_TIMEOUT, local_files_only=away
+            )
+        )
 
     try:
         folder = fetch(_WANTED)
@@ -158,6 +167,15 @@ def _fetch(repo: str, revision: str) -> Path:
             f"the model hub cannot be reached for {repo}, and it is not cached",
             hint="give a folder with --source DIR, or try the tools on the same graph with --random",
         ) from error
+
+
+def _reachable(hub: str) -> bool:
+    """Whether the hub answers at all. Its library asks six times before it looks at what is cached."""
+    try:
+        httpx.head(hub, timeout=_ETAG_TIMEOUT)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def _check_folder(folder: Path) -> None:

@@ -6,20 +6,18 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from engines.checkpoint import Checkpoint, need_torch
+from engines.files import folder_of, remove_graph, remove_plan
 from engines.manifest import ModelEntry, load_manifest
-from streamcap.errors import ModelError, StreamcapError, UsageError, WeightsUnavailable
+from engines.report import bar, err, failure, out, show_models, show_verdict, step
+from streamcap.errors import ModelError, ModelLoadError, StreamcapError, UsageError, WeightsUnavailable
 from streamcap.models.graph import GraphInfo, Precision, engines_root, read_graph
 from streamcap.models.plans import BatchProfile
 
@@ -36,13 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# In a pipe there is no width to fit in: nothing is cut off.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, highlight=False)
-
 EIGHT_BITS = (Precision.INT8, Precision.INT8_DYNAMIC)
-# Layers of a report that are shown: what comes after follows from these.
-_WORST = 12
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="See: python -m engines list")]
 Source = Annotated[str | None, typer.Option(help="Local folder or hub id, where not the manifest's.")]
@@ -76,14 +68,7 @@ def _options(
 @app.command("list")
 def list_models() -> None:
     """What engines can be made of, and which graphs and plans are there."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("model", "weights", "licence", "precisions", "made"):
-        table.add_column(column)
-    for entry in load_manifest().models:
-        folder = engines_root() / entry.id
-        made = [path.stem for path in sorted(folder.glob("*.onnx"))] + (["plans"] if any(folder.glob("*.plan")) else [])
-        table.add_row(entry.id, entry.hub, entry.licence, " ".join(entry.precisions), " ".join(made) or "-")
-    out.print(table)
+    show_models(load_manifest(), engines_root())
 
 
 @app.command()
@@ -111,18 +96,17 @@ def make(
     work = _begin(entry, source, revision, random=random, seed=seed, clips=calibrate, output=output)
     for each in wanted:
         _export(work, each)
-        verdict = _verified(work, each)
-        if not verdict.passed and random and each in EIGHT_BITS:
-            out.print(f"{each} is kept: what eight bits cost is a matter of real weights", style="yellow")
-        elif not verdict.passed:
-            from engines.files import remove_graph
-
+        try:
+            _agree(work, each, kept=random and each in EIGHT_BITS)
+        except BaseException:  # a graph that nothing was held to is not left behind either: an interrupt, a lost clip
             remove_graph(work.path(each))
-            raise ModelError(
-                _failure(entry, verdict), hint="the layers above say where; other frames: --calibrate CLIP"
-            )
+            raise
     if plan:
-        _plans(entry, work.folder, wanted, target, batch, must=bool(target))
+        for each, path in _plans(entry, work.folder, wanted, target, batch, must=bool(target)).items():
+            verdict = _verified_plan(work, each)
+            if verdict is not None and not verdict.passed and not (random and each in EIGHT_BITS):
+                remove_plan(path)
+                raise ModelError(failure(entry, verdict))
 
 
 @app.command()
@@ -156,28 +140,28 @@ def build(
     batch: Batch = None,
 ) -> None:
     """Compile graphs that are there into plans."""
-    from engines.work import folder_of
-
     entry = _entry(model, tiny=tiny, random=True)
-    _plans(entry, folder_of(entry, output), _precisions(entry, precision), target, batch, must=True)
+    _plans(entry, folder_of(entry.id, output), _precisions(entry, precision), target, batch, must=True)
 
 
 @app.command()
 def verify(
     model: Model, tiny: Tiny = False, precision: Precisions = None, calibrate: Calibrate = None, output: Output = None
 ) -> None:
-    """Compare graphs that are there with torch, on the weights that they were exported from."""
-    from engines.work import folder_of, same_weights
+    """Compare graphs that are there, and on a GPU their plans, with torch, on the weights that they were made of."""
+    need_torch()
+    from engines.work import same_weights
 
     entry = _entry(model, tiny=tiny, random=True)
-    folder = folder_of(entry, output)
+    folder = folder_of(entry.id, output)
     infos = {each: _graph(folder, each, entry) for each in _precisions(entry, precision)}
     first = next(iter(infos.values()))
     entry = _as_exported(entry, first)
     work = _begin(entry, weights=same_weights(entry, first), clips=calibrate, output=folder)
-    failed = [verdict for each in infos if not (verdict := _verified(work, each)).passed]
+    verdicts = [verdict for each in infos for verdict in (_verified(work, each), _verified_plan(work, each))]
+    failed = [verdict for verdict in verdicts if verdict is not None and not verdict.passed]
     if failed:
-        raise ModelError(_failure(entry, failed[0]))
+        raise ModelError(failure(entry, failed[0]))
 
 
 @app.command()
@@ -194,12 +178,11 @@ def bench(
 ) -> None:
     """Pictures a second and milliseconds a batch of all that is there: ONNX Runtime, plans, torch."""
     from engines.bench import measure, present
-    from engines.work import folder_of
 
     entry = _entry(model, tiny=tiny, random=True)
-    folder = folder_of(entry, output)
+    folder = folder_of(entry.id, output)
     sizes = _numbers(batch, "--batch")
-    with _step(f"measuring {entry.id}"):
+    with step(f"measuring {entry.id}"):
         result = measure(entry, folder, sizes=sizes, seconds=seconds, threads=threads)
     present(result, save or folder / "bench.json", out)
 
@@ -273,15 +256,15 @@ def _begin(
     if random:
         weights = Checkpoint(None, "random", "random", seed)
     need_torch()
-    from engines.work import Work, begin, folder_of
+    from engines.work import Work, begin
 
-    with _step(f"weights of {entry.id}"):
+    with step(f"weights of {entry.id}"):
         weights, model = begin(entry, weights, source=source, revision=revision)
-    return Work(entry, weights, model, folder_of(entry, output), tuple(clips or ()))
+    return Work(entry, weights, model, folder_of(entry.id, output), tuple(clips or ()))
 
 
 def _export(work: Work, precision: Precision) -> None:
-    with _step(f"export {precision}"):
+    with step(f"export {precision}"):
         started = time.monotonic()
         path = work.export(precision)
     size = sum(each.stat().st_size for each in (path, *path.parent.glob(f"{path.name}.data")))
@@ -289,30 +272,39 @@ def _export(work: Work, precision: Precision) -> None:
 
 
 def _verified(work: Work, precision: Precision) -> Verdict:
-    with _step(f"verify {precision}"):
+    with step(f"verify {precision}"):
         verdict = work.verify(precision)
-    state = "[green]agrees[/]" if verdict.passed else "[bold red]differs[/]"
-    for found, wanted in zip(verdict.outputs, verdict.wanted, strict=True):
-        out.print(
-            f"{state} {precision} {found.output}: least {found.least:.5f}, mean {found.mean:.5f} of {found.pictures} "
-            f"pictures (at least {wanted:g}; by {verdict.by})",
-            soft_wrap=True,
-        )
-    if verdict.layers:
-        table = Table("layer", "operator", "place", "cosine", "largest error", box=None, header_style="bold")
-        for layer in verdict.layers[:_WORST]:
-            table.add_row(layer.name, layer.operator, str(layer.place), f"{layer.cosine:.5f}", f"{layer.error:.2f} σ")
-        out.print(table)
+    show_verdict(verdict)
     return verdict
 
 
-def _failure(entry: ModelEntry, verdict: Verdict) -> str:
-    pairs = zip(verdict.outputs, verdict.wanted, strict=True)
-    worst = min(pairs, key=lambda pair: pair[0].least - pair[1])
-    return (
-        f"{entry.id} {verdict.precision} does not agree with torch: {worst[0].output} {worst[0].least:.5f}, "
-        f"at least {worst[1]:g} is needed"
-    )
+def _agree(work: Work, precision: Precision, *, kept: bool) -> None:
+    """Hold a graph to torch; ``kept``: one that does not agree is only told of."""
+    verdict = _verified(work, precision)
+    if verdict.passed:
+        return
+    if not kept:
+        raise ModelError(
+            failure(work.entry, verdict), hint="the layers above say where; other frames: --calibrate CLIP"
+        )
+    out.print(f"{precision} is kept: what eight bits cost is a matter of real weights", style="yellow")
+
+
+def _verified_plan(work: Work, precision: Precision) -> Verdict | None:
+    """Hold the plan that the service would take to torch; None where there is none, or none that runs here."""
+    from streamcap.models.tensorrt import TensorRtEngine
+
+    if not any(work.folder.glob(f"{precision}-tensorrt*.plan")):
+        return None
+    try:
+        engine = TensorRtEngine.open(work.folder, read_graph(work.path(precision)), what="the plan")
+    except ModelLoadError as error:
+        err.print(f"[yellow]plan not compared[/]: {escape(str(error))}", soft_wrap=True)
+        return None
+    with closing(engine), step(f"verify the plan of {precision}"):
+        verdict = work.verify_engine(precision, engine)
+    show_verdict(verdict)
+    return verdict
 
 
 def _graph(folder: Path, precision: Precision, entry: ModelEntry) -> GraphInfo:
@@ -338,7 +330,8 @@ def _plans(
     batch: str | None,
     *,
     must: bool,
-) -> None:
+) -> dict[Precision, Path]:
+    """Compile graphs; where plans were written. None without a library, unless there ``must`` be some."""
     from engines.build import build_plan
     from streamcap.models.tensorrt import load_library
 
@@ -348,18 +341,19 @@ def _plans(
         if must:
             raise
         err.print(f"[yellow]no plan[/]: {escape(str(error))}", soft_wrap=True)
-        return
+        return {}
     profile = entry.profile
     if batch is not None:
         sizes = _numbers(batch, "--batch")
         if len(sizes) != 3 or sizes != sorted(sizes):
             raise UsageError(f"--batch {batch}: three numbers that grow", hint="such as 1,8,64")
         profile = BatchProfile(least=sizes[0], best=sizes[1], most=sizes[2])
+    written: dict[Precision, Path] = {}
     for precision in precisions:
         if precision is Precision.INT8_DYNAMIC:
             continue  # for processors: TensorRT has no ranges that are found at run time
         info = _graph(folder, precision, entry)
-        with _bar(f"{library.builder} {precision}") as progress:
+        with bar(f"{library.builder} {precision}") as progress:
             built = build_plan(
                 folder / f"{precision}.onnx",
                 info,
@@ -373,30 +367,5 @@ def _plans(
             f"{', '.join(built.architectures)}",
             soft_wrap=True,
         )
-
-
-@contextmanager
-def _step(what: str) -> Iterator[None]:
-    """Something that takes a while: a spinner on a terminal, else a line."""
-    if not err.is_terminal:
-        err.print(what, style="dim")
-        yield
-        return
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True
-    ) as bar:
-        bar.add_task(what, total=None)
-        yield
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A build: a bar for the phase that it is in, on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-
-        def progress(phase: str, done: int, total: int) -> None:
-            bar.update(task, description=f"{what}: {phase}"[:70], completed=done, total=total)
-
-        yield progress
+        written[precision] = built.path
+    return written

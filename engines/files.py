@@ -8,9 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamcap.errors import ModelError
-from streamcap.models.graph import sidecar_of
+from streamcap.models.graph import engines_root, sidecar_of
 
-__all__ = ["disk", "remove_graph", "replace_all"]
+__all__ = ["disk", "folder_of", "remove_graph", "remove_plan", "replace_all"]
+
+
+def folder_of(model: str, output: Path | None = None) -> Path:
+    """Where the graphs of a model lie: a folder of its name in the cache, or the folder that was named."""
+    return output or engines_root() / model
 
 
 @contextmanager
@@ -39,4 +44,10 @@ def replace_all(fresh: Path, path: Path) -> list[Path]:
 def remove_graph(path: Path) -> None:
     """Remove a graph, its sidecar first, so that nobody loads the rest."""
     for each in (sidecar_of(path), path, *path.parent.glob(f"{path.name}.data")):
+        each.unlink(missing_ok=True)
+
+
+def remove_plan(path: Path) -> None:
+    """Remove a plan, its sidecar first, as without it nobody loads the rest."""
+    for each in (sidecar_of(path), path):
         each.unlink(missing_ok=True)

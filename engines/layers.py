@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from engines.checkpoint import need
-from engines.verify import Tensor, cosine, open_session
+from engines.sessions import open_session
+from engines.verify import Tensor, cosine
 
 __all__ = ["Layer", "exposed", "layer_report"]
 

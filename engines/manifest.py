@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from streamcap.errors import ConfigError, UsageError
+from streamcap.errors import UsageError
+from streamcap.models.catalog import by_id, read_toml
 from streamcap.models.graph import Precision
 from streamcap.models.pictures import Interpolation, Resize, Triple
 from streamcap.models.plans import BatchProfile
@@ -146,13 +144,7 @@ class Manifest(_Checked):
         Raises:
             UsageError: there is none.
         """
-        for model in self.models:
-            if model.id == name:
-                return model
-        known = [model.id for model in self.models]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-        raise UsageError(f"no model is called {name!r}", hint=hint)
+        return by_id(name, {model.id: model for model in self.models})
 
 
 def load_manifest(path: Path | None = None) -> Manifest:
@@ -161,15 +153,4 @@ def load_manifest(path: Path | None = None) -> Manifest:
     Raises:
         ConfigError: it cannot be read, is not TOML, or does not hold; the line names the place.
     """
-    name = str(path) if path else "the manifest of engines"
-    try:
-        text = (path or files("engines").joinpath("manifest.toml")).read_text(encoding="utf-8")
-        return Manifest.model_validate(tomllib.loads(text))
-    except OSError as error:
-        raise ConfigError(f"cannot read {name}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name} is not TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{name} does not hold: {place + ': ' if place else ''}{first['msg']}") from error
+    return read_toml(Manifest, path, "engines/manifest.toml", "the manifest of engines")

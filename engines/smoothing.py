@@ -23,7 +23,7 @@ from engines.export import INLINE_BYTES
 from engines.files import disk
 from engines.layers import exposed
 from engines.sensitivity import product_error, sampled
-from engines.verify import open_session
+from engines.sessions import open_session
 from streamcap.errors import ModelError
 from streamcap.models.graph import INPUT
 

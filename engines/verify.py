@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engines.checkpoint import need
 from engines.families.base import Exportable
-from streamcap.errors import ModelError, ModelLoadError
 from streamcap.models.graph import Role
 
-__all__ = ["Agreement", "agreement", "open_session", "reference_outputs", "run_graph"]
+__all__ = ["Agreement", "agreement", "reference_outputs"]
 
 Tensor = NDArray[np.float32]
 # Detections of which the reference is this sure are compared; of random weights, which are sure of nothing, the surest.
@@ -44,39 +40,6 @@ class Agreement:
     least: float
     mean: float
     pictures: int
-
-
-def open_session(graph: Path | bytes, *, threads: int = 0, provider: str = "CPUExecutionProvider") -> Any:
-    """A session of a graph.
-
-    Args:
-        threads: of the processor, 0 for all.
-
-    Raises:
-        ModelLoadError: ONNX Runtime is not installed, or refuses the graph.
-    """
-    ort = need("onnxruntime", install="pip install 'streamcap[cpu]'")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    try:
-        source = graph if isinstance(graph, bytes) else str(graph)
-        return ort.InferenceSession(source, options, providers=[provider])
-    except Exception as error:  # ONNX Runtime raises a dozen unrelated classes without a common base
-        name = "the graph" if isinstance(graph, bytes) else graph.name
-        raise ModelLoadError(f"ONNX Runtime does not load {name}: {str(error).partition(chr(10))[0]}") from error
-
-
-def run_graph(session: Any, fed: Sequence[Tensor]) -> list[list[Tensor]]:
-    """What a graph gives for each input.
-
-    Raises:
-        ModelError: the runtime fails.
-    """
-    try:
-        return [[np.asarray(each, np.float32) for each in session.run(None, {"pixel_values": one})] for one in fed]
-    except Exception as error:  # as above
-        raise ModelError(f"ONNX Runtime failed: {str(error).partition(chr(10))[0]}") from error
 
 
 def reference_outputs(model: Exportable, fed: Sequence[Tensor]) -> list[list[Tensor]]:

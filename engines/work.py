@@ -19,11 +19,13 @@ from engines.families.base import Exportable
 from engines.files import disk
 from engines.manifest import ModelEntry
 from engines.quantize import quantize_dynamic, quantize_static
+from engines.sessions import open_session, run_graph
 from engines.smoothing import smooth
 from streamcap.errors import UsageError
-from streamcap.models.graph import GraphInfo, Precision, Role, engines_root, read_graph, sidecar_of
+from streamcap.models.engine import Engine
+from streamcap.models.graph import GraphInfo, Precision, Role, read_graph, sidecar_of
 
-__all__ = ["CALIBRATION_PICTURES", "VERIFICATION_PICTURES", "Verdict", "Work", "begin", "folder_of", "same_weights"]
+__all__ = ["CALIBRATION_PICTURES", "VERIFICATION_PICTURES", "Verdict", "Work", "begin", "same_weights"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +61,6 @@ class Verdict:
     def passed(self) -> bool:
         """Every output agrees."""
         return all(found.least >= least for found, least in zip(self.outputs, self.wanted, strict=True))
-
-
-def folder_of(entry: ModelEntry, output: Path | None = None) -> Path:
-    """Where the graphs of a model lie: a folder of its name in the cache, or the folder that was named."""
-    return output or engines_root() / entry.id
 
 
 def begin(
@@ -188,12 +185,22 @@ class Work:
 
     def _compared(self, precision: Precision, path: Path) -> Verdict:
         fed = self.fed(VERIFICATION_PICTURES)
-        if not self._reference:
-            self._reference = verify.reference_outputs(self.model, fed)
         if precision is Precision.BF16:
-            by, got = "torch", typed_outputs(self.model, precision, fed)
-        else:
-            by, got = "ONNX Runtime", verify.run_graph(verify.open_session(path), fed)
+            return self._judged(precision, "torch", typed_outputs(self.model, precision, fed))
+        return self._judged(precision, "ONNX Runtime", run_graph(open_session(path), fed))
+
+    def verify_engine(self, precision: Precision, engine: Engine) -> Verdict:
+        """Compare what an engine of that graph gives, such as a plan on the GPU, with torch.
+
+        Raises:
+            ModelError: it does not run.
+        """
+        fed = self.fed(VERIFICATION_PICTURES)
+        return self._judged(precision, engine.info.provider, [engine.run(one, *self.model.outputs) for one in fed])
+
+    def _judged(self, precision: Precision, by: str, got: Sequence[Sequence[Tensor]]) -> Verdict:
+        if not self._reference:
+            self._reference = verify.reference_outputs(self.model, self.fed(VERIFICATION_PICTURES))
         outputs = verify.agreement(self.model, self._reference, got)
         wanted = [self.entry.tolerances.of(precision, output.output) for output in outputs]
         return Verdict(precision, outputs, wanted, by)

@@ -25,13 +25,23 @@ from streamcap.frames.jpeg import narrowed
 from streamcap.journal import Searchable
 from streamcap.language import Recap
 from streamcap.memory import Memory, consolidate
-from streamcap.prompts import Prompt, QuestionAnswer, QuestionTask, Style, Told, build_question, parse_answer
+from streamcap.prompts import (
+    Prompt,
+    QuestionAnswer,
+    QuestionTask,
+    Style,
+    Told,
+    broken_off,
+    build_question,
+    garbled,
+    parse_answer,
+)
 from streamcap.types import CaptionKind, CaptionStatus, Instance, KeyFrame, Look
 from streamcap.wire import CaptionMessage, EventMessage, decode
 
 __all__ = ["Answered", "Answering", "NothingKnown", "Seen", "Span"]
 
-# Of the journal so many messages are read at a time, and in all: the newest of the span.
+# Of the journal so many messages are read at a time, and in all: the newest of a stream, or the first of a span.
 CHUNK: Final = 256
 READ_MOST: Final = 4096
 # Captions that the model is told: the newest ones, and of those before them the ones that matter most to the question.
@@ -180,7 +190,7 @@ class Answering:
         self, prompt: Prompt, stream: str, times: Sequence[float], said: dict[float, str]
     ) -> AsyncGenerator[Answered, None]:
         loop = asyncio.get_running_loop()
-        text, shown, due = "", "", 0.0
+        text, shown, due, at_limit = "", "", 0.0, False
         patience_s, form = self._vision.settings.timeout_s, self._vision.settings.answers
         pieces = self._vision.answer(prompt, of=f"?{stream}", sort="question", patience_s=patience_s)
         try:
@@ -190,15 +200,16 @@ class Answering:
                     if loop.time() < due:
                         continue
                     grown = parse_answer(text, QuestionAnswer, form=form, partial=True).text
-                    if len(grown) > len(shown):
+                    if len(grown) > len(shown) and not garbled(grown, growing=True):
                         shown, due = grown, loop.time() + REVISION_S
                         yield Answered(grown, self._vision.name, growing=True)
         except AnswerCut as cut:  # at its limit: what there is of it is better than nothing
             if not cut.at_limit:
                 raise
-        answer = parse_answer(text, QuestionAnswer, form=form, times=times)
+            at_limit = True
+        answer = parse_answer(text, QuestionAnswer, form=form, cut=at_limit, times=times)
         yield Answered(
-            answer.text,
+            answer.text if answer.complete else broken_off(answer.text),
             self._vision.name,
             answer.answered,
             answer.times,

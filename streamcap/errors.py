@@ -23,6 +23,7 @@
     │   ├── ModelUnauthorised   the server wants another key, or lets this one not use the model
     │   ├── ModelUnavailable    it cannot be reached or fails; it may be well again later
     │   │   ├── ModelBusy       it asks to come later
+    │   │   ├── ModelResting    it is left alone for a while after failing
     │   │   └── ModelTimeout    it does not answer, or does not go on, in time
     │   ├── PromptRefused       it does not take what it is shown or asked
     │   │   └── PromptTooLong   more than it can hold at a time
@@ -56,6 +57,7 @@ __all__ = [
     "ModelError",
     "ModelLoadError",
     "ModelNotFound",
+    "ModelResting",
     "ModelTimeout",
     "ModelUnauthorised",
     "ModelUnavailable",
@@ -96,6 +98,11 @@ class StreamcapError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def in_full(self) -> str:
+        """What is wrong and, where that is known, what to do about it."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class UsageError(StreamcapError):
     """The caller asked for something that cannot be."""
@@ -116,7 +123,15 @@ class SourceUnresolved(SourceRefused):
 
 
 class Overloaded(StreamcapError):
-    """The machine has no room for another stream."""
+    """The machine has no room for another stream.
+
+    Args:
+        retry_after_s: seconds after which there may be room though nothing is taken away; None where nobody knows.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class SourceError(StreamcapError):
@@ -193,6 +208,10 @@ class ModelUnavailable(ModelError):
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class ModelResting(ModelUnavailable):
+    """The model's server is left alone for a while after failing; the message says what failed."""
 
 
 class ModelBusy(ModelUnavailable):

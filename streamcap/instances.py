@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streamcap.assignment import assign, costs
-from streamcap.camera import Transform
 from streamcap.closeups import fills
 from streamcap.geometry import area, clip, contained
 from streamcap.labels import MOVERS
 from streamcap.reid import Gallery
 from streamcap.tracks import HITS_STILL, Observed, Stage, Track, birth
+from streamcap.transform import Transform
 from streamcap.types import Box
 
 __all__ = ["Observed", "Stage", "Track", "Tracker", "TrackerUpdate"]

@@ -29,7 +29,7 @@ __all__ = ["Manager", "StreamInfo"]
 
 _log = logging.getLogger(__name__)
 
-# Seconds between two looks at the load, and until a new stream is part of it.
+# Seconds between two looks at the load, and until the cost of a new stream is wholly part of it.
 WEIGH_S = 1.0
 SETTLED_S = 10.0
 # Seconds between two times that freed memory is given back to the system.
@@ -126,15 +126,18 @@ class Manager:
         """
         if self._load_settings.admission is Admission.LOWER:
             return
-        young = self._clock.monotonic() - SETTLED_S
-        watched = [stream for stream in self._streams.values() if not stream.paused]
-        unmeasured = sum(stream.begun > young for stream in watched)
-        measured = len(watched) - unmeasured
-        if not self._shedder.room(self._most(), measured=measured, unmeasured=unmeasured):
+        now = self._clock.monotonic()
+        ages = [now - stream.begun for stream in self._streams.values() if stream.watched]
+        seen = sum(min(1.0, age / SETTLED_S) for age in ages)
+        if not self._shedder.room(self._most(), streams=len(ages), seen=seen):
+            young = sum(age < SETTLED_S for age in ages)
+            soon = f"; {young} of them began just now and may cost less than is allowed for" if young else ""
             raise Overloaded(
-                f"this machine watches {len(watched)} streams and has no room for another: "
-                f"load {self._shedder.load:.0%} at {self._shedder.share:.0%} of the wanted rates",
-                hint="remove or pause a stream, lower load.floor_fps, or set load.admission to lower",
+                f"this machine watches {len(ages)} streams and has no room for another: "
+                f"load {self._shedder.load:.0%} at {self._shedder.share:.0%} of the wanted rates{soon}",
+                hint=("try again in a moment, or " if young else "")
+                + "remove or pause a stream, lower load.floor_fps, or set load.admission to lower",
+                retry_after_s=SETTLED_S if young else None,
             )
 
     async def start(self, settings: StreamSettings, *, paused: bool = False) -> None:

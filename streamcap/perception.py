@@ -143,6 +143,7 @@ class Perception:
             stir=gate.share,
             close=close,
             steady_since=self._steady.since,
+            looks=self._frames,
         )
         with self._stages("facts"):
             facts = self._facts.update(scene)

@@ -83,16 +83,19 @@ class Shedder:
         """Share at which every stream is at the floor, 0..1."""
         return min(1.0, self._floor / most) if most else 1.0
 
-    def room(self, most: float, *, measured: int, unmeasured: int) -> bool:
+    def room(self, most: float, *, streams: int, seen: float) -> bool:
         """True where one more stream can be looked at, if need be with all of them lowered to the floor.
 
         Args:
             most: as in :meth:`update`.
-            measured, unmeasured: streams whose cost is, and is not yet, part of the load.
+            streams: that are watched.
+            seen: of so many the cost is part of the load by now, 0..streams: one that began just now counts for a part
+                of itself, so that one who adds many is neither let in on trust nor refused for a load that was counted
+                twice.
         """
         at_floor = self.load * self.lowest(most) / self.share
-        each = at_floor / measured if measured else STREAM_COST / self._cores
-        return at_floor + (unmeasured + 1) * each <= FULL
+        each = at_floor / seen if seen >= 1 else max(at_floor, STREAM_COST / self._cores)
+        return at_floor + (streams - seen + 1) * each <= FULL
 
     def _fall(self, lowest: float) -> None:
         if self._rose is not None:

@@ -69,15 +69,18 @@ class Standing:
     def __contains__(self, reason: str) -> bool:
         return reason in self._active
 
-    def begin(self, reason: str, detail: str) -> Iterator[Status]:
+    def begin(self, reason: str, detail: str, *, news: bool = False) -> Iterator[Status]:
         """Something is wrong.
+
+        Args:
+            news: the detail is told also where the reason was told before: it is another fault.
 
         Raises:
             ValueError: a reason that is not in ``ORDER``.
         """
         if reason not in ORDER:
             raise ValueError(f"no such reason: {reason}")
-        if reason in self._active:  # it was told; another detail is no news
+        if reason in self._active and not news:  # it was told; another detail is no news
             return
         self._active[reason] = detail
         status = self.gravest

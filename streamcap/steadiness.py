@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.camera import CameraReading, moves_all_over
+from streamcap.camera import CameraReading
+from streamcap.transform import moves_all_over
 
 __all__ = ["SteadyWatch", "stays"]
 

@@ -86,6 +86,11 @@ class Supervision:
         """Runs as long as the stream does; None before it is watched."""
         return self._task
 
+    @property
+    def watched(self) -> bool:
+        """True while it is watched, or is to be as soon as its source can be had; not where it was given up."""
+        return not self.paused and self._task is not None and not self._task.done()
+
     async def begin(self) -> None:
         """Watch the stream; say that it is paused where it is."""
         if self.paused:
@@ -266,5 +271,4 @@ def backoff(failures: int) -> float:
 
 def _in_words(error: Exception) -> str:
     """What failed and, where that is known, what to do about it."""
-    hint = error.hint if isinstance(error, StreamcapError) else ""
-    return f"{error}; {hint}" if hint else str(error)
+    return error.in_full if isinstance(error, StreamcapError) else str(error)

@@ -102,11 +102,9 @@ class Access:
         """True where it is for this stream."""
         return any(fnmatchcase(stream, pattern) for pattern in self.streams)
 
-    def allows(self, scope: Scope, stream: str | None = None) -> bool:
-        """True where it allows this on the stream; with None: on the server as a whole, which takes all streams."""
-        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
-            return False
-        return self.everywhere if stream is None else self.covers(stream)
+    def holds(self, scope: Scope) -> bool:
+        """True where it has this scope, or the one that includes it; of which streams, ``covers`` tells."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
 class TokenFile:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from streamcap.appearance import Appearance
 from streamcap.body import Body
-from streamcap.camera import Transform
 from streamcap.geometry import centre, depth, nearest_side, outward, touches
 from streamcap.labels import Vote, group
 from streamcap.load import Load
+from streamcap.transform import Transform
 from streamcap.types import Box, Instance, Side
 
 __all__ = ["HITS_STILL", "Observed", "Stage", "Track", "birth"]

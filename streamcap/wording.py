@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from streamcap.captioners import Captioner, Difference, GroundedCaptioner, Summariser
-from streamcap.errors import ModelError, OverBudget, StreamcapError
+from streamcap.errors import ModelError, ModelResting, OverBudget
 from streamcap.language import Description
 from streamcap.looks import Looks
 from streamcap.standing import Standing, Status
@@ -99,6 +99,7 @@ class Wording:
         self._at: Window | _Summary | None = None
         self._limit: asyncio.Timeout | None = None
         self._hurried = False
+        self._faults: set[type[ModelError]] = set()  # that were told since it last answered: each once
 
     @property
     def busy(self) -> bool:
@@ -224,14 +225,17 @@ class Wording:
             _log.info("%s: %s", self._stream, error)
             return None
         except ModelError as error:
-            await self._say(self._standing.begin("captioner", f"{self.captioner.name}: {_in_words(error)}"))
+            await self._say(self._failed(error))
             return None
         finally:
             self._limit = None
+        self._faults.clear()
         await self._say(self._standing.end("captioner"))
         return answer
 
-
-def _in_words(error: StreamcapError) -> str:
-    """What failed and, where that is known, what to do about it."""
-    return f"{error}; {error.hint}" if error.hint else str(error)
+    def _failed(self, error: ModelError) -> Iterable[Status]:
+        """What there is to say of a fault. That a server is left alone is no other fault than the one before."""
+        rests = isinstance(error, ModelResting)
+        news = not rests and type(error) not in self._faults
+        self._faults |= {type(error)}
+        return self._standing.begin("captioner", f"{self.captioner.name}: {error.in_full}", news=news)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.camera import CameraReading, Transform
+from streamcap.camera import CameraReading
 from streamcap.facts import Rule, Scene
 from streamcap.instances import Observed, Stage, Track, TrackerUpdate
 from streamcap.pose import Joint, Pose
 from streamcap.tracks import birth
+from streamcap.transform import Transform
 from streamcap.types import Box, Fact
 
 ASPECT = 4 / 3

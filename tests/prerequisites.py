@@ -93,6 +93,10 @@ def _webrtc() -> str:
     return "" if get_host_addresses(use_ipv4=True, use_ipv6=False) else "no network interface beside loopback"
 
 
+def _turn() -> str:
+    return "" if shutil.which("turnserver") else "no turnserver on the PATH (Debian: coturn)"
+
+
 def _browser() -> str:
     names = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
@@ -123,6 +127,7 @@ PREREQUISITES: dict[str, Callable[[], str]] = {
     "srt": _srt,
     "node": _node,
     "webrtc": _webrtc,
+    "turn": _turn,
     "browser": _browser,  # tests/browser, which reads the names by itself
     "weights": _weights,
     "torch": _packages("torch", "torch", "transformers", "peft"),

@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.camera import CameraChange, CameraReading, Transform
+from streamcap.camera import CameraChange, CameraReading
 from streamcap.facts import FactEngine, Scene
 from streamcap.geometry import contained
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
 from streamcap.sources import rendered_script
 from streamcap.sources.rendered_script import truth
+from streamcap.transform import Transform
 from streamcap.types import Box, Fact, Frame, Instance, Observation, Skill
 
 Grey = NDArray[np.uint8]

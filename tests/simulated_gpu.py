@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-__all__ = ["MAGIC", "Runtime", "trt_module"]
+__all__ = ["MAGIC", "Context", "Runtime", "trt_module"]
 
 # A "plan" is this and the ONNX file.
 MAGIC = b"SIMULATED"
@@ -40,6 +40,7 @@ class Runtime:
         calls: how often each function was called.
         rtx: TensorRT is TensorRT-RTX; with ``capturable`` it lets itself be captured.
         live: what was made and not freed, by address or handle.
+        junk: each byte of fresh device memory.
     """
 
     cudaDeviceAttr = staticmethod(int)
@@ -47,7 +48,7 @@ class Runtime:
     cudaMemcpyKind = staticmethod(int)
 
     def __init__(self, *, devices: int = 1, memory: int = 1 << 30) -> None:
-        self.rtx, self.capturable = False, True
+        self.rtx, self.capturable, self.junk = False, True, 0
         self.faults: dict[str, tuple[Status, int]] = {}
         self.memory = memory
         self.calls: dict[str, int] = {}
@@ -73,6 +74,11 @@ class Runtime:
 
         return called
 
+    @property
+    def capturing(self) -> bool:
+        """Work is recorded, not done."""
+        return self._capturing is not None
+
     def submit(self, work: Callable[[], object]) -> None:
         """Do it now, or record it."""
         if self._capturing is None:
@@ -96,7 +102,9 @@ class Runtime:
         used = sum(len(block) for block in self.live.values() if isinstance(block, ctypes.Array))
         if used + count > self.memory:
             return (Status.OUT_OF_MEMORY, None)
-        return self._allocate(count)
+        status, address = self._allocate(count)
+        ctypes.memset(address, self.junk, count)
+        return (status, address)
 
     def cudaHostAlloc(self, count: int, flags: int) -> tuple[Any, ...]:
         return self._allocate(count)
@@ -163,7 +171,7 @@ class _Logger:
         raise NotImplementedError
 
 
-class _Context:
+class Context:
     def __init__(self, runtime: Runtime, session: Any) -> None:
         self._runtime, self._session = runtime, session
         self._addresses: dict[str, int] = {}
@@ -188,12 +196,17 @@ class _Context:
 
     def execute_async_v3(self, stream: int) -> bool:
         assert stream in self._runtime.live
-        self._runtime.submit(self._compute)
+        self._runtime.submit(self.compute)
         return True
 
-    def _compute(self) -> None:
+    def fed(self) -> NDArray[Any]:
+        """What lies in the input's memory."""
         source = self._session.get_inputs()[0]
-        batch = _view(self._addresses[source.name], self._shape, _dtype(source.type))
+        return _view(self._addresses[source.name], self._shape, _dtype(source.type))
+
+    def compute(self) -> None:
+        """What the device does."""
+        source, batch = self._session.get_inputs()[0], self.fed()
         names = [output.name for output in self._session.get_outputs()]
         for name, found in zip(names, self._session.run(names, {source.name: batch}), strict=True):
             _view(self._addresses[name], found.shape, found.dtype)[:] = found
@@ -215,18 +228,18 @@ class _Engine:
         (found,) = (each for each in self._io if each.name == name)
         return _DataType(_dtype(found.type))
 
-    def create_execution_context(self, settings: Any) -> _Context:
+    def create_execution_context(self, settings: Any) -> Context:
         if self._runtime.rtx:
             assert (settings.strategy, settings.dynamic_shapes_kernel_specialization_strategy) == ("user", "eager")
-            return _RtxContext(self._runtime, self._session)
+            return RtxContext(self._runtime, self._session)
         assert settings == "user"
-        return _Context(self._runtime, self._session)
+        return Context(self._runtime, self._session)
 
     def create_runtime_config(self) -> _RuntimeConfig:
         return _RuntimeConfig()
 
 
-class _RtxContext(_Context):
+class RtxContext(Context):
     def is_stream_capturable(self, stream: int) -> bool:
         return self._runtime.capturable
 

@@ -16,6 +16,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSession
 from aiortc.mediastreams import MediaStreamTrack
 
 from streamcap.sources.ports import EncodedFrame, Publication
+from streamcap.webrtc.connection import close_peer
 from streamcap.webrtc.taking import take_frames
 
 __all__ = ["SDP", "Camera", "LossyRelay", "Published", "offer_of", "publishing", "receiving", "watching"]
@@ -92,7 +93,7 @@ async def publishing(
         await peer.setRemoteDescription(RTCSessionDescription(told, "answer"))
         yield Published(peer, answer)
     finally:
-        await peer.close()
+        await close_peer(peer)
 
 
 @contextlib.asynccontextmanager
@@ -106,7 +107,7 @@ async def watching(http: httpx.AsyncClient, stream: str, codec: str = "VP8") -> 
         yield peer.getReceivers()[0].track
         await http.delete(answer.headers["location"])
     finally:
-        await peer.close()
+        await close_peer(peer)
 
 
 @contextlib.asynccontextmanager
@@ -125,7 +126,7 @@ async def receiving(http: httpx.AsyncClient, stream: str, codec: str = "H264") -
         await http.delete(answer.headers["location"])
     finally:
         kept.close()
-        await peer.close()
+        await close_peer(peer)
 
 
 class LossyRelay(asyncio.DatagramProtocol):

@@ -132,7 +132,6 @@ class _ClipView:
     before: dict[str, Any] | None
     line: Timeline
     cards: list[_Card]
-    worst_first: list[Case]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +191,7 @@ def _clip_view(clip: ClipResult, before: dict[str, Any] | None, pictures: _Pictu
             frame = pictures.view(clip.recording, (event.start + event.end) / 2, frozenset())
             cards.append(_Card(f"{key}-e{n}", event.start, "missed", "missed", event.text, notes, [frame]))
     cards.sort(key=lambda card: card.t)
-    return _ClipView(name, key, clip.figures, before, timeline(clip.judged, key), cards, [*clip.missed, *clip.false])
+    return _ClipView(name, key, clip.figures, before, timeline(clip.judged, key), cards)
 
 
 def _caption_card(key: str, said: Statement, clip: ClipResult, pictures: _Pictures) -> _Card:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from benchmarks.tracking.scenes import Scene
 from benchmarks.tracking.scores import Tracked
-from streamcap.camera import Transform
 from streamcap.geometry import clip
 from streamcap.instances import Tracker
 from streamcap.tracks import Observed
+from streamcap.transform import Transform
 from streamcap.types import Box
 
 __all__ = ["follow"]

@@ -14,6 +14,7 @@
  * @property {string | null} captioner
  * @property {string | null} prompt of a vision–language captioner
  * @property {string | null} mode
+ * @property {string[] | null} marks
  * @property {string | null} contradictions
  * @property {string | null} ask where questions go; null where the server has no model
  * @property {boolean} paused

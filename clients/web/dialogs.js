@@ -15,6 +15,7 @@ const SPANS = /** @type {[number, string][]} */ ([[300, "the last 5 minutes"], [
 const PROFILES = /** @type {Choices} */ ([["surveillance", "Surveillance: every salient fact"], ["commentary", "Commentary: what happens just now"], ["general", "General: fewer, smoother"]]);
 const CAPTIONERS = /** @type {Choices} */ ([["grounded", "streamcap itself: what it is sure of"], ["vision", "The vision–language model, held to that"]]);
 const MODES = /** @type {Choices} */ ([["sliding", "The picture before and the picture now"], ["grid", "All pictures as one"], ["recaption", "The grounded text, to be made dense"]]);
+const MARKS = /** @type {Choices} */ ([["som", "Numbers on instances"], ["frame-number", "Number of the picture"], ["blur", "All else blurred"], ["heat", "All else darkened"]]);
 const CONTRADICTIONS = /** @type {Choices} */ ([["note", "Tell it, with a mark"], ["veto", "Let the grounded text stand"]]);
 const KEYS = [
   ["?", "This help"], ["/ or f", "Filter or search field"], ["g", "Search everything"], ["u", "All streams"], ["j, k or arrows", "Next, previous tile or caption"],
@@ -104,14 +105,15 @@ export class Dialogs {
     const prompt = h("textarea", { rows: 3, maxlength: 4000, placeholder: "Look for people without a helmet." }, view.prompt ?? "");
     const mode = picked(MODES, view.mode);
     const contradictions = picked(CONTRADICTIONS, view.contradictions);
-    const ofModel = h("div", { class: "fields" }, labelled("What the model is to heed", prompt), labelled("What it is shown", mode), labelled("Where it contradicts what was perceived", contradictions));
+    const marks = ticked("Drawn on its pictures", MARKS, view.marks ?? []);
+    const ofModel = h("div", { class: "fields" }, labelled("What the model is to heed", prompt), labelled("What it is shown", mode), marks, labelled("Where it contradicts what was perceived", contradictions));
     const show = () => (ofModel.hidden = captioner.value !== "vision");
     captioner.addEventListener("change", show);
     show();
     const parts = [fps, labelled("Profile", profile), ...(view.ask === null ? [] : [labelled("Who words captions", captioner), ofModel])];
     this.#ask(`Settings of ${stream}`, "Save", parts, async () => {
-      /** @type {Record<string, string>} */
-      const model = view.ask === null ? {} : { captioner: captioner.value, prompt: prompt.value, mode: mode.value, contradictions: contradictions.value };
+      /** @type {Record<string, string | string[]>} */
+      const model = view.ask === null ? {} : { captioner: captioner.value, prompt: prompt.value, mode: mode.value, marks: values(marks), contradictions: contradictions.value };
       await this.#app.api.change(stream, { fps: Number(value(fps)), profile: profile.value, ...model });
       await this.#app.feed.refresh();
       this.#app.announcer.now(`The settings of ${stream} were changed`);
@@ -218,6 +220,21 @@ function picked(choices, now) {
   const list = h("select", {}, ...choices.map(([value, word]) => h("option", { value }, word)));
   if (now) list.value = now;
   return list;
+}
+
+/** @param {string} label @param {Choices} choices @param {string[]} now */
+function ticked(label, choices, now) {
+  const boxes = choices.map(([value, word]) => {
+    const box = h("input", { type: "checkbox", value });
+    box.checked = now.includes(value);
+    return h("label", { class: "check" }, box, word);
+  });
+  return h("fieldset", { class: "ticks" }, h("legend", {}, label), ...boxes);
+}
+
+/** What is ticked. @param {HTMLElement} part */
+function values(part) {
+  return [...part.querySelectorAll("input")].filter((box) => box.checked).map((box) => box.value);
 }
 
 /** @param {string} label @param {import("./dom.js").Props} props */

@@ -17,6 +17,7 @@ from streamcap.captioners.budget import Budget, Spent, Turn
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import (
     ModelError,
+    ModelLoadError,
     ModelNotFound,
     ModelTimeout,
     ModelUnauthorised,
@@ -90,6 +91,7 @@ class SharedModel:
         self._model: LanguageModel | None = None
         self._trouble: ModelError = ModelUnavailable("the model is being loaded", retry_after_s=LOADING_AGAIN_S)
         self._loading: asyncio.Task[None] | None = None
+        self._awaited = False
         self._tried = asyncio.Event()  # it is there, or was tried in vain
 
     async def __aenter__(self) -> SharedModel:
@@ -115,9 +117,10 @@ class SharedModel:
     @property
     def name(self) -> str:
         """What ``source`` of its captions says."""
-        if self._model is not None:
-            return f"vision:{self._model.name}"
-        return f"vision:{self.settings.model.rstrip('/').rpartition('/')[2]}"  # not where on this machine it lies
+        # While it is loaded not where on this machine it lies; none before the first answer where settings name none.
+        there = self._model
+        name = there.name if there is not None else self.settings.model.rstrip("/").rpartition("/")[2]
+        return f"vision:{name}" if name else "vision"
 
     @property
     def model(self) -> LanguageModel | None:
@@ -142,6 +145,7 @@ class SharedModel:
         Raises:
             ModelError: it cannot be had. It may be later: where its weights could not be fetched, that is tried on.
         """
+        self._awaited = True
         await self._tried.wait()
         if self._model is None:
             raise self._trouble
@@ -206,11 +210,16 @@ class SharedModel:
             try:
                 self._model = await self._load(self.settings)
             except WeightsUnavailable as error:
-                _log.warning("%s cannot be loaded yet: %s", self.settings.model, error)
+                _log.warning("%s cannot be loaded yet: %s", self.settings.model, error.in_full)
                 self._trouble = error
             except ModelError as error:
-                _log.error("%s cannot be loaded: %s", self.settings.model, error)
+                if not self._awaited:  # else it is raised to whoever waits
+                    _log.error("%s cannot be loaded: %s", self.settings.model, error.in_full)
                 self._trouble = error
+                return
+            except Exception as error:  # a defect; streams go on with grounded text and say so
+                _log.exception("%s cannot be loaded", self.settings.model)
+                self._trouble = ModelLoadError(f"{self.settings.model} cannot be loaded: {error!r}")
                 return
             else:
                 return

@@ -22,9 +22,10 @@ from streamcap.captioners.base import Difference
 from streamcap.captioners.grounded import GroundedCaptioner
 from streamcap.captioners.shared import SharedModel
 from streamcap.config import AnswerForm, Contradiction, MemoryPictures, StreamSettings, VisionMode
-from streamcap.errors import AnswerCut, AnswerUnreadable
+from streamcap.errors import AnswerCut
 from streamcap.language import Description
 from streamcap.prompts import (
+    SENTENCE_ENDS,
     Prompt,
     RecaptionAnswer,
     RecaptionTask,
@@ -37,12 +38,14 @@ from streamcap.prompts import (
     build_recaption,
     build_summary,
     build_window,
+    check_end,
     contradictions,
+    garbled,
     parse_answer,
     repeats,
     scored,
 )
-from streamcap.types import Alike, Conflict, KeyFrame, Look, Skill, Stretch, Window
+from streamcap.types import Alike, KeyFrame, Look, Skill, Stretch, Window
 
 __all__ = ["VisionCaptioner", "look_of"]
 
@@ -52,8 +55,6 @@ REVISION_S: Final = 0.35
 FIRST_WORDS: Final = 4
 # A summary of fewer captions than this is those captions.
 SUMMARY_LEAST: Final = 2
-# An answer that breaks off is taken where its caption had come to the end of a sentence.
-SENTENCE_ENDS: Final = (".", "!", "?", "…")
 
 
 class VisionCaptioner:
@@ -107,8 +108,9 @@ class VisionCaptioner:
         except AnswerCut as cut:
             if not cut.at_limit:
                 raise
+            writing.cut = True
         answer = writing.answer()
-        _check_end(answer)
+        check_end(answer)
         yield self._judged(window, grounded, answer)
 
     async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
@@ -121,7 +123,7 @@ class VisionCaptioner:
             prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
         )
         answer = parse_answer(text, SummaryAnswer, form=self._style.form)
-        _check_end(answer)
+        check_end(answer)
         self._before = answer.text
         return self._before
 
@@ -162,7 +164,7 @@ class VisionCaptioner:
         """What of a growing answer is worth showing now."""
         grown = writing.answer(partial=True).text
         text = grown if grown.endswith(SENTENCE_ENDS) else grown.rpartition(" ")[0]
-        if len(text) <= len(writing.shown) or len(text.split()) < FIRST_WORDS:
+        if len(text) <= len(writing.shown) or len(text.split()) < FIRST_WORDS or garbled(text, growing=True):
             return None
         if self._settings.contradictions is Contradiction.VETO and writing.conflicts(text):
             return None
@@ -179,15 +181,14 @@ class VisionCaptioner:
             asked.outcomes[stream, "repeated"] += 1
             return grounded
         found = contradictions(answer, window.facts, window.instances, setting=window.setting, full=window.scene_start)
-        conflicts = tuple(Conflict(each.kind.value, each.said, each.perceived) for each in found)
-        for each in conflicts:
-            asked.conflicts[stream, each.what] += 1
-        if conflicts and self._settings.contradictions is Contradiction.VETO:
+        for each in found:
+            asked.conflicts[stream, each.kind.value] += 1
+        if found and self._settings.contradictions is Contradiction.VETO:
             asked.outcomes[stream, "vetoed"] += 1
-            return replace(grounded, conflicts=conflicts)
+            return replace(grounded, conflicts=found)
         asked.outcomes[stream, "told"] += 1
         who = tuple(dict.fromkeys((*grounded.who, *(note.id for note in answer.instances))))
-        return Description(answer.text, _skills(answer), who, scored(grounded.saliency, found), conflicts=conflicts)
+        return Description(answer.text, _skills(answer), who, scored(grounded.saliency, found), conflicts=found)
 
 
 @dataclass(slots=True)
@@ -197,6 +198,7 @@ class _Writing:
     Attributes:
         text: as it came.
         shown: what of it was shown as a draft.
+        cut: it was cut off at its limit of tokens.
     """
 
     window: Window
@@ -204,14 +206,15 @@ class _Writing:
     form: AnswerForm
     text: str = ""
     shown: str = ""
+    cut: bool = False
 
     def answer(self, *, partial: bool = False) -> WindowAnswer:
         """As far as it can be read. Raises AnswerUnreadable where it is whole and nothing can."""
         if self.recaptions:
-            dense = parse_answer(self.text, RecaptionAnswer, form=self.form, partial=partial)
+            dense = parse_answer(self.text, RecaptionAnswer, form=self.form, partial=partial, cut=self.cut)
             return WindowAnswer(dense.text, complete=dense.complete)
         ids = frozenset(each.id for each in self.window.instances)
-        return parse_answer(self.text, WindowAnswer, form=self.form, partial=partial, ids=ids)
+        return parse_answer(self.text, WindowAnswer, form=self.form, partial=partial, cut=self.cut, ids=ids)
 
     def conflicts(self, text: str) -> bool:
         """True where a text contradicts what was perceived."""
@@ -225,12 +228,6 @@ def look_of(key: KeyFrame) -> Look | None:
         return None
     image = cv2.imdecode(np.frombuffer(key.jpeg, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else Look(key.t, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), ())
-
-
-def _check_end(answer: WindowAnswer | SummaryAnswer) -> None:
-    """Raise AnswerUnreadable where an answer breaks off within its text."""
-    if not (answer.complete or answer.text.endswith(SENTENCE_ENDS)):
-        raise AnswerUnreadable("the answer breaks off within its text", hint="raise [vision] max_tokens")
 
 
 def _skills(answer: WindowAnswer) -> dict[Skill, str]:

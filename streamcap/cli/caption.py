@@ -18,7 +18,7 @@ from rich.console import Console
 from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, load_models, models_wanted
 from streamcap.cli.output import FileFeed, Format, writer_for
 from streamcap.cli.signals import stop_on_signals
-from streamcap.cli.vision import PANEL, marks_of, shared_model, vision_settings
+from streamcap.cli.vision import PANEL, marks_of, refuse_idle, shared_model, vision_settings
 from streamcap.config import (
     DEFAULT_FPS,
     AnswerForm,
@@ -133,6 +133,8 @@ def caption(
         contradictions=contradictions,
     )  # fmt: skip
     wants_model = captioner is CaptionerName.VISION
+    if not wants_model:
+        refuse_idle({"--prompt": prompt, "--model": model, "--url": url, "--key-env": key_env})
     vision = vision_settings(backend, model, url, key_env, device, answers) if wants_model else None
     wanted = models_wanted(encoder=encoder, detector=detector, device=device)
     clock = SystemClock()

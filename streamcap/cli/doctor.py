@@ -64,12 +64,13 @@ def doctor_command(
     device: DeviceOption = None,
 ) -> None:
     """Look whether streamcap can run here, and say what to do where it cannot. Exit 0 if it can, else 4."""
-    checks = list(examine(port, models_wanted(config, encoder=encoder, detector=detector, device=device)))
+    models = models_wanted(config, encoder=encoder, detector=detector, device=device)
+    checks = list(examine(port, models))
     able = not any(check.level is Level.MISSING for check in checks)
     if as_json:
         typer.echo(json.dumps({"ok": able, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        _print(checks, able)
+        _print(checks, able, "the embedded default" if models == ModelSettings() else "what these settings name")
     raise typer.Exit(0 if able else 4)
 
 
@@ -88,7 +89,7 @@ def examine(port: int = DEFAULT_PORT, models: ModelSettings = ModelSettings()) -
     yield _port(port)
 
 
-def _print(checks: list[Check], able: bool) -> None:
+def _print(checks: list[Check], able: bool, what: str) -> None:
     out = Console(highlight=False)
     style = {Level.OK: "green", Level.WARN: "yellow", Level.MISSING: "red"}
     width = max(len(check.name) for check in checks)
@@ -97,7 +98,7 @@ def _print(checks: list[Check], able: bool) -> None:
         out.print(f"{mark} {check.name:{width}}  {escape(check.detail)}", soft_wrap=True)
         if check.fix:
             out.print(f"{'':8}{'':{width}}  → {escape(check.fix)}", soft_wrap=True)
-    verdict = "[green]the embedded default can run[/]" if able else "[red]the embedded default cannot run yet[/]"
+    verdict = f"[green]{what} can run[/]" if able else f"[red]{what} cannot run yet[/]"
     out.print(f"\nstreamcap {__version__}: {verdict}")
 
 

@@ -66,9 +66,11 @@ def _network(role: str, models: ModelSettings, present: bool) -> tuple[Check, bo
         return Check(role, Level.OK, "none, as the settings say"), False
     if name == "default":
         return _default(role, present and models.device is not DeviceName.CPU), False
-    from streamcap.models.choosing import open_detector, open_encoder
+    from streamcap.models.choosing import find_exported, open_detector, open_encoder
+    from streamcap.models.graph import Precision, Role, make_command
 
     try:
+        graph = find_exported(name, models, Role(role)).info
         opened = open_encoder(models) if role == "encoder" else open_detector(models)
     except StreamcapError as error:
         return Check(role, Level.MISSING, f"{name}: {error}", error.hint or f"streamcap serve without --{role}"), False
@@ -77,6 +79,11 @@ def _network(role: str, models: ModelSettings, present: bool) -> tuple[Check, bo
     finally:
         opened.close()
     detail = f"{name}: {info}" + (f" ({info.why})" if info.why else "")
+    if graph.seed is not None:
+        trained = graph.model_copy(update={"seed": None, "model": graph.model.removesuffix("-tiny")})
+        quickest = None if info.device == "cuda" else Precision.INT8_DYNAMIC
+        detail = f"{detail}; its weights are random, and what it sees means nothing"
+        return Check(role, Level.WARN, detail, make_command(trained, quickest)), info.device == "cuda"
     return Check(role, Level.WARN if info.hint else Level.OK, detail, info.hint), info.device == "cuda"
 
 

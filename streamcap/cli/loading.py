@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,5 +55,8 @@ def load_models(settings: ModelSettings = ModelSettings()) -> Models:
     from streamcap.cli.models import weights_progress
     from streamcap.models.pool import load
 
+    # That weights are random, or a compiled engine does not fit, is to be seen without --verbose.
+    choice = logging.getLogger("streamcap.models.choosing")
+    choice.setLevel(min(choice.getEffectiveLevel(), logging.WARNING))
     with weights_progress() as progress:
         return load(settings, progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from streamcap.flow import Clock
 if TYPE_CHECKING:
     from streamcap.captioners import SharedModel
 
-__all__ = ["PANEL", "marks_of", "shared_model", "vision_settings"]
+__all__ = ["PANEL", "marks_of", "refuse_idle", "shared_model", "vision_settings"]
 
 PANEL = "Vision–language captioner"
 NONE = "none"
@@ -45,6 +45,16 @@ def vision_settings(
     except ValidationError as error:
         words = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(f"the vision–language model: {words}", hint="give --model") from error
+
+
+def refuse_idle(given: Mapping[str, str | None]) -> None:
+    """Refuse options that a captioner without a model would pass over in silence.
+
+    Raises:
+        UsageError: one of them is given.
+    """
+    if idle := [name for name, value in given.items() if value]:
+        raise UsageError(f"{', '.join(idle)}: there is no model", hint="add --captioner vision")
 
 
 def marks_of(words: str) -> tuple[Mark, ...]:

@@ -17,8 +17,11 @@ from streamcap.types import Box, Fact, Health, Skill
 
 __all__ = ["SALIENCY", "Rule", "Scene", "about", "is_named", "moves_by_itself"]
 
-# Scene start: seconds in which what is found was there already.
+# Scene start: seconds in which what is found was there already. The detector goes over a picture in parts: where it is
+# looked at less often than five times a second, so many looks have to be over too, but no more time than that.
 SETTLE_S = 1.2
+SETTLE_LOOKS = 5
+SETTLE_MOST_S = 4.0
 # Below this confidence a wrong noun is likelier than a right one.
 NAME_LEAST = 0.5
 
@@ -53,6 +56,7 @@ class Scene:
         stir: share of a box, 0..1, that changed since the frame before.
         close: something without a name that is close to the camera.
         steady_since: media seconds since when the whole picture has not moved, by the camera or however else.
+        looks: frames of the scene so far, this one among them.
     """
 
     pts: float
@@ -67,11 +71,12 @@ class Scene:
     stir: Callable[[Box], float] = lambda _: 0.0
     close: CloseUp | None = None
     steady_since: float = -math.inf
+    looks: int = SETTLE_LOOKS
 
     @property
     def settling(self) -> bool:
         """What is found now was there already."""
-        return self.since_start < SETTLE_S
+        return self.since_start < (SETTLE_S if self.looks >= SETTLE_LOOKS else SETTLE_MOST_S)
 
 
 class Rule(Protocol):

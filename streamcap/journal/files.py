@@ -10,8 +10,7 @@ import secrets
 import sqlite3
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from streamcap.errors import ConfigError, FeedError
 
@@ -93,14 +92,6 @@ class FolderLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:

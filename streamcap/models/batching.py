@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from streamcap.errors import ModelError, Overloaded
 
@@ -36,6 +35,8 @@ DELAY_S = 0.004
 QUEUE = 1024
 # Longest wait of a blocking caller for room or for its result, seconds. An engine that takes longer is stuck.
 TIMEOUT_S = 60.0
+# A device that has failed for good fails every batch: the log is told once in so many seconds.
+_WARN_S = 10.0
 # The thread looks up this often though nobody woke it; nothing depends on it.
 _IDLE_S = 60.0
 
@@ -74,7 +75,7 @@ class _Request(Generic[T, R]):
 
 
 class MicroBatcher(Generic[T, R]):
-    """Gathers requests and answers them batch by batch. Thread safe; a context manager that closes it.
+    """Gathers requests and answers them batch by batch. Thread safe; to be closed.
 
     Args:
         run: the engine: a result for each item, in their order; called by ``lanes`` threads. Where it raises, the batch
@@ -105,17 +106,10 @@ class MicroBatcher(Generic[T, R]):
         self._changed = threading.Condition()
         self._closed = False
         self._stats = BatchStats()
+        self._silent_until = 0.0
         self._threads = [threading.Thread(target=self._serve, name=f"{name}-{n}", daemon=True) for n in range(lanes)]
         for thread in self._threads:
             thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def stats(self) -> BatchStats:
@@ -267,7 +261,7 @@ class MicroBatcher(Generic[T, R]):
                 raise ModelError(f"the engine gave {len(results)} results for {len(batch)} requests")  # noqa: TRY301
         except Exception as error:  # whatever it is, it is for those who wait; the thread serves the others
             if len(batch) > 1:
-                _log.warning("a batch of %d failed, its halves are tried: %s", len(batch), error)
+                self._warn(len(batch), error)
                 middle = len(batch) // 2
                 self._answer(batch[:middle])
                 self._answer(batch[middle:])
@@ -277,6 +271,14 @@ class MicroBatcher(Generic[T, R]):
             return
         for request, result in zip(batch, results, strict=True):
             request.future.set_result(result)
+
+    def _warn(self, size: int, error: Exception) -> None:
+        with self._changed:
+            now = time.monotonic()
+            if now < self._silent_until:
+                return
+            self._silent_until = now + _WARN_S
+        _log.warning("a batch of %d failed, its halves are tried: %s", size, error)
 
     def _count(
         self, *, requests: int = 0, batches: int = 0, failed: int = 0, cancelled: int = 0, waited_s: float = 0.0

@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,9 +26,14 @@ __all__ = [
     "HubSource",
     "Source",
     "WheelSource",
+    "by_id",
     "load_catalog",
     "parse_source",
+    "read_toml",
 ]
+
+Checked = TypeVar("Checked", bound=BaseModel)
+Named = TypeVar("Named")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +196,7 @@ class Catalog(BaseModel):
         Raises:
             UsageError: there is none.
         """
-        for entry in self.entries:
-            if entry.id == entry_id:
-                return entry
-        known = [entry.id for entry in self.entries]
-        near = difflib.get_close_matches(entry_id, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-        raise UsageError(f"no model is called {entry_id!r}", hint=hint)
+        return by_id(entry_id, {entry.id: entry for entry in self.entries})
 
     def required_by(self, group: str) -> tuple[Entry, ...]:
         """What the group (``default``, ``demo``) cannot run without; empty for an unknown group."""
@@ -214,16 +214,44 @@ class Catalog(BaseModel):
         return tuple(chain)
 
 
+def by_id(name: str, entries: Mapping[str, Named]) -> Named:
+    """The entry of that name.
+
+    Raises:
+        UsageError: there is none; the hint is the nearest one, or all.
+    """
+    if name in entries:
+        return entries[name]
+    near = difflib.get_close_matches(name, entries, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(entries)}"
+    raise UsageError(f"no model is called {name!r}", hint=hint)
+
+
 def load_catalog(path: Path | None = None) -> Catalog:
     """Read and check a catalog; without a path, the one that streamcap carries.
 
     Raises:
         ConfigError: it cannot be read, is not TOML, or does not hold; the line names the place.
     """
-    name = str(path) if path else "the model catalog"
+    return read_toml(Catalog, path, "streamcap.models/catalog.toml", "the model catalog")
+
+
+def read_toml(kind: type[Checked], path: Path | None, packaged: str, what: str) -> Checked:
+    """Read a TOML file and hold it to a model.
+
+    Args:
+        path: of the file; None for the one that comes with the program.
+        packaged: that one, as ``package/file``.
+        what: what messages call it.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or does not hold; the line names the place.
+    """
+    name = str(path) if path else what
     try:
-        text = (path or files("streamcap.models").joinpath("catalog.toml")).read_text(encoding="utf-8")
-        return Catalog.model_validate(tomllib.loads(text))
+        package, _, file = packaged.partition("/")
+        text = (path or files(package).joinpath(file)).read_text(encoding="utf-8")
+        return kind.model_validate(tomllib.loads(text))
     except OSError as error:
         raise ConfigError(f"cannot read {name}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -11,11 +11,11 @@ from streamcap.errors import ModelLoadError, PlanRefused
 from streamcap.models.cuda import gpu_present
 from streamcap.models.detr import DetrDetector
 from streamcap.models.engine import Device, Engine
-from streamcap.models.graph import GraphInfo, Precision, Role, find_graph, read_graph
+from streamcap.models.graph import GraphInfo, Precision, Role, find_graph, make_command, read_graph
 from streamcap.models.onnx import OnnxEngine
 from streamcap.models.vision import GraphEncoder
 
-__all__ = ["Exported", "open_detector", "open_encoder", "open_engine"]
+__all__ = ["Exported", "find_exported", "open_detector", "open_encoder", "open_engine"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def open_encoder(settings: ModelSettings) -> GraphEncoder:
     Raises:
         ModelError: it cannot be found, does not match its sidecar, or does not load.
     """
-    graph = _exported(settings.encoder, settings, Role.ENCODER)
+    graph = find_exported(settings.encoder, settings, Role.ENCODER)
     dim = graph.info.output("image_embeds").shape[-1]
     if not isinstance(dim, int):
         raise ModelLoadError(f"{graph.path}: the length of a feature is not fixed")
@@ -53,13 +53,13 @@ def open_detector(settings: ModelSettings) -> DetrDetector:
     Raises:
         ModelError: it cannot be found, does not match its sidecar, or does not load.
     """
-    graph = _exported(settings.detector, settings, Role.DETECTOR)
+    graph = find_exported(settings.detector, settings, Role.DETECTOR)
     engine = open_engine(graph, Device(settings.device), what="the detector")
     return DetrDetector(engine, graph.info.pictures, graph.info.labels)
 
 
 def open_engine(graph: Exported, device: Device, *, what: str) -> Engine:
-    """The quickest engine that can run a graph here.
+    """The quickest engine that can run a graph here. Random weights are warned of.
 
     Args:
         what: what messages call it.
@@ -67,8 +67,10 @@ def open_engine(graph: Exported, device: Device, *, what: str) -> Engine:
     Raises:
         ModelLoadError: none can; or a GPU is asked for, and there is none that can.
     """
+    if graph.info.seed is not None:
+        _log.warning("%s has random weights: good for speed alone, what it sees means nothing", graph.path)
     if device is Device.CPU or (device is Device.AUTO and not gpu_present()):
-        return OnnxEngine.of(graph.path, graph.info, device=device, what=what)
+        return _advised(OnnxEngine.of(graph.path, graph.info, device=device, what=what), graph.info)
     from streamcap.models.tensorrt import TensorRtEngine
 
     try:
@@ -86,10 +88,24 @@ def open_engine(graph: Exported, device: Device, *, what: str) -> Engine:
         raise ModelLoadError(f"{error}; no compiled engine either: {refused}", hint=error.hint) from refused
     if engine.info.device == "cuda" or isinstance(refused, PlanRefused):
         engine.explain(f"no compiled engine: {refused}", refused.hint)
+    return _advised(engine, graph.info)
+
+
+def _advised(engine: OnnxEngine, graph: GraphInfo) -> OnnxEngine:
+    """The engine; where it is a processor that has a slower graph than could be made for it, it says so."""
+    info = engine.info
+    if info.device == "cpu" and not info.hint and graph.precision is not Precision.INT8_DYNAMIC:
+        why = f"{info.why}; {Precision.INT8_DYNAMIC} is quicker on a processor"
+        engine.explain(why, make_command(graph, Precision.INT8_DYNAMIC))
     return engine
 
 
-def _exported(name: str, settings: ModelSettings, role: Role) -> Exported:
+def find_exported(name: str, settings: ModelSettings, role: Role) -> Exported:
+    """The graph that a setting names, held to its sidecar.
+
+    Raises:
+        ModelError: it cannot be found, does not match its sidecar, or is of another role.
+    """
     precision = None if settings.precision is PrecisionName.AUTO else Precision(settings.precision)
     gpu = settings.device is not DeviceName.CPU and gpu_present()
     path = find_graph(name, precision=precision, gpu=gpu)

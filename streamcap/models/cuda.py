@@ -151,11 +151,18 @@ class Cuda:
         self.call("cudaStreamBeginCapture", stream, self._runtime.cudaStreamCaptureMode(_THREAD_LOCAL_CAPTURE))
         try:
             enqueue()
-        finally:  # also ends a capture that failed, which would else poison the stream
-            graph = self.call("cudaStreamEndCapture", stream)
+        except BaseException:  # a capture that is not ended poisons the stream; what it holds is of no use
+            self._drop_capture(stream)
+            raise
+        graph = self.call("cudaStreamEndCapture", stream)
         try:
             return self.call("cudaGraphInstantiate", graph, 0)
         finally:
+            self.call("cudaGraphDestroy", graph)
+
+    def _drop_capture(self, stream: Any) -> None:
+        _, graph = self._runtime.cudaStreamEndCapture(stream)
+        if graph is not None and int(graph):  # none of a capture that broke off
             self.call("cudaGraphDestroy", graph)
 
     def _kind(self, kind: int) -> Any:

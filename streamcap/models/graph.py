@@ -36,6 +36,7 @@ __all__ = [
     "TensorInfo",
     "engines_root",
     "find_graph",
+    "make_command",
     "read_graph",
     "sidecar_of",
     "write_graph_info",
@@ -45,6 +46,8 @@ __all__ = [
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Axis = Annotated[int, Field(gt=0)] | Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 INPUT = "pixel_values"
+# What the name of a folder ends with where its graphs were made in small (``--tiny``).
+_SMALL = "-tiny"
 
 
 class Role(StrEnum):
@@ -302,13 +305,16 @@ def read_graph(graph: Path, *, role: Role | None = None, check_hash: bool = True
         raise WeightsUnavailable(f"there is no graph {graph}", hint="python -m engines make MODEL")
     info = _read_sidecar(graph)
     if role is not None and info.role is not role:
-        raise WrongModel(f"{graph} is a graph of role {info.role}; {role} is needed", hint=_make(info.model))
+        hint = f"name it as the {info.role}, and another one as the {role}: python -m engines list"
+        raise WrongModel(f"{graph} is a graph of role {info.role}; {role} is needed", hint=hint)
     for name, wanted in {graph.name: info.sha256, **info.external}.items():
         path = graph.with_name(name)
         if not path.is_file():
-            raise WeightsUnavailable(f"{path}, which holds weights of {graph.name}, is missing", hint=_make(info.model))
+            raise WeightsUnavailable(
+                f"{path}, which holds weights of {graph.name}, is missing", hint=make_command(info)
+            )
         if check_hash and sha256_of(path) != wanted:
-            raise WeightsCorrupt(f"{path} does not match the hash in its sidecar", hint=_make(info.model))
+            raise WeightsCorrupt(f"{path} does not match the hash in its sidecar", hint=make_command(info))
     return info
 
 
@@ -328,7 +334,7 @@ def _read_sidecar(graph: Path) -> GraphInfo:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            raise WeightsCorrupt(f"{path} is not JSON: {first['msg']}", hint=_make("MODEL")) from error
+            raise WeightsCorrupt(f"{path} is not JSON: {first['msg']}", hint="python -m engines make MODEL") from error
         place = ".".join(str(part) for part in first["loc"])
         raise WrongModel(f"{path} does not hold: {place + ': ' if place else ''}{first['msg']}") from error
 
@@ -359,8 +365,23 @@ def find_graph(name: str, *, precision: Precision | None = None, gpu: bool = Fal
             return found
     option = f" --precision {precision}" if precision is not None else ""
     what = f"{precision} graph" if precision is not None else "graph"
-    raise WeightsUnavailable(f"there is no {what} in {folder}", hint=f"python -m engines make {folder.name}{option}")
+    if path.exists() or path.name != name:  # a path, and no name that something could be made under
+        hint = "name a folder that `python -m engines make` wrote, or an ONNX file in it"
+    else:
+        hint = f"python -m engines make {_words(name)}{option}"
+    raise WeightsUnavailable(f"there is no {what} in {folder}", hint=hint)
 
 
-def _make(model: str) -> str:
-    return f"python -m engines make {model}"
+def make_command(info: GraphInfo, precision: Precision | None = None) -> str:
+    """The command that makes a graph again.
+
+    Args:
+        precision: of the graph; None for its own.
+    """
+    random = " --random" if info.seed is not None and not info.model.endswith(_SMALL) else ""
+    return f"python -m engines make {_words(info.model)}{random} --precision {precision or info.precision}"
+
+
+def _words(model: str) -> str:
+    """How the name of a graph folder is said to ``python -m engines make``."""
+    return f"{model.removesuffix(_SMALL)} --random --tiny" if model.endswith(_SMALL) else model

@@ -13,7 +13,7 @@ import numpy as np
 from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, WrongModel
 from streamcap.models.cuda import gpu_present
 from streamcap.models.engine import Device, EngineInfo, Tensor, check_batch
-from streamcap.models.graph import GraphInfo, Precision
+from streamcap.models.graph import GraphInfo, Precision, make_command
 
 __all__ = ["OnnxEngine", "ProviderChoice", "choose_provider", "session"]
 
@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 PROVIDERS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider", "CPUExecutionProvider")
 _GPU, _OPENVINO = "CUDAExecutionProvider", "OpenVINOExecutionProvider"
 _INSTALL_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'streamcap[gpu]'"
+# How ONNX Runtime says that a provider does not compute in a type.
+_LACKING = "NOT_IMPLEMENTED"
+_REMAKE = "is it ONNX, and whole? python -m engines make MODEL writes it anew"
 # What a GPU takes together; a processor is filled by one picture, and waiting for a second only adds delay.
 GPU_BATCH = 32
 # How runtimes say that memory ran out; they have no error class for it.
@@ -99,8 +102,8 @@ def session(path: Path, what: str, choice: ProviderChoice, *, threads: int) -> t
             opened = ort.InferenceSession(str(path), options, providers=[_configured(name, threads)])
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes without a common base
             if place == len(choice.providers) - 1:
-                raise ModelLoadError(f"cannot load {what} {path.name}: {error}") from error
-            failed.append(f"{_plain(name)} failed: {str(error).partition(chr(10))[0]}")
+                raise ModelLoadError(f"cannot load {what} {path}: {_line(error)}", hint=_REMAKE) from error
+            failed.append(f"{_plain(name)} failed: {_line(error)}")
             continue
         # A provider whose libraries do not load is left out without an error.
         if opened.get_providers()[0] == name:
@@ -121,6 +124,23 @@ def _configured(name: str, threads: int) -> Any:
     if name == _OPENVINO:
         return name, {"device_type": "CPU", "num_of_threads": str(threads)}
     return name
+
+
+def _line(error: Exception) -> str:
+    """What the runtime says, which it breaks into several, in one line."""
+    return " ".join(str(error).split())
+
+
+def _agree(said: Sequence[object], found: Sequence[object]) -> bool:
+    """Whether two shapes can be of one tensor; axes without a number fit anything."""
+    pairs = zip(said, found, strict=False)
+    return len(said) == len(found) and all(
+        one == other for one, other in pairs if isinstance(one, int) and isinstance(other, int)
+    )
+
+
+def _shape(axes: Sequence[object]) -> str:
+    return f"({', '.join(str(axis) for axis in axes)})"
 
 
 def _plain(provider: str) -> str:
@@ -163,6 +183,7 @@ class OnnxEngine:
         if first.type not in {"tensor(float)", "tensor(float16)"}:
             raise WrongModel(f"{path.name} takes {first.type}; float or float16 is needed")
         self._input, self._half = first.name, first.type == "tensor(float16)"
+        self._input_shape = tuple(first.shape)
         self.shapes = {output.name: tuple(output.shape) for output in self._session.get_outputs()}
         gpu = chosen.providers[0] == _GPU
         self._info = EngineInfo(
@@ -187,11 +208,23 @@ class OnnxEngine:
         Raises:
             ModelLoadError: as the class; WrongModel where inputs or outputs are not those of the sidecar.
         """
-        engine = cls(path, info.item, device=device, threads=threads, what=what, precision=info.precision)
+        try:
+            engine = cls(path, info.item, device=device, threads=threads, what=what, precision=info.precision)
+        except ModelLoadError as error:
+            if info.precision is Precision.BF16 and _LACKING in str(error):
+                hint = make_command(info, Precision.FP32)
+                raise ModelLoadError(f"{what} {path} is in bf16, which only a GPU computes in", hint=hint) from error
+            raise
         names = {output.name for output in info.outputs}
         if engine._input != info.input.name or not names <= engine.shapes.keys():
             found = ", ".join([engine._input, *engine.shapes])
-            raise WrongModel(f"{path.name} has {found}, which is not what its sidecar says")
+            raise WrongModel(f"{path} has {found}, which is not what its sidecar says", hint=make_command(info))
+        shapes = {engine._input: engine._input_shape, **engine.shapes}
+        for tensor in (info.input, *info.outputs):
+            if not _agree(tensor.shape, shapes[tensor.name]):
+                found, said = _shape(shapes[tensor.name]), _shape(tensor.shape)
+                what = f"{tensor.name} of {path} is {found}, not {said} as its sidecar says"
+                raise WrongModel(what, hint=make_command(info))
         return engine
 
     def explain(self, why: str, hint: str) -> None:
@@ -214,7 +247,7 @@ class OnnxEngine:
         except Exception as error:  # as above
             if any(sign in str(error).lower() for sign in _FULL):
                 raise OutOfDeviceMemory(f"{self._what} has no memory for a batch of {len(batch)}") from error
-            raise ModelError(f"{self._what} failed: {error}") from error
+            raise ModelError(f"{self._what} failed: {_line(error)}") from error
         return [np.asarray(output, np.float32) for output in found]
 
     def close(self) -> None:

@@ -95,7 +95,7 @@ class Faults:
             there: models that the server has; None where it does not tell.
         """
         if there is None:
-            hint = f"does {self._url} speak OpenAI's chat API? The address usually ends in /v1"
+            hint = self._no_api()
         elif not there:
             hint = "the server has no model at all: load one into it"
         else:
@@ -103,6 +103,13 @@ class Faults:
             hint = f"set [vision] model to one that it has: {', '.join(there[:NAMED])}{more}"
         what = f"no model {model!r}" if model else "several models or none, and settings name none"
         return ModelNotFound(f"the model server has {what}", hint=hint)
+
+    def no_api(self) -> ModelNotFound:
+        """There is a server, but nothing at the address."""
+        return ModelNotFound("the model server lists no models (404)", hint=self._no_api())
+
+    def _no_api(self) -> str:
+        return f"does {self._url} speak OpenAI's chat API? The address usually ends in /v1"
 
     def refused(self, error: openai.APIStatusError, *, pictures: int) -> ModelError:
         """The server answered with a status that is no answer; 404 is for :meth:`not_found`."""

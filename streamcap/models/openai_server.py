@@ -23,6 +23,7 @@ from streamcap.errors import (
     ModelBusy,
     ModelError,
     ModelNotFound,
+    ModelResting,
     ModelTimeout,
     ModelUnauthorised,
     ModelUnavailable,
@@ -107,7 +108,7 @@ class OpenAiServer:
         if key and is_in_the_clear(url):
             _log.warning("the key of the model server crosses the network in the clear: [vision] url has no https")
         self._clock = clock or SystemClock()
-        self._model = settings.model
+        self._named = self._model = settings.model
         self._retries = settings.retries
         self._concurrency = settings.concurrency
         self._places = asyncio.Semaphore(settings.concurrency)
@@ -134,6 +135,8 @@ class OpenAiServer:
             page = await self._within(LIST_S, self._client.models.list(), "did not list its models", LIST_S)
             return tuple(str(model.id) for model in page.data)
         except openai.APIStatusError as error:
+            if error.status_code == 404:
+                raise self._faults.no_api() from None
             raise self._faults.refused(error, pictures=0) from None
         except (AttributeError, TypeError, ValueError) as error:
             raise AnswerMalformed(
@@ -201,7 +204,7 @@ class OpenAiServer:
         asked = self.breaker.ask(self._clock.monotonic())
         if isinstance(asked, Resting):
             when = f"tried again in {asked.seconds:.0f} s" if asked.seconds else "being tried just now"
-            raise ModelUnavailable(
+            raise ModelResting(
                 f"the model server is left alone after failing, {when}: {asked.why}",
                 retry_after_s=asked.seconds or 1.0,
             )
@@ -265,6 +268,7 @@ class OpenAiServer:
                 stream = await self._within(_left(due.first), asking, "did not begin to answer", due.first - due.begun)
             except openai.APIStatusError as error:
                 if error.status_code == 404:
+                    self._model = self._named  # whichever it has now, where settings name none
                     raise self._faults.not_found(model, await self._models_or_none()) from None
                 fault = self._faults.refused(error, pictures=len(prompt.pictures))
                 other = _other(dialect, error, fault, prompt)

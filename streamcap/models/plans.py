@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from streamcap.errors import PlanRefused
-from streamcap.models.graph import GraphInfo, Precision, Sha256, Sidecar, sidecar_of, write_whole
+from streamcap.models.graph import GraphInfo, Precision, Sha256, Sidecar, engines_root, sidecar_of, write_whole
 
 __all__ = ["BatchProfile", "PlanInfo", "PlanKey", "Target", "build_command", "choose_plan", "read_plan", "write_plan"]
 
@@ -115,9 +116,15 @@ class Target:
         return ""
 
 
-def build_command(model: str, precision: Precision) -> str:
-    """The command that builds a plan for the machine on which it is run."""
-    return f"python -m engines build {model} --precision {precision}"
+def build_command(model: str, precision: Precision, folder: Path | None = None) -> str:
+    """The command that builds a plan for the machine on which it is run.
+
+    Args:
+        folder: of the graph; None for that of the engine cache.
+    """
+    small = " --tiny" if model.endswith("-tiny") else ""
+    where = f" --output {shlex.quote(str(folder))}" if folder not in (None, engines_root() / model) else ""
+    return f"python -m engines build {model.removesuffix('-tiny')}{small} --precision {precision}{where}"
 
 
 def write_plan(folder: Path, plan: bytes, *, model: str, key: PlanKey, build_s: float = 0.0) -> Path:
@@ -185,7 +192,7 @@ def choose_plan(folder: Path, target: Target, graph: GraphInfo) -> Path:
     raise PlanRefused(
         f"no plan of {graph.model} {graph.precision} for {target.builder} {target.builder_version} on "
         f"{target.architecture}: {why}",
-        hint=build_command(graph.model, graph.precision),
+        hint=build_command(graph.model, graph.precision, folder),
     )
 
 
@@ -203,4 +210,4 @@ def _read_sidecar(path: Path, graph: GraphInfo) -> PlanInfo:
 
 
 def _refused(path: Path, reason: str, graph: GraphInfo) -> PlanRefused:
-    return PlanRefused(f"{path.name}: {reason}", hint=build_command(graph.model, graph.precision))
+    return PlanRefused(f"{path.name}: {reason}", hint=build_command(graph.model, graph.precision, path.parent))

@@ -268,13 +268,16 @@ class TensorRtEngine:
         context.set_device_memory(lane.scratch, int(engine.device_memory_size_v2))
         if not context.set_input_shape(INPUT, (size, *self._graph.item)):
             raise WrongModel(f"{self._what}: the plan does not take batches of {size}")
-        context.set_tensor_address(INPUT, lane.device)
+        addresses = {INPUT: lane.device}
         for output in self._graph.outputs:
             if output.name not in lane.outputs:
                 rows, *row = context.get_tensor_shape(output.name)
                 shape = (rows if self._whole else self._most, *row)
                 lane.outputs[output.name] = _Output(*self._buffers(shape, self._types[output.name]))
-            context.set_tensor_address(output.name, lane.outputs[output.name].device)
+            addresses[output.name] = lane.outputs[output.name].device
+        for name, address in addresses.items():
+            if not context.set_tensor_address(name, address):
+                raise ModelLoadError(f"{self._what}: TensorRT does not take the memory of {name}")
         return context
 
     def _context_settings(self) -> Any:
@@ -296,6 +299,8 @@ class TensorRtEngine:
     def _warm(self, lane: _Lane) -> None:
         """Run each size once, which chooses or compiles its kernels, and then capture it."""
         cuda = self._cuda
+        # Fresh device memory may hold anything; numbers that are none would go through indices of a detector, too.
+        cuda.upload(lane.device, lane.host, lane.stream)
         for size in self._buckets:
             self._enqueue(lane, size)
             cuda.wait(lane.event, lane.stream)

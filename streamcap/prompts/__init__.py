@@ -14,15 +14,15 @@ from streamcap.prompts.answers import (
 )
 from streamcap.prompts.base import Answer, Part, Picture, Prompt, Text, Turn
 from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window
-from streamcap.prompts.checking import Conflict, ConflictKind, contradictions, scored
-from streamcap.prompts.parsing import parse_answer
+from streamcap.prompts.checking import contradictions, scored
+from streamcap.prompts.cleaning import broken_off, garbled
+from streamcap.prompts.parsing import SENTENCE_ENDS, check_end, parse_answer
 from streamcap.prompts.repetition import repeats
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 
 __all__ = [
+    "SENTENCE_ENDS",
     "Answer",
-    "Conflict",
-    "ConflictKind",
     "InstanceNote",
     "Part",
     "Picture",
@@ -40,11 +40,14 @@ __all__ = [
     "Turn",
     "WindowAnswer",
     "WindowTask",
+    "broken_off",
     "build_question",
     "build_recaption",
     "build_summary",
     "build_window",
+    "check_end",
     "contradictions",
+    "garbled",
     "parse_answer",
     "repeats",
     "scored",

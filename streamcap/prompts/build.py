@@ -60,7 +60,7 @@ def build_window(task: WindowTask, style: Style, *, mode: VisionMode = VisionMod
             "\n".join(
                 [
                     *measured(task, ids if Mark.SET_OF_MARK in style.marks else None),
-                    ask_line(task.start, task.end, style.form, full=task.full),
+                    ask_line(*_shown(task), style.form, full=task.full),
                 ]
             )
         ),
@@ -68,6 +68,12 @@ def build_window(task: WindowTask, style: Style, *, mode: VisionMode = VisionMod
     turns = demonstrations_for(task, style.form, style.demonstrations)
     echo = [task.draft, *(said.text for said in task.previous[-1:])]
     return _prompt(WindowAnswer, style, parts, mode=mode, turns=turns, echo=echo)
+
+
+def _shown(task: WindowTask) -> tuple[float, float]:
+    """From when to when the pictures tell, which a window of one moment does not; its own time where there are none."""
+    times = [task.start, task.end, *(look.t for look in task.looks)]
+    return min(times), max(times)
 
 
 def build_summary(task: SummaryTask, style: Style) -> Prompt:

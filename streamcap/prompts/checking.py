@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from streamcap.geometry import area, centre, place
 from streamcap.labels import group
@@ -20,9 +18,9 @@ from streamcap.language.words import noun
 from streamcap.prompts.answers import InstanceNote, WindowAnswer
 from streamcap.prompts.nouns import Mention, groups_of, mentions, number_of
 from streamcap.prompts.perceived import Seen
-from streamcap.types import Fact, Instance, Setting
+from streamcap.types import Conflict, ConflictKind, Fact, Instance, Setting
 
-__all__ = ["Conflict", "ConflictKind", "contradictions", "scored"]
+__all__ = ["contradictions", "scored"]
 
 # Kinds of instance that texts are checked for; of things a detector of eighty classes knows too little.
 CHECKED = frozenset({"person", "vehicle", "animal", "bicycle"})
@@ -40,34 +38,6 @@ OTHERS, DOUBT = 1, 0.7
 NEWS = 0.6
 # Share of its weight that a text loses by a sure conflict.
 LOSS = 0.6
-
-
-class ConflictKind(StrEnum):
-    """What is in conflict."""
-
-    COUNT = "count"
-    LABEL = "label"
-    PLACE = "place"
-    DIRECTION = "direction"
-    ABSENCE = "absence"  # "no one", where somebody is
-    IDENTITY = "identity"  # an instance that does not exist
-    SETTING = "setting"
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """One contradiction.
-
-    Attributes:
-        said: the words in question.
-        perceived: what is held to be true instead, in words.
-        sure: probability that the text is wrong here, 0..1; a judgement, not measured.
-    """
-
-    kind: ConflictKind
-    said: str
-    perceived: str
-    sure: float
 
 
 def contradictions(

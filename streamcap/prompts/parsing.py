@@ -27,10 +27,10 @@ from streamcap.prompts.answers import (
     SummaryAnswer,
     WindowAnswer,
 )
-from streamcap.prompts.cleaning import plain, without_marks
+from streamcap.prompts.cleaning import garbled, plain, without_marks
 from streamcap.prompts.repetition import unlooped
 
-__all__ = ["parse_answer"]
+__all__ = ["SENTENCE_ENDS", "check_end", "parse_answer"]
 
 # Most characters: of an answer that is looked at, of a caption, of a longer text, of a field of an instance.
 MOST_ANSWER = 20_000
@@ -40,6 +40,8 @@ MOST_FIELD = 160
 MOST_OVERVIEW_WORDS = 20
 # So many beginnings of an object are tried, and so many faults are skipped.
 MOST_STARTS = 8
+# A text that breaks off has come to the end of a sentence where it ends with one of these.
+SENTENCE_ENDS = (".", "!", "?", "…")
 # A time that is cited is one that was shown where it is this near to it (seconds).
 TIME_NEAR_S = 0.6
 
@@ -72,6 +74,7 @@ def parse_answer(
     *,
     form: AnswerForm = AnswerForm.JSON,
     partial: bool = False,
+    cut: bool = False,
     ids: Collection[int] | None = None,
     times: Sequence[float] | None = None,
 ) -> A:
@@ -80,6 +83,7 @@ def parse_answer(
     Args:
         text: all that the model wrote so far.
         partial: it is still writing: nothing that can be read yet is no fault, and the text grows from call to call.
+        cut: it was cut off at its limit of tokens, which plain text does not show.
         ids: of the instances that exist; notes about others are left out. None: all are taken.
         times: media seconds that may be cited, others are left out. None: all are taken.
 
@@ -88,7 +92,7 @@ def parse_answer(
     """
     # Half of a surrogate pair, which no encoder takes, can stand in a text that was cut.
     body = _THOUGHTS.sub("", text[:MOST_ANSWER].encode(errors="replace").decode())
-    fields, complete = ({"": body}, True) if form is AnswerForm.TEXT else _object(body, _KEYS[kind])
+    fields, complete = ({"": body}, not cut) if form is AnswerForm.TEXT else _object(body, _KEYS[kind])
     if fields is None:
         if partial:
             return kind(complete=False)
@@ -97,7 +101,19 @@ def parse_answer(
     assert isinstance(answer, kind)
     if not partial and not answer.text and not (isinstance(answer, WindowAnswer) and answer.nothing_new):
         raise AnswerUnreadable(_why(body) if form is AnswerForm.TEXT else "the answer says nothing")
+    if not partial and garbled(answer.text):
+        raise AnswerUnreadable("the answer is garbled", hint="do the model's weights and its chat template fit?")
     return answer
+
+
+def check_end(answer: Structured) -> None:
+    """Tell an answer whose text is whole from one that breaks off within it.
+
+    Raises:
+        AnswerUnreadable: it breaks off.
+    """
+    if not (answer.complete or answer.text.endswith(SENTENCE_ENDS)):
+        raise AnswerUnreadable("the answer breaks off within its text", hint="raise [vision] max_tokens")
 
 
 def _why(body: str) -> str:

@@ -57,6 +57,7 @@ def create_app(
     closed_to_publishers: Callable[[str], str] = lambda stream: f"{stream} takes no publisher",
     vision: SharedModel | None = None,
     seen: Seen | None = None,
+    load: Callable[[], float] | None = None,
 ) -> FastAPI:
     """The application that serves a hub.
 
@@ -71,6 +72,7 @@ def create_app(
         vision: answers questions; None for a server without a vision–language model.
         seen: what streams look like, for questions.
         closed_to_publishers: why a stream takes no publisher now, empty where it does.
+        load: how much of what can be looked at is looked at, 0..1, for the metrics.
     """
     settings = settings or FeedSettings()
     app = FastAPI(
@@ -101,7 +103,7 @@ def create_app(
     LiveSubtitles(hub).mount(app)
     History(hub, search, send_timeout_s=settings.send_timeout_s).mount(app)
     Summaries(hub, search, vision).mount(app)
-    Health(hub, Metrics(hub, streams_info, stages, vision), lambda: streams.can_add).mount(app)
+    Health(hub, Metrics(hub, streams_info, stages, vision, load), lambda: streams.can_add).mount(app)
     Pictures(hub, view, frames, send_timeout_s=settings.send_timeout_s).mount(app)
     WebRtc(hub, peers, closed_to_publishers).mount(app)
     SessionRoutes(sessions).mount(app)

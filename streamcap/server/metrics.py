@@ -47,6 +47,7 @@ class Metrics(Collector):
         infos: called for each scrape; streams that are not open in the hub are left out.
         stages: time per stage of a stream.
         vision: the vision–language model, None for a server without.
+        load: how much of what can be looked at is looked at, 0..1; None where that is not known.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Metrics(Collector):
         infos: Callable[[], Iterable[StreamInfo]],
         stages: StageTimes | None = None,
         vision: SharedModel | None = None,
+        load: Callable[[], float] | None = None,
     ) -> None:
-        self._hub, self._infos, self._stages, self._vision = hub, infos, stages, vision
+        self._hub, self._infos, self._stages, self._vision, self._load = hub, infos, stages, vision, load
         self._ages: dict[tuple[str, str], Histogram] = {}
         self._lags: dict[tuple[str, str], Histogram] = {}
         self._messages: Counter[tuple[str, str]] = Counter()
@@ -79,6 +81,10 @@ class Metrics(Collector):
             del self._ages[key], self._lags[key]
         for key in [key for key in self._messages if key[0] not in open_streams]:
             del self._messages[key]
+        if self._load is not None:
+            yield GaugeMetricFamily(
+                "streamcap_load", "How much of what can be looked at is looked at, 0..1", self._load()
+            )
         yield from self._of_streams()
         yield from self._of_messages()
         yield from self._of_the_hub()

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamcap.answering import NothingKnown
 from streamcap.errors import (
-    AnswerUnreadable,
     AnswerUnusable,
     ModelError,
     ModelTimeout,
@@ -49,7 +48,6 @@ _STATUS_OF: Final[tuple[tuple[type[StreamcapError], HTTPStatus], ...]] = (
     (OverBudget, HTTPStatus.TOO_MANY_REQUESTS),
     (ModelTimeout, HTTPStatus.GATEWAY_TIMEOUT),
     (AnswerUnusable, HTTPStatus.BAD_GATEWAY),
-    (AnswerUnreadable, HTTPStatus.BAD_GATEWAY),
     (StreamcapError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
@@ -124,12 +122,12 @@ async def _ours(request: Request, error: Exception) -> Response:
     status = next(status for kind, status in _STATUS_OF if isinstance(error, kind))
     if status is HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(error, Overloaded | ModelError):
         logger.error("%s %s: %s", request.method, request.url.path, error)
-    return problem(status, f"{error}; {error.hint}" if error.hint else str(error), headers=_again(error))
+    return problem(status, error.in_full, headers=_again(error))
 
 
 def _again(error: StreamcapError) -> dict[str, str] | None:
     """When it is worth asking again, where that is known."""
-    if isinstance(error, OverBudget | ModelUnavailable) and error.retry_after_s is not None:
+    if isinstance(error, OverBudget | ModelUnavailable | Overloaded) and error.retry_after_s is not None:
         return {"retry-after": str(max(1, math.ceil(error.retry_after_s)))}
     return None
 

@@ -83,7 +83,7 @@ def need_of(scope: Mapping[str, Any]) -> Need | None:
 
 def missing(need: Need, access: Access) -> str:
     """Why an access is not enough, in words that tell nothing about the server; empty where it is."""
-    if need.scope is not None and not (need.scope in access.scopes or Scope.ADMIN in access.scopes):
+    if need.scope is not None and not access.holds(need.scope):
         return f"this token does not allow to {_VERBS[need.scope]}"
     if need.streams is None:
         return "" if access.everywhere or need.sifted else "this token is for some streams only, and this is about all"

@@ -106,6 +106,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
             closed_to_publishers=manager.closed_to_publishers,
             vision=models.vision,
             seen=manager,
+            load=lambda: manager.load,
         )
         guard = Guard(app, tokens, security, hosts=_hosts(settings), sessions=sessions)
         server: asyncio.Task[None] | None = None

@@ -31,6 +31,7 @@ _NETWORK_OPTIONS: dict[str, frozenset[str]] = {
     "srt": frozenset({"mode", "latency", "passphrase", "pbkeylen", "streamid", "transtype"}),
 }
 _SRT_LATENCY_MAX = 30_000  # milliseconds; ffmpeg's option of that name is in microseconds
+_SRT_KEY_BYTES = frozenset({"0", "16", "24", "32"})
 TRANSPORTS = ("auto", "tcp", "udp")
 _POSSIBLE = (
     "a file or folder, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, "
@@ -167,6 +168,10 @@ def _check_network_options(options: dict[str, str]) -> None:
             raise UsageError(
                 f"{name}={options[name]} is no whole number", hint="latency=120 (milliseconds), pbkeylen=16"
             )
+    if options.get("pbkeylen", "0") not in _SRT_KEY_BYTES:
+        raise UsageError(f"pbkeylen={options['pbkeylen']} is no length of a key", hint="16, 24 or 32 (bytes)")
+    if "passphrase" in options and not 10 <= len(options["passphrase"].encode()) <= 79:
+        raise UsageError("the passphrase is too short or too long for SRT", hint="10 to 79 letters, as at the sender")
     if int(options.get("latency", "0")) > _SRT_LATENCY_MAX:
         raise UsageError(f"latency={options['latency']} is more than any network needs", hint="it is in milliseconds")
     for name in ("tls_verify", "listen"):

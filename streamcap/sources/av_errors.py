@@ -22,6 +22,7 @@ __all__ = ["SENDER_HINT", "check_file", "explain", "explain_read", "explain_sile
 
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _CAMERA_HINT = "check the address, the network and that the camera is on"
+_PORT_HINT = "choose another, or stop that program"
 SENDER_HINT = "is somebody sending to this address? Look at the port, and at the firewall between"
 _TLS_HINT = "name who signed it with ?ca_file=FILE.pem, or, on a network that you trust, write ?tls_verify=0"
 _PROBE_S = 2.0  # seconds for each step of looking what is wrong
@@ -127,6 +128,8 @@ def _network(exc: Exception, address: Address, waited: float, timeout: float) ->
     shown = address.shown
     if isinstance(exc, ConnectionRefusedError):
         return SourceNotFound(f"{shown}: the connection was refused: nothing listens there", hint=_CAMERA_HINT)
+    if getattr(exc, "errno", None) == errno.EADDRINUSE:
+        return SourceUnreadable(f"{shown}: another program listens on this port", hint=_PORT_HINT)
     if waited >= 0.9 * timeout:  # libav reports some timeouts as bad data
         return _timeout(address, waited)
     if getattr(exc, "errno", None) == errno.EPROTONOSUPPORT and address.scheme in {"rtsp", "rtsps"}:

@@ -172,7 +172,6 @@ class Port:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._now: Publication | None = None
-        self._waking = 0
 
     @property
     def publication(self) -> Publication | None:

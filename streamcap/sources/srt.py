@@ -17,6 +17,7 @@ __all__ = ["SrtReader"]
 _LOOK_S: Final = 0.1  # how soon a wait hears that it is to stop
 _SHARE: Final = 0.8
 _HINT: Final = "check the address, the network, and that the sender is on"
+_PORT_HINT: Final = "does another program listen there? Choose another port, or stop that program"
 _SECRET_HINT: Final = "give the sender's passphrase: srt://HOST:PORT?passphrase=…"  # noqa: S105 - no password
 _SECRET_WORDS: Final = ("pass", "secret", "encryption")
 
@@ -118,7 +119,10 @@ class SrtReader:
         raise self._refused(caller.refusal(), answered=bool(events))
 
     def _listened(self, listener: Socket, where: bytes, timeout: float) -> Socket:
-        listener.listen(where)
+        try:
+            listener.listen(where)
+        except Broken as error:
+            raise SourceUnreadable(f"{self._shown}: its port cannot be had ({error})", hint=_PORT_HINT) from None
         if not self._awaited(listener, IN, timeout):
             raise SourceTimeout(f"nobody sends to {self._shown}", hint="point the sender (mode caller) at this port")
         caller = listener.accept()

@@ -17,13 +17,14 @@ from streamcap.webrtc.offers import Fragment, Unmet
 if TYPE_CHECKING:
     from aiortc import RTCPeerConnection
 
-__all__ = ["ANSWER_S", "CONNECT_S", "Connection", "either"]
+__all__ = ["ANSWER_S", "CONNECT_S", "Connection", "close_peer", "either"]
 
 logger = logging.getLogger(__name__)
 
 ANSWER_S: Final = 15.0  # to make an answer; a STUN server that is silent takes five of them
 CONNECT_S: Final = 20.0  # from the answer until media can flow
 CLOSE_S: Final = 5.0
+CHECKS_S: Final = 1.0  # of these, for connectivity checks to come to their end
 
 
 class Connection:
@@ -111,7 +112,7 @@ class Connection:
         self._ended.set()
         try:
             async with asyncio.timeout(CLOSE_S):
-                await self.peer.close()
+                await close_peer(self.peer)
         except TimeoutError:
             logger.error("%s: the connection was not closed within %g s", self.name, CLOSE_S)  # noqa: TRY400
 
@@ -122,6 +123,26 @@ class Connection:
             self._connected.set()
         elif state in ("failed", "closed"):
             self._ended.set()
+
+
+async def close_peer(peer: RTCPeerConnection) -> None:
+    """Close a peer connection; one that is still finding its way is given a second to do so.
+
+    aioice asks for consent from the moment that its checks succeed until it is closed: closed in just that moment, it
+    would ask for ever.
+    """
+    checked = asyncio.Event()
+
+    def look() -> None:
+        if peer.iceConnectionState != "checking":
+            checked.set()
+
+    peer.on("iceconnectionstatechange", look)
+    look()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CHECKS_S):
+            await checked.wait()
+    await peer.close()
 
 
 async def either(*events: asyncio.Event) -> None:

@@ -72,7 +72,7 @@ def caption_message(stream: str, caption: Caption, *, emitted_at: float, seq: in
         saliency=float(caption.saliency),
         source=caption.source,
         evidence=tuple(Evidence(t=float(t)) for t in caption.evidence),
-        conflicts=tuple(ConflictView(what=c.what, said=c.said, perceived=c.perceived) for c in caption.conflicts)
+        conflicts=tuple(ConflictView(what=c.kind.value, said=c.said, perceived=c.perceived) for c in caption.conflicts)
         or None,
         captured_at=captured,
         emitted_at=emitted,

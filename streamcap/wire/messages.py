@@ -173,7 +173,7 @@ class Evidence(_Model):
 
 
 class ConflictView(_Model):
-    """Where a caption's text contradicts what was perceived; ``what`` is a word: ``count``, ``label``, ``side`` …"""
+    """Where a caption's text contradicts what was perceived; ``what`` is a word: ``count``, ``label``, ``place`` …"""
 
     what: str
     said: str

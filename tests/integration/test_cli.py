@@ -216,6 +216,10 @@ def bad_ones(tmp: Path) -> dict[str, Bad]:
         "output": Bad(
             ["caption", "test:?seconds=1", "-o", str(tmp / "no" / "x.vtt")], 2, ("cannot write",), hint=False
         ),
+        "no model": Bad(
+            ["caption", "test:", "--prompt", "Dogs.", "--url", "http://x/v1"], 2, ("--prompt, --url", "no model")
+        ),
+        "marks": Bad(["caption", "test:", "--captioner", "vision", "--marks", "som,x"], 2, ("--marks", "x")),
         "fps": Bad(["caption", "test:", "--fps", "0"], 2, ("--fps",)),
         "form": Bad(["caption", "test:", "--format", "pdf"], 2, ("pdf",)),
         "argument": Bad(["caption"], 2, ("source",)),
@@ -235,7 +239,7 @@ def bad_ones(tmp: Path) -> dict[str, Bad]:
 # A process of its own, as models are loaded or sources opened.
 WHOLE = ["missing", "empty", "random", "refused", "output"]
 PARTS = [
-    "scheme", "option", "range", "fps", "form", "argument", "command", "bad stream", "bad id",
+    "scheme", "option", "range", "no model", "marks", "fps", "form", "argument", "command", "bad stream", "bad id",
     "bad source", "bad toml", "broken toml", "no toml", "doubled", "watch", "model",
 ]  # fmt: skip
 # typer's own errors are a box with a usage line.

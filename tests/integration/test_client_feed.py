@@ -14,8 +14,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_script
 from websockets.http11 import Request, Response
 
-from streamcap import client
 from streamcap.client import Feed, Gap, feed_url, subscribe
+from streamcap.client import feed as connection
 from streamcap.errors import FeedClosed, FeedError, UsageError, WireError
 from streamcap.hub import Hub, OutboxLimits
 from streamcap.journal import MemoryJournal
@@ -44,8 +44,8 @@ CAM = "/v1/streams/cam/captions"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "BACKOFF_FIRST_S", 0.01)
-    monkeypatch.setattr(client, "BACKOFF_MAX_S", 0.05)
+    monkeypatch.setattr(connection, "BACKOFF_FIRST_S", 0.01)
+    monkeypatch.setattr(connection, "BACKOFF_MAX_S", 0.05)
 
 
 async def some(feed: Feed, count: int) -> list[Message]:
@@ -207,8 +207,8 @@ async def test_nothing_there() -> None:
 
 
 async def test_a_server_that_is_just_being_started_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "BACKOFF_MAX_S", 0.3)
-    monkeypatch.setattr(client, "BACKOFF_FIRST_S", 0.3)
+    monkeypatch.setattr(connection, "BACKOFF_MAX_S", 0.3)
+    monkeypatch.setattr(connection, "BACKOFF_FIRST_S", 0.3)
     hub = await opened()
     async with serving(hub) as where:
         port = where.port
@@ -255,8 +255,8 @@ async def test_leaving_ends_an_iteration_that_comes_back(listens: bool, monkeypa
         if listens:  # but says nothing
             stack.enter_context(socket.create_server((where.host, where.port)))
         else:
-            monkeypatch.setattr(client, "BACKOFF_FIRST_S", 60.0)
-            monkeypatch.setattr(client, "BACKOFF_MAX_S", 60.0)
+            monkeypatch.setattr(connection, "BACKOFF_FIRST_S", 60.0)
+            monkeypatch.setattr(connection, "BACKOFF_MAX_S", 60.0)
         waiting = asyncio.create_task(until_ended(feed))
         await asyncio.sleep(0.1)
         assert not waiting.done()
@@ -346,7 +346,7 @@ async def test_one_that_goes_on_from_before_keeps_its_place_until_it_has_a_newer
 
 
 async def test_a_server_that_falls_silent_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "SILENCE_MIN_S", 0.1)
+    monkeypatch.setattr(connection, "SILENCE_MIN_S", 0.1)
     silent = sends(hello(heartbeat_s=0.03), *START[1:])
     async with scripted(silent, sends(hello(1), numbered_event(1), then=1000)) as (url, asked), subscribe(url) as feed:
         assert [m.type for m in await until_ended(feed)] == ["hello", "snapshot", "hello", "event"]

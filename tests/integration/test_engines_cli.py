@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,16 @@ from typer.testing import CliRunner
 
 from streamcap.errors import ModelError, StreamcapError, UsageError, WeightsUnavailable
 from streamcap.models.graph import Precision, engines_root, read_graph, sidecar_of, write_graph_info
+from streamcap.models.plans import BatchProfile, PlanInfo, PlanKey
 from tests.prerequisites import ROOT, missing
 
 if not missing("engines"):
     from engines.cli import app
     from engines.files import remove_graph
+    from streamcap.models.cuda import Cuda
+    from streamcap.models.tensorrt import Library, TensorRtEngine
+    from tests.engine_graphs import tiny_work
+    from tests.simulated_gpu import MAGIC, Runtime, trt_module
 
 pytestmark = pytest.mark.requires("engines")
 
@@ -83,6 +89,37 @@ def test_what_there_is_is_listed(cache: Path) -> None:
     said = run("list")
     assert "rtdetr-v2-r18" in said
     assert "PekingU/rtdetr_v2_r18vd" in said
+    assert "nothing is made yet" in said
+    run("export", "clip-vit-b16", *TINY, "--precision", "fp32")
+    assert "clip-vit-b16-tiny  fp32    0" in run("list")
+
+
+def test_a_graph_that_could_not_be_compared_is_not_left_behind(cache: Path) -> None:
+    with pytest.raises(StreamcapError, match="no such file"):
+        run("make", "clip-vit-b16", *TINY, "--precision", "fp32", "--calibrate", "/nowhere/clip.mp4")
+    assert not list((cache / "clip-vit-b16-tiny").iterdir())
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_plan_is_held_to_torch_as_a_graph_is(tmp_path: Path, seed: int) -> None:
+    """Over a simulated device, whose plan is the graph of these or of other weights."""
+    work = tiny_work("siglip2-b16", tmp_path, seed=1)
+    path = work.export(Precision.FP16)
+    graph = read_graph(path)
+    built_of = path if seed == 1 else tiny_work("siglip2-b16", tmp_path / "other", seed=seed).export(Precision.FP16)
+    runtime = Runtime()
+    module = trt_module(runtime)
+    profile = BatchProfile(least=1, best=2, most=4)
+    key = PlanKey(
+        graph=graph.digest, builder="tensorrt", builder_version=module.__version__, architectures=("sm_89",),
+        precision=Precision.FP16, profile=profile,
+    )  # fmt: skip
+    plan = MAGIC + built_of.read_bytes()
+    info = PlanInfo(model=graph.model, key=key, size=len(plan), sha256="0" * 64)
+    library = Library(module, "tensorrt", module.__version__)
+    with closing(TensorRtEngine(plan, info, graph, library=library, cuda=Cuda(runtime))) as engine:
+        verdict = work.verify_engine(Precision.FP16, engine)
+    assert (verdict.by, verdict.passed) == ("TensorRT", seed == 1)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +166,7 @@ def test_without_a_hub_it_says_so_in_a_line_and_how_to_go_on(tmp_path: Path) -> 
     assert "engines: the model hub cannot be reached for openai/clip-vit-base-patch16" in done.stderr
     assert "--random" in done.stderr
     assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 3, "what it does, the error and the hint, and none of the hub's own words"
 
 
 def test_without_torch_it_says_what_to_install(tmp_path: Path) -> None:
@@ -145,3 +183,21 @@ def test_without_torch_it_says_what_to_install(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert "torch is not installed" in done.stderr
     assert "pip install 'streamcap[engines]'" in done.stderr
+
+
+@pytest.mark.requires("tensorrt-rtx")
+def test_plans_are_built_and_graphs_are_timed_without_torch(cache: Path, tmp_path: Path) -> None:
+    run("export", "siglip2-b16", *TINY)
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    for words, said in (
+        ("build", "compiled"),
+        ("bench --seconds 0.1 --batch 1", "not run: torch: torch is not installed"),
+    ):
+        command, *options = words.split()
+        done = subprocess.run(
+            [sys.executable, "-m", "engines", command, "siglip2-b16", "--tiny", *options],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout

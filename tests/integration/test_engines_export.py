@@ -15,7 +15,8 @@ if not missing("engines"):
 
     from engines import layers
     from engines.frames import inputs, patchify, pictures
-    from engines.verify import agreement, open_session, reference_outputs, run_graph
+    from engines.sessions import open_session, run_graph
+    from engines.verify import agreement, reference_outputs
     from tests.engine_graphs import MODELS, Made, tiny_work
 else:
     MODELS = []

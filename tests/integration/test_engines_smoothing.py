@@ -15,8 +15,9 @@ if not missing("engines"):
     from onnx.numpy_helper import from_array, to_array
 
     from engines.quantize import quantize_dynamic, quantize_static
+    from engines.sessions import open_session, run_graph
     from engines.smoothing import Smoothed, smooth
-    from engines.verify import agreement, open_session, run_graph
+    from engines.verify import agreement
     from tests.engine_graphs import Made
 
 pytestmark = pytest.mark.requires("engines")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,8 @@ async def test_a_question_that_cannot_be(models: Models, server: LlmServer) -> N
             assert (await http.post("/v1/streams/street/ask", json=body)).status_code == 422, body
         both = await ask(http, at=1, to=2)
         assert (both.status_code, both.headers["content-type"]) == (400, "application/problem+json")
+        back = await http.post("/v1/streams/street/ask", json={"question": "?", "from": 9, "to": 1})
+        assert (back.status_code, back.json()["detail"]) == (400, "from lies after to")
         assert (await ask(http, stream="nobody")).status_code == 404
         assert (await ask(http, "x" * 100_000)).status_code == 413
         assert server.shown == []
@@ -160,6 +164,14 @@ async def test_where_the_model_fails_the_answer_says_how(
         assert streamed.status_code == status, "before anything was said it is an answer of its own"
 
 
+async def test_an_answer_that_breaks_off_says_so(models: Models, server: LlmServer) -> None:
+    async with service(models, server, streams=[VISION | {"captioner": "grounded"}]) as (_, http):
+        await said(http, "")
+        server.rule = lambda shown: '{"answered": true, "answer": "A man in a red to'
+        whole = await ask(http)
+        assert (whole.status_code, whole.json()["answer"]) == (200, "A man in a red\u2026")
+
+
 async def test_questions_have_a_budget(models: Models, server: LlmServer) -> None:
     async with service(
         models, server, streams=[VISION | {"captioner": "grounded"}], calls_per_minute=2, timeout_s=1.0
@@ -204,13 +216,16 @@ async def test_two_streams_share_a_budget(models: Models, server: LlmServer) -> 
             for stream in ("s0", "s1")
             for message in (await http.get(f"/v1/streams/{stream}/captions")).json()["messages"]
         ]
-        assert sorted(message["source"] for message in finals) == ["grounded", *["vision:test-vlm"] * 3]
+        sources = Counter(message["source"] for message in finals)  # a slow machine may make more windows of it
+        assert sources["vision:test-vlm"] == 3 and sources["grounded"] >= 1
         states = {each["state"] for each in (await http.get("/v1/streams")).json()["streams"]}
         assert states == {"live"}, "who has spent the budget is not degraded: that was wished"
         metrics = (await http.get("/metrics")).text
-        assert 'streamcap_vision_calls_total{for="caption"} 4.0' in metrics
-        assert 'streamcap_vision_failures_total{fault="OverBudget"} 1.0' in metrics
+        refused = re.search(r'streamcap_vision_failures_total{fault="OverBudget"} (\d+)', metrics)
+        assert refused is not None and int(refused[1]) >= 1
+        assert f'streamcap_vision_calls_total{{for="caption"}} {3 + int(refused[1])}.0' in metrics
         assert "streamcap_vision_ready 1.0" in metrics
+        assert re.search(r"^streamcap_load \d", metrics, re.MULTILINE)
 
 
 async def test_prompt_and_captioner_are_changed_while_it_is_watched_and_kept(

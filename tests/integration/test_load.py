@@ -21,6 +21,7 @@ from streamcap.types import Detections
 from streamcap.wire import StatusMessage, StreamState, decode
 
 SOURCES = {"a": "test:?realtime=1&seed=1", "b": "test:?realtime=1&seed=2", "c": "test:?realtime=1&seed=3"}
+IDLE = "test:?realtime=1&fps=1&width=160&height=120"
 
 
 class Slow:
@@ -95,6 +96,26 @@ async def test_it_sheds_says_so_refuses_and_recovers(quick: None) -> None:
                 assert len(states) <= 6, "a busy machine may add a dip of its own; it does not swing"
             added = await http.post("/v1/streams", json={"id": "late", "source": "test:?realtime=1"})
             assert added.status_code == 201
+
+
+async def test_many_at_once_are_not_taken_on_trust_and_told_when_to_come_again() -> None:
+    """What is not there, or was given up, costs nothing and is not counted."""
+    settings = {"server": {"port": 0}, "streams": [{"id": "gone", "source": "no-such-file.mp4"}]}
+    with ThreadPoolExecutor(2) as workers:
+        async with (
+            running(Settings.model_validate(settings), Models(Slow(), None, workers)) as service,
+            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            asyncio.timeout(60),
+        ):
+            await _until(http, lambda views: views[0]["state"] == "failed")
+            taken = 0
+            while (answer := await http.post("/v1/streams", json={"id": f"s{taken}", "source": IDLE})).is_success:
+                taken += 1
+            assert 4 <= taken < 64
+            assert answer.status_code == 503
+            assert f"watches {taken} streams and has no room" in answer.json()["detail"]
+            assert f"{taken} of them began just now" in answer.json()["detail"]
+            assert answer.headers["retry-after"] == "10"
 
 
 async def test_where_the_settings_say_so_a_stream_is_taken_all_the_same(quick: None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def test_a_folder_that_cannot_be_used_is_an_error_of_usage(tmp_path: Path) -> No
     def serve(folder: Path) -> Done:
         return streamcap("serve", "--stream", "cam=test:", "--port", "0", "--data", str(folder))
 
-    with FolderLock(taken):
+    with closing(FolderLock(taken)):
         done = side_by_side({"damaged": lambda: serve(damaged), "taken": lambda: serve(taken)})
     assert done["damaged"].complaint == f"the journal {damaged / FILE_NAME} is not a database"
     assert "put back a copy, or move journal.sqlite3 away" in done["damaged"].hint

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -16,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from streamcap.errors import SourceTimeout
+from streamcap.errors import SourceTimeout, SourceUnreadable
 from streamcap.types import NoticeKind
 from tests.cameras import PATIENCE_S, Watch, free_port, sending
+from tests.integration.test_server_tls import certificate
 from tests.lossy import lossy_udp
 
 pytestmark = pytest.mark.ffmpeg
@@ -201,6 +203,75 @@ def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def tls_before(port: int, certified: tuple[Path, Path]) -> AsyncIterator[int]:
+    """TLS in front of a TCP port of this machine; gives its own port."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certified)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def came(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:  # its one client was here already
+            writer.close()
+            return
+        for one, other in ((reader, behind_writer), (behind_reader, writer)):
+            tasks.add(asyncio.create_task(pass_on(one, other)))
+
+    server = await asyncio.start_server(came, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_rtmp_by_tls(ffmpeg: str, tmp_path: Path) -> None:
+    certified = certificate(tmp_path, "ours")
+    port = free_port()
+    with sending(ffmpeg, "-listen", "1", "-f", "flv", f"rtmp://127.0.0.1:{port}/live/key"):
+        await asyncio.to_thread(_listened_at, port)
+        async with tls_before(port, certified) as front:
+            url = f"rtmps://127.0.0.1:{front}/live/key"
+            watch = Watch(f"{url}?ca_file={certified[0]}")
+            async with watch.source as source:
+                assert source.info.live
+                await watch.pictures(10)
+            with pytest.raises(SourceUnreadable, match="certificate is not trusted"):
+                await Watch(url).source.open()
+    watch.assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [
+        (socket.SOCK_STREAM, "rtmp://127.0.0.1:{}/live/key?listen=1"),
+        (socket.SOCK_STREAM, "tcp://127.0.0.1:{}?listen"),
+        (socket.SOCK_DGRAM, "udp://127.0.0.1:{}"),
+        pytest.param(socket.SOCK_DGRAM, "srt://127.0.0.1:{}?mode=listener", marks=pytest.mark.requires("srt")),
+    ],
+)
+async def test_a_port_that_another_program_has(kind: int, source: str) -> None:
+    with socket.socket(type=kind) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        watch = Watch(source.format(other.getsockname()[1]), open_timeout=5, sender_timeout=5)
+        with pytest.raises(SourceUnreadable, match=r"another program listens|its port cannot be had") as caught:
+            await watch.source.open()
+        assert caught.value.hint
 
 
 async def test_nobody_sends() -> None:

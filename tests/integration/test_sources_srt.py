@@ -123,7 +123,8 @@ async def test_nobody_answers_or_calls_and_closing_does_not_wait(port: int) -> N
         ("srt://127.0.0.1:9?latency=0.2", "latency"),
         ("srt://127.0.0.1:9?latency=200000", "latency"),
         ("srt://127.0.0.1?mode=caller", "names no port"),
-        ("srt://127.0.0.1:9?passphrase=short", "passphrase"),
+        ("srt://127.0.0.1:9?passphrase=short", "the passphrase is too short or too long"),
+        ("srt://127.0.0.1:9?passphrase=long-enough&pbkeylen=20", "pbkeylen=20"),
         ("srt://nowhere.invalid:9", "no host named nowhere"),
     ],
 )

@@ -290,6 +290,20 @@ async def test_an_answer_that_breaks_off_is_taken_up_to_a_whole_sentence_or_not_
     assert {m.source for m in told(run)} == {"grounded"}
 
 
+async def test_a_sentence_that_is_cut_off_at_the_limit_is_none(models: Models, server: LlmServer) -> None:
+    server.fault, server.rule = Fault.LENGTH, lambda shown: "One can see that somebody comes in and walks"
+    run = await watch(models, server, vision={"answers": "text"})
+    assert {m.source for m in told(run)} == {"grounded"}
+    assert (StreamState.DEGRADED, "captioner") in run.states
+
+
+async def test_garbage_is_no_caption_and_no_draft(models: Models, server: LlmServer) -> None:
+    server.rule = lambda shown: "ff fr\ufffdB diff mere tapfr\ufffdreet ffriv betFBC tid\ufffd"
+    run = await watch(models, server, vision={"answers": "text"})
+    assert not any("\ufffd" in m.text for m in run.captions)
+    assert (StreamState.DEGRADED, "captioner") in run.states
+
+
 async def test_it_recovers_by_itself(models: Models, server: LlmServer) -> None:
     server.next.append(Fault.ERROR)
     run = await watch(models, server)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -59,7 +60,7 @@ def held(engine: Engine, batcher: MicroBatcher[int, int]) -> Future[int]:
 @settings(max_examples=60)
 def test_each_gets_its_own_answer_and_a_bad_one_fails_alone(items: list[int], size: int, fits: int, queue: int) -> None:
     engine = Engine(fits=fits)
-    with MicroBatcher(engine, size=size, delay_s=0, queue=queue) as batcher:
+    with closing(MicroBatcher(engine, size=size, delay_s=0, queue=queue)) as batcher:
         futures = [batcher.submit(item, wait_s=10) for item in items]
         for item, future in zip(items, futures, strict=True):
             if item < 0:
@@ -77,7 +78,7 @@ def test_each_gets_its_own_answer_and_a_bad_one_fails_alone(items: list[int], si
 @settings(max_examples=40)
 def test_the_earliest_deadline_goes_first_and_equals_in_order(requests: list[tuple[int, int]], size: int) -> None:
     engine = Engine()
-    with MicroBatcher(engine, size=size, delay_s=0) as batcher:
+    with closing(MicroBatcher(engine, size=size, delay_s=0)) as batcher:
         held(engine, batcher)
         futures = [batcher.submit(item, deadline=float(due)) for due, item in requests]
         engine.gate.set()
@@ -91,7 +92,7 @@ def test_the_earliest_deadline_goes_first_and_equals_in_order(requests: list[tup
 @settings(max_examples=40)
 def test_what_is_cancelled_before_its_batch_never_reaches_the_engine(cancel: list[bool]) -> None:
     engine = Engine()
-    with MicroBatcher(engine, size=4, delay_s=0) as batcher:
+    with closing(MicroBatcher(engine, size=4, delay_s=0)) as batcher:
         held(engine, batcher)
         futures = [batcher.submit(n) for n in range(len(cancel))]
         for future, wish in zip(futures, cancel, strict=True):
@@ -105,7 +106,7 @@ def test_what_is_cancelled_before_its_batch_never_reaches_the_engine(cancel: lis
 
 def test_requests_of_many_threads_share_batches() -> None:
     engine = Engine()
-    with MicroBatcher(engine, size=8, delay_s=0.2) as batcher, ThreadPoolExecutor(8) as threads:
+    with closing(MicroBatcher(engine, size=8, delay_s=0.2)) as batcher, ThreadPoolExecutor(8) as threads:
         results = list(threads.map(lambda n: batcher.map([n])[0], range(8)))
     assert results == [2 * n for n in range(8)]
     assert len(engine.batches) < 8
@@ -126,7 +127,7 @@ def test_as_many_batches_are_in_the_engine_as_it_takes(lanes: int) -> None:
             inside -= 1
         return [2 * item for item in items]
 
-    with MicroBatcher[int, int](run, size=1, delay_s=0, lanes=lanes) as batcher:
+    with closing(MicroBatcher[int, int](run, size=1, delay_s=0, lanes=lanes)) as batcher:
         assert batcher.map(range(6 * lanes), timeout_s=10) == [2 * n for n in range(6 * lanes)]
     assert most == lanes
     assert batcher.stats.batches == 6 * lanes
@@ -134,9 +135,9 @@ def test_as_many_batches_are_in_the_engine_as_it_takes(lanes: int) -> None:
 
 def test_a_full_batch_waits_for_nobody_and_a_lone_request_not_long() -> None:
     engine = Engine()
-    with MicroBatcher(engine, size=2, delay_s=30) as batcher:
+    with closing(MicroBatcher(engine, size=2, delay_s=30)) as batcher:
         assert batcher.map([1, 2], timeout_s=10) == [2, 4]
-    with MicroBatcher(engine, size=100, delay_s=0.05) as batcher:
+    with closing(MicroBatcher(engine, size=100, delay_s=0.05)) as batcher:
         began = time.monotonic()
         assert batcher.map([3], timeout_s=10) == [6]
         assert 0.04 < time.monotonic() - began < 5
@@ -144,7 +145,7 @@ def test_a_full_batch_waits_for_nobody_and_a_lone_request_not_long() -> None:
 
 def test_a_full_queue_says_so_and_takes_more_when_there_is_room() -> None:
     engine = Engine()
-    with MicroBatcher(engine, size=1, delay_s=0, queue=2) as batcher:
+    with closing(MicroBatcher(engine, size=1, delay_s=0, queue=2)) as batcher:
         held(engine, batcher)
         waiting = [batcher.submit(n) for n in range(2)]
         with pytest.raises(Overloaded, match="2 requests wait"):
@@ -159,7 +160,7 @@ def test_a_full_queue_says_so_and_takes_more_when_there_is_room() -> None:
 
 def test_more_items_than_the_queue_holds_go_in_turns() -> None:
     engine = Engine()
-    with MicroBatcher(engine, size=3, delay_s=0, queue=4) as batcher:
+    with closing(MicroBatcher(engine, size=3, delay_s=0, queue=4)) as batcher:
         assert batcher.map(range(11)) == [2 * n for n in range(11)]
 
 
@@ -191,8 +192,20 @@ def test_closed_it_cancels_what_waits_and_takes_no_more() -> None:
     batcher.close()
 
 
+def test_a_device_that_fails_for_good_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with closing(MicroBatcher(Engine(), size=8, delay_s=0.05)) as batcher:
+        for _ in range(5):
+            with pytest.raises(ModelError, match="cannot be done"):
+                batcher.map([-1] * 8)
+    assert batcher.stats.failed == 40
+    assert caplog.text.count("its halves are tried") == 1
+
+
 def test_an_engine_that_answers_too_little_fails_those_who_asked() -> None:
-    with MicroBatcher[int, int](lambda items: [], delay_s=0) as batcher, pytest.raises(ModelError, match="0 results"):
+    with (
+        closing(MicroBatcher[int, int](lambda items: [], delay_s=0)) as batcher,
+        pytest.raises(ModelError, match="0 results"),
+    ):
         batcher.map([1, 2])
 
 
@@ -204,7 +217,7 @@ def test_numbers_that_cannot_be() -> None:
 
 async def test_the_event_loop_goes_on_meanwhile() -> None:
     engine = Engine()
-    with MicroBatcher(engine, size=4, delay_s=0) as batcher:
+    with closing(MicroBatcher(engine, size=4, delay_s=0)) as batcher:
         held(engine, batcher)
         task = asyncio.create_task(batcher.gather([1, 2, 3]))
         for _ in range(5):
@@ -218,7 +231,7 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
 
 async def test_cancelled_it_leaves_nothing_in_the_queue() -> None:
     engine = Engine()
-    with MicroBatcher(engine, size=4, delay_s=0) as batcher:
+    with closing(MicroBatcher(engine, size=4, delay_s=0)) as batcher:
         held(engine, batcher)
         task = asyncio.create_task(batcher.gather([1, 2]))
         await asyncio.sleep(0)

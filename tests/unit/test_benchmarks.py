@@ -24,7 +24,7 @@ from benchmarks.peaks import VIT_B16, Vit
 from benchmarks.run import BENCHMARKS
 from benchmarks.speed import read_timings
 from benchmarks.static import slope
-from benchmarks.streams import largest
+from benchmarks.streams import Load, largest
 from benchmarks.trackers import scenes
 from benchmarks.tracking.scenes import crowd, street
 from benchmarks.tracking.scores import score
@@ -251,3 +251,17 @@ def test_the_micro_batcher_is_timed() -> None:
     found = batcher_overhead(32)
     assert set(found) == {"1", "4", "16"}
     assert all(figures["wall_ms"] > 0 for figures in found.values())
+
+
+def test_a_number_of_streams_that_holds_by_the_machines_part_alone_is_told_apart() -> None:
+    quick, doubted, late = [0.2] * 20, [0.2] * 18 + [4.2] * 2, [1.4] * 20
+    assert load(quick, quick).holds and load(quick, quick).holds_whole
+    assert load(quick, doubted).holds and not load(quick, doubted).holds_whole
+    assert not load(late, late).holds and not load(late, late).holds_whole
+    assert not load(quick, quick, fps=2.5).holds and not load(quick, quick, fps=2.5).holds_whole
+    naive = Load(4, [5.0], [], [], 0.1, {}, 1.0, 1.0)
+    assert naive.holds and naive.holds_whole
+
+
+def load(ages: list[float], told: list[float], fps: float = 5.0) -> Load:
+    return Load(12, [fps] * 12, ages, told, 0.0, {}, 1.0, 900.0)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
-from streamcap.camera import CameraChange, CameraReading, CameraWatch, Transform, estimate
+from streamcap.camera import CameraChange, CameraReading, CameraWatch
 from streamcap.gating import BlockGate
+from streamcap.transform import Transform, estimate
 from tests.scenes import Grey, canvas, lit, noisy, view, with_patch
 
 FPS = 5

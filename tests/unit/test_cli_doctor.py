@@ -148,6 +148,8 @@ def test_a_graph_that_is_named_is_loaded_and_one_that_is_not_there_is_missing(tm
     found = {check["name"]: check for check in report["checks"]}
     assert found["encoder"]["detail"].startswith("tiny: CPU by ONNX Runtime")
     assert "device = cpu" in found["encoder"]["detail"]
+    assert "its weights are random" in found["encoder"]["detail"]
+    assert found["encoder"]["fix"] == "python -m engines make tiny --precision int8-dynamic"
     assert found["detector"]["level"] == "missing"
     assert found["detector"]["fix"] == "python -m engines make nothing"
     assert found["engine tiny"]["detail"] == "fp32; 0 plans"

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from streamcap.camera import CameraReading, Transform
+from streamcap.camera import CameraReading
 from streamcap.facts import RULES, SALIENCY, FactEngine, Scene
 from streamcap.instances import Observed, Tracker, TrackerUpdate
+from streamcap.transform import Transform
 from streamcap.types import Box, Fact, Skill
 from tests.scenes import STILL, Actor, Play, Scripted, Stagehand, change, perfect, truthful
 
@@ -39,6 +40,17 @@ def goes(side: str, at: float, seconds: float = 4.0, **values: object) -> Actor:
 def told(facts: Sequence[Fact]) -> list[tuple[str, str]]:
     """What happened and where, of people and things."""
     return [(f.what, f.where) for f in facts if f.what in ("enter", "leave", "appear", "disappear")]
+
+
+# ---- what was there already
+
+
+@pytest.mark.parametrize(
+    ("since", "looks", "settling"),
+    [(1.0, 6, True), (1.2, 7, False), (1.2, 4, True), (3.9, 3, True), (4.0, 3, False), (2.0, 5, False)],
+)
+def test_a_scene_settles_after_a_time_and_some_looks(since: float, looks: int, settling: bool) -> None:
+    assert Scene(since, since, TrackerUpdate((), (), (), ()), STILL, looks=looks).settling is settling
 
 
 # ---- coming and going

@@ -209,9 +209,10 @@ def test_while_the_camera_moves_nothing_is_told() -> None:
 
 
 def test_what_is_kept_ends_with_the_track() -> None:
-    from streamcap.camera import CameraReading, Transform
+    from streamcap.camera import CameraReading
     from streamcap.facts import Scene
     from streamcap.instances import TrackerUpdate
+    from streamcap.transform import Transform
 
     rule = Postures()
     one = Performer(rule)

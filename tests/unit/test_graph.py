@@ -17,6 +17,7 @@ from streamcap.models.graph import (
     TensorInfo,
     engines_root,
     find_graph,
+    make_command,
     read_graph,
     sidecar_of,
     write_whole,
@@ -38,7 +39,7 @@ def test_a_graph_that_changed_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"grapg")
     with pytest.raises(WeightsCorrupt, match=r"fp32\.onnx does not match") as caught:
         read_graph(path)
-    assert caught.value.hint == "python -m engines make tiny"
+    assert caught.value.hint == "python -m engines make tiny --random --precision fp32"
     assert read_graph(path, check_hash=False).model == "tiny"
 
 
@@ -67,8 +68,23 @@ def test_a_graph_or_sidecar_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_another_role_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongModel, match="detector is needed"):
+    with pytest.raises(WrongModel, match="detector is needed") as caught:
         read_graph(written(tmp_path), role=Role.DETECTOR)
+    assert "name it as the encoder" in caught.value.hint
+
+
+def test_the_command_makes_the_same_graph_again() -> None:
+    trained = encoder_info("0" * 64, seed=None, model="clip")
+    assert make_command(trained, Precision.FP16) == "python -m engines make clip --precision fp16"
+    small = encoder_info("0" * 64, seed=3, model="clip-tiny")
+    assert make_command(small) == "python -m engines make clip --random --tiny --precision fp32"
+
+
+@pytest.mark.parametrize("name", ["/", "../graphs", "folder/of/graphs"])
+def test_a_path_without_a_graph_is_not_taken_for_a_model(name: str) -> None:
+    with pytest.raises(WeightsUnavailable, match="no graph") as caught:
+        find_graph(name)
+    assert "name a folder" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"\x00" * 9])

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamcap.camera import CameraReading, Transform
+from streamcap.camera import CameraReading
 from streamcap.geometry import contained
 from streamcap.instances import Observed, Stage, Tracker, TrackerUpdate
 from streamcap.tracks import birth
+from streamcap.transform import Transform
 from streamcap.types import Box
 from tests.scenes import WHOLE, Actor, Detector, Play, Scripted, Stagehand, colours, lying_on, perfect, truthful
 

@@ -11,8 +11,9 @@ from streamcap.config import ModelSettings
 from streamcap.errors import ModelError, ModelLoadError, WeightsCorrupt, WeightsUnavailable, WrongModel
 from streamcap.models.choosing import open_encoder
 from streamcap.models.engine import Device
-from streamcap.models.graph import TensorInfo, read_graph, sidecar_of, write_graph_info
+from streamcap.models.graph import Precision, TensorInfo, read_graph, sidecar_of, write_graph_info
 from streamcap.models.onnx import OnnxEngine, ProviderChoice, choose_provider, session
+from streamcap.models.store import sha256_of
 from tests.graphs import encoder_info, make_encoder, written
 from tests.prerequisites import need
 
@@ -95,6 +96,87 @@ def test_a_graph_that_is_not_what_its_sidecar_says(tmp_path: Path) -> None:
     sidecar_of(path).unlink()
     with pytest.raises(WeightsUnavailable, match="no sidecar"):
         open_encoder(ModelSettings(encoder=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "found"),
+    [
+        ("pixel_values", ("batch", 3, 48, 48), "(batch, 3, 32, 32)"),
+        ("image_embeds", ("batch", 7), "(batch, 16)"),
+        ("patch_tokens", ("batch", 4), "(batch, 4, 8)"),
+    ],
+)
+def test_other_shapes_than_the_sidecar_says_are_refused_before_a_stream_runs(
+    tmp_path: Path, name: str, said: tuple[object, ...], found: str
+) -> None:
+    need("engines")
+    path = make_encoder(tmp_path)
+    info = read_graph(path)
+    fields = {"input": info.input, "outputs": info.outputs}
+    if name == "pixel_values":
+        fields["input"] = TensorInfo.model_validate({**info.input.model_dump(), "shape": said})
+    else:
+        fields["outputs"] = tuple(
+            TensorInfo.model_validate({**output.model_dump(), "shape": said}) if output.name == name else output
+            for output in info.outputs
+        )
+    write_graph_info(path, encoder_info(info.sha256, **fields))
+    with pytest.raises(WrongModel, match="as its sidecar says") as caught:
+        open_encoder(ModelSettings(encoder=str(path)))
+    assert found in str(caught.value)
+
+
+def test_what_the_runtime_says_is_told_in_one_line(tmp_path: Path) -> None:
+    need("engines")
+    engine = OnnxEngine(make_encoder(tmp_path), (3, 48, 48), device=Device.CPU)
+    with pytest.raises(ModelError, match="Expected: 32") as caught:
+        engine.run(np.zeros((1, 3, 48, 48), np.float32), "image_embeds")
+    assert "\n" not in str(caught.value)
+
+
+def test_random_weights_are_warned_of_and_real_ones_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    need("engines")
+    path = make_encoder(tmp_path)
+    open_encoder(ModelSettings(encoder=str(path))).close()
+    assert f"{path} has random weights" in caplog.text
+    caplog.clear()
+    write_graph_info(path, read_graph(path).model_copy(update={"seed": None}))
+    open_encoder(ModelSettings(encoder=str(path))).close()
+    assert "random" not in caplog.text
+
+
+def test_a_graph_that_only_a_gpu_computes_says_which_one_to_make(tmp_path: Path) -> None:
+    need("engines")
+    import onnx
+    from onnx import helper
+
+    path = make_encoder(tmp_path)
+    model = onnx.load(path)
+    kind = onnx.TensorProto.BFLOAT16
+    node = next(each for each in model.graph.node if each.op_type == "Tanh")
+    index = list(model.graph.node).index(node)
+    casts = [
+        helper.make_node("Cast", [node.input[0]], ["narrow"], to=kind),
+        helper.make_node("Tanh", ["narrow"], ["bent_narrow"]),
+        helper.make_node("Cast", ["bent_narrow"], [node.output[0]], to=onnx.TensorProto.FLOAT),
+    ]
+    nodes = [*model.graph.node[:index], *casts, *model.graph.node[index + 1 :]]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    path.write_bytes(model.SerializeToString())
+    write_graph_info(path, encoder_info(sha256_of(path), precision=Precision.BF16, model="clip", seed=None))
+    with pytest.raises(ModelLoadError, match="is in bf16, which only a GPU computes in") as caught:
+        open_encoder(ModelSettings.model_validate({"encoder": str(path), "device": "cpu"}))
+    assert caught.value.hint == "python -m engines make clip --precision fp32"
+
+
+def test_on_a_processor_the_command_for_a_quicker_graph_is_named(tmp_path: Path) -> None:
+    need("engines")
+    settings = ModelSettings.model_validate({"encoder": str(make_encoder(tmp_path)), "device": "cpu"})
+    encoder = open_encoder(settings)
+    assert encoder.info.hint == "python -m engines make tiny --random --precision int8-dynamic"
+    assert "quicker on a processor" in encoder.info.why
+    encoder.close()
 
 
 def test_a_gpu_that_is_wished_is_not_replaced_by_the_processor(tmp_path: Path) -> None:

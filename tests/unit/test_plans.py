@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcap.errors import PlanRefused
-from streamcap.models.graph import Precision, sidecar_of
+from streamcap.models.graph import Precision, engines_root, sidecar_of
 from streamcap.models.plans import BatchProfile, PlanKey, Target, build_command, choose_plan, read_plan, write_plan
 from tests.graphs import encoder_info
 
@@ -55,7 +55,7 @@ def test_a_plan_for_something_else_is_refused_with_the_command(
     for refuse in (lambda: read_plan(path, HERE, GRAPH), lambda: choose_plan(tmp_path, HERE, GRAPH)):
         with pytest.raises(PlanRefused, match=reason) as caught:
             refuse()
-        assert caught.value.hint == "python -m engines build tiny --precision fp16"
+        assert caught.value.hint == f"python -m engines build tiny --precision fp16 --output {tmp_path}"
 
 
 @pytest.mark.parametrize("damage", [b"", b"pla", b"plam", b"plan and more"])
@@ -64,7 +64,16 @@ def test_a_damaged_plan_is_refused(tmp_path: Path, damage: bytes) -> None:
     path.write_bytes(damage)
     with pytest.raises(PlanRefused, match="damaged") as caught:
         read_plan(path, HERE, GRAPH)
-    assert caught.value.hint == build_command("tiny", Precision.FP16)
+    assert caught.value.hint == build_command("tiny", Precision.FP16, tmp_path)
+
+
+def test_the_command_is_one_that_can_be_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STREAMCAP_CACHE", str(tmp_path))
+    assert build_command("clip", Precision.INT8, engines_root() / "clip") == (
+        "python -m engines build clip --precision int8"
+    )
+    small = build_command("clip-tiny", Precision.FP16, tmp_path / "my graphs")
+    assert small == f"python -m engines build clip --tiny --precision fp16 --output '{tmp_path}/my graphs'"
 
 
 def test_a_plan_or_sidecar_that_is_missing_or_says_nonsense(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from streamcap.labels import ANIMALS, VEHICLES
 from streamcap.language import describe_change, describe_scene
 from streamcap.language.phrases import SCENE, VERBS
-from streamcap.prompts import ConflictKind, InstanceNote, WindowAnswer, contradictions, scored
+from streamcap.prompts import InstanceNote, WindowAnswer, contradictions, scored
 from streamcap.prompts.nouns import groups_of, mentions
-from streamcap.types import Box, Fact, Instance, Setting, Skill
+from streamcap.types import Box, ConflictKind, Fact, Instance, Setting, Skill
 
 LEFT: Box = (0.05, 0.3, 0.2, 0.9)
 RIGHT: Box = (0.8, 0.3, 0.95, 0.9)

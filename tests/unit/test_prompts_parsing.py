@@ -18,10 +18,11 @@ from streamcap.prompts import (
     Structured,
     SummaryAnswer,
     WindowAnswer,
+    check_end,
     parse_answer,
 )
 from streamcap.prompts.answers import MOST_NOTES, POSITIONS
-from streamcap.prompts.cleaning import clipped, fenced, plain, without_marks
+from streamcap.prompts.cleaning import broken_off, clipped, fenced, garbled, plain, without_marks
 from streamcap.prompts.parsing import MOST_CAPTION, MOST_OVERVIEW_WORDS
 
 GOOD: dict[str, Any] = {
@@ -309,6 +310,55 @@ def test_what_is_clipped_is_short_enough(text: str, limit: int) -> None:
 def test_clipping_ends_with_a_sentence_where_it_can() -> None:
     assert clipped("One two three. Four five six seven.", 20) == "One two three."
     assert clipped("One two three four five six seven.", 20) == "One two three four…"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A man in a red jacket walks in from the left.",
+        "Bus 42 stops; the sign says \u201cH\u00f4tel\u201d (3 stars), 20 % off & more!",
+        "\u7537\u4eba\u8d70\u8fdb\u6765\u3002",
+        "\u090f\u0915 \u0906\u0926\u092e\u0940 \u0906\u0924\u093e \u0939\u0948\u0964",
+        "\u0631\u062c\u0644 \u064a\u0645\u0634\u064a.",
+        "A caf\ufffd opens.",
+        "It is 21 \u00b0C.",
+    ],
+)
+def test_sentences_of_any_language_are_read(text: str) -> None:
+    assert not garbled(text)
+    assert parse_answer(text, WindowAnswer, form=AnswerForm.TEXT, ids=()).text == text
+
+
+@pytest.mark.parametrize(
+    "text", [", st[{", "fr\ufffdB meretapfr\ufffdreet driv", ']}]} a {"x": [[ #@ ]]', "\\\\_\\_ a"]
+)
+def test_garbage_is_no_caption(text: str) -> None:
+    assert garbled(text)
+    for form, whole in ((AnswerForm.TEXT, text), (AnswerForm.JSON, json.dumps(GOOD | {"caption": text}))):
+        with pytest.raises(AnswerUnreadable):
+            parse_answer(whole, WindowAnswer, form=form)
+
+
+def test_plain_text_that_was_cut_off_is_not_complete() -> None:
+    assert parse_answer("A man walks to the ri", WindowAnswer, form=AnswerForm.TEXT).complete
+    cut = parse_answer("A man walks to the ri", WindowAnswer, form=AnswerForm.TEXT, cut=True)
+    assert not cut.complete
+    with pytest.raises(AnswerUnreadable, match="breaks off"):
+        check_end(cut)
+    check_end(parse_answer("A man walks.", WindowAnswer, form=AnswerForm.TEXT, cut=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("Two came. They wo", "Two came."),
+        ("A tall man walks slowly to the righ", "A tall man walks slowly to the\u2026"),
+        ("It cost 12.5 poun", "It cost 12.5\u2026"),
+        ("Re", "Re\u2026"),
+    ],
+)
+def test_what_breaks_off_ends_with_a_sentence_or_a_word(text: str, read: str) -> None:
+    assert broken_off(text) == read
 
 
 def test_kinds_are_all_read() -> None:

@@ -88,6 +88,27 @@ async def test_weights_that_cannot_be_had_are_tried_again_and_nothing_else_is() 
         with pytest.raises(ModelLoadError, match="wrong architecture"):
             await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
 
+    async def fall_over(_: VisionSettings) -> LanguageModel:
+        raise KeyError("a defect")
+
+    async with SharedModel(LOCAL, VirtualClock(), fall_over) as shared:
+        with pytest.raises(ModelLoadError, match="a defect"):
+            await shared.ready()
+
+
+@virtual_time
+async def test_who_waits_for_it_is_told_and_else_the_log_is(caplog: pytest.LogCaptureFixture) -> None:
+    async def refuse(_: VisionSettings) -> LanguageModel:
+        raise ModelLoadError("wrong architecture", hint="take another")
+
+    async with SharedModel(LOCAL, VirtualClock(), refuse) as shared:
+        with pytest.raises(ModelLoadError):
+            await shared.ready()
+    assert caplog.messages == []
+    async with SharedModel(LOCAL, VirtualClock(), refuse):
+        await asyncio.sleep(1)
+    assert [message.partition(": ")[2] for message in caplog.messages] == ["wrong architecture; take another"]
+
 
 @virtual_time
 async def test_what_is_asked_is_counted_and_ended_with_who_asked() -> None:

@@ -82,15 +82,24 @@ def test_who_needed_a_low_share_is_gone() -> None:
 
 def test_room_is_judged_at_the_floor_and_the_unmeasured_count() -> None:
     shedder = Shedder(2.5, 2)
-    assert shedder.room(0.0, measured=0, unmeasured=0)
-    assert not shedder.room(5.0, measured=0, unmeasured=30), "a burst of additions is not let in on trust"
+    assert shedder.room(0.0, streams=0, seen=0)
+    assert not shedder.room(5.0, streams=30, seen=0), "a burst of additions is not let in on trust"
     run(shedder, lambda _: 0.8, 30)
     # 0.8 at 5 frames a second are 0.4 at the floor, 0.05 for each of eight.
-    assert shedder.room(5.0, measured=8, unmeasured=0)
-    assert shedder.room(5.0, measured=8, unmeasured=9)
-    assert not shedder.room(5.0, measured=8, unmeasured=11)
+    assert shedder.room(5.0, streams=8, seen=8)
+    assert shedder.room(5.0, streams=17, seen=8)
+    assert not shedder.room(5.0, streams=19, seen=8)
     run(shedder, lambda _: 1.0, 60)
-    assert not shedder.room(5.0, measured=8, unmeasured=0)
+    assert not shedder.room(5.0, streams=8, seen=8)
+
+
+def test_streams_that_are_added_one_after_the_other_are_not_counted_twice() -> None:
+    """One was there, four came five seconds ago: the load is that of all of them by now, and all are at the floor."""
+    shedder = Shedder(5.0, 2)
+    run(shedder, lambda _: 5 * 0.08, 30)
+    assert shedder.room(5.0, streams=5, seen=1 + 4 * 0.5)
+    assert not shedder.room(5.0, streams=5, seen=1), "as if their cost were still to come"
+    assert not shedder.room(5.0, streams=40, seen=0.5), "a part of one stream tells nothing of the others' cost"
 
 
 @pytest.mark.parametrize("cost", [1.0, 1.2, 1.5])

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from streamcap.camera import CameraChange, CameraReading, Transform, moves_all_over
+from streamcap.camera import CameraChange, CameraReading
 from streamcap.gating import BlockGate
 from streamcap.steadiness import SteadyWatch, stays
+from streamcap.transform import Transform, moves_all_over
 from tests.scenes import STILL, Grey, canvas, lit, noisy, view, with_patch
 
 PLACE = canvas(11)

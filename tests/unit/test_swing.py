@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streamcap.camera import moves_all_over
 from streamcap.gating import BlockGate
 from streamcap.swing import swing
+from streamcap.transform import moves_all_over
 from tests.scenes import canvas, view, with_patch
 
 PLACE = canvas(11)

@@ -30,7 +30,7 @@ from streamcap.models.vlm.towers import Sight
 from streamcap.sources.rendered_art import Painter
 from tests.graphs import GRID, make_encoder, make_tower
 from tests.prerequisites import need
-from tests.simulated_gpu import MAGIC, Runtime, Status, trt_module
+from tests.simulated_gpu import MAGIC, Context, Runtime, Status, trt_module
 
 PROFILE = BatchProfile(least=1, best=2, most=5)
 
@@ -123,6 +123,36 @@ def test_a_graph_that_cannot_be_captured_costs_launches_not_results(
     assert np.array_equal(found, again.run(batch(2), "image_embeds")[0])
     again.close()
     assert not made.runtime.live
+
+
+def test_a_capture_that_breaks_off_leaves_no_graph_and_runs_all_the_same(
+    made: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    enqueue = Context.execute_async_v3
+    monkeypatch.setattr(
+        Context, "execute_async_v3", lambda self, stream: not made.runtime.capturing and enqueue(self, stream)
+    )
+    engine = made.load()
+    assert "without a CUDA graph: the encoder failed" in caplog.text
+    assert len(engine.run(batch(2), "image_embeds")[0]) == 2
+    engine.close()
+    assert not made.runtime.live
+
+
+def test_what_is_run_to_warm_up_is_no_leftover_of_memory(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    compute = Context.compute
+
+    def watched(context: Context) -> None:
+        seen.append(bool((context.fed() == 0).all()))
+        compute(context)
+
+    monkeypatch.setattr(Context, "compute", watched)
+    made.runtime.junk = 0x7F  # as floats these bytes are enormous
+    engine = made.load()
+    engine.close()
+    assert seen
+    assert all(seen)
 
 
 @pytest.mark.parametrize("capturable", [True, False])

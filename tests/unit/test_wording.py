@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 
 from streamcap.captioners import Difference, GroundedCaptioner
-from streamcap.errors import ModelError
+from streamcap.errors import ModelError, ModelResting, ModelUnauthorised, ModelUnavailable
 from streamcap.language import Description
 from streamcap.standing import Standing, Status
 from streamcap.types import Window
@@ -125,6 +125,34 @@ async def test_a_failure_is_said_once_and_its_end_too() -> None:
         (StreamState.LIVE, "recovered"),
     ]
     assert lane.states[0].detail == "slow: it broke; mend it"
+
+
+class Failing(Slow):
+    """Fails in turn in these ways; whole where it is None."""
+
+    def __init__(self, *ways: ModelError | None) -> None:
+        super().__init__(0.0)
+        self.ways = list(ways)
+
+    async def describe(self, window: Window) -> AsyncIterator[Description]:
+        way = self.ways.pop(0)
+        if way is not None:
+            raise way
+        yield Description("well")
+
+
+@virtual_time
+async def test_another_fault_is_news_once_and_rest_after_faults_is_none() -> None:
+    down, rests = ModelUnavailable("down"), ModelResting("left alone")
+    lane = Lane(Failing(rests, down, rests, down, ModelUnauthorised("no key"), down, rests, None, down))
+    run = asyncio.create_task(lane.wording.run())
+    for name in "abcdefghi":
+        await lane.wording.put(window(name), live=False)
+    await lane.wording.end()
+    await run
+    assert [s.detail.removeprefix("slow: ") for s in lane.states] == [
+        "left alone", "down", "no key", "no longer: captioner", "down",
+    ]  # fmt: skip
 
 
 @virtual_time

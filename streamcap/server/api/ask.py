@@ -96,6 +96,8 @@ class Questions:
             headers = {"retry-after": str(BUSY_S)}
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{ASKING_MOST} questions are asked already", headers)
         about = Span(body.at, span(body.from_, body.to))
+        if body.from_ is not None and body.to is not None and body.from_ > body.to:  # type: ignore[operator]
+            raise UsageError("from lies after to")
         growing = self._counted(self._answering.answer(stream, body.question, about, bounds.newest))
         if EVENTS in accept:
             first = await anext(growing)  # what is wrong with the question is an answer of its own

@@ -37,10 +37,14 @@ test("the captioner and its prompt are set while the stream is watched", { skip 
   assert.equal(await dialog.getByLabel("What the model is to heed").isVisible(), false);
   await dialog.getByLabel("Who words captions").selectOption("vision");
   await dialog.getByLabel("What the model is to heed").fill("Tell of hats.");
+  await dialog.getByLabel("Number of the picture").uncheck();
+  await dialog.getByLabel("All else darkened").check();
+  await accessible(page, "the settings of a stream with its model");
+  await screenshot(page, "settings");
   await dialog.getByRole("button", { name: "Save" }).click();
   await dialog.waitFor({ state: "detached" });
   const view = await (await fetch(`${server.url}/v1/streams/yard`)).json();
-  assert.deepEqual([view.captioner, view.prompt, view.mode], ["vision", "Tell of hats.", "sliding"]);
+  assert.deepEqual([view.captioner, view.prompt, view.mode, view.marks], ["vision", "Tell of hats.", "sliding", ["som", "heat"]]);
 });
 
 test("a draft is refined by the model, and the list says who worded it", { skip }, async () => {

@@ -1,29 +1,30 @@
-"""A subscriber: connects to a feed, yields its messages, comes back after a loss and goes on where it stood.
-
-    async with subscribe("ws://127.0.0.1:8750") as feed:
-        async for message in feed:
-            print(message)
-
-Needs the base dependencies only.
-"""
+"""The connection of a subscriber: messages out, back after a loss, on from where it stood."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Self
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from streamcap.errors import FeedClosed, FeedError, UsageError
+from streamcap.client.address import (
+    FINAL_CODES,
+    STATUS_CODES,
+    checked_token,
+    closed_for_good,
+    feed_url,
+    in_short,
+    is_loopback,
+)
+from streamcap.errors import FeedClosed, FeedError
 from streamcap.wire import (
     FRAME_MAX_BYTES,
     SUBPROTOCOL,
@@ -36,7 +37,7 @@ from streamcap.wire import (
 )
 from streamcap.wire.fold import FeedState
 
-__all__ = ["Feed", "Gap", "feed_url", "subscribe"]
+__all__ = ["Feed", "Gap", "subscribe"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,43 +51,6 @@ SILENCE_BEATS: Final = 3  # heartbeats missed before a connection is given up
 SILENCE_MIN_S: Final = 5.0
 # Request lines past 8 KB are refused by common servers; a feed of that many streams begins with snapshots instead.
 AFTER_MAX_CHARS: Final = 6_000
-
-_FINAL_CODES: Final = frozenset(
-    {CloseCode.BAD_REQUEST, CloseCode.UNAUTHORIZED, CloseCode.FORBIDDEN, CloseCode.NO_SUCH_STREAM}
-)
-_STATUS_CODES: Final = {
-    400: CloseCode.BAD_REQUEST,
-    401: CloseCode.UNAUTHORIZED,
-    403: CloseCode.FORBIDDEN,
-    404: CloseCode.NO_SUCH_STREAM,
-}
-_HINTS: Final = {
-    CloseCode.NO_SUCH_STREAM: "the server's page at / lists its streams",
-    CloseCode.UNAUTHORIZED: "the server wants a token: --token, or STREAMCAP_TOKEN",
-    CloseCode.FORBIDDEN: "the token is not for this; whoever runs the server can make another",
-}
-
-
-def feed_url(url: str) -> str:
-    """The address of the feed that a person means.
-
-    ``http`` and ``https`` become ``ws`` and ``wss``; a server alone means the feed of all its streams.
-
-    Raises:
-        UsageError: not such an address.
-    """
-    try:
-        parts = urlsplit(url if "://" in url else f"ws://{url}")
-        sound = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets or a port that cannot be
-        sound = False
-    scheme = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}.get(parts.scheme) if sound else None
-    if scheme is None:
-        raise UsageError(f"{url!r} is not the address of a feed", hint="such as ws://127.0.0.1:8750")
-    path, query = parts.path, parts.query
-    if path in {"", "/"}:
-        path, query = "/v1/captions", query or "streams=*"
-    return urlunsplit(SplitResult(scheme, parts.netloc, path, query, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +95,8 @@ class Feed:
         token: str | None = None,
     ) -> None:
         self._url = feed_url(url)
-        self._headers = {"Authorization": f"Bearer {_checked(token)}"} if token is not None else {}
-        if token is not None and urlsplit(self._url).scheme == "ws" and not _is_loopback(self._url):
+        self._headers = {"Authorization": f"Bearer {checked_token(token)}"} if token is not None else {}
+        if token is not None and urlsplit(self._url).scheme == "ws" and not is_loopback(self._url):
             logger.warning("the token goes to %s in the clear; wss:// would hide it", self._server)
         self._options: dict[str, str] = {} if interim else {"interim": "false"}
         if kinds is not None:
@@ -238,7 +202,7 @@ class Feed:
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 additional_headers=self._headers,
                 compression=None,
-                proxy=None if _is_loopback(self._url) else True,
+                proxy=None if is_loopback(self._url) else True,
                 open_timeout=OPEN_TIMEOUT_S,
                 close_timeout=CLOSE_TIMEOUT_S,
                 max_size=FRAME_MAX_BYTES,
@@ -246,14 +210,14 @@ class Feed:
             )
         except InvalidStatus as refused:
             status = refused.response.status_code
-            if status in _STATUS_CODES:
-                raise _closed_for_good(_STATUS_CODES[status], f"HTTP {status}") from None
+            if status in STATUS_CODES:
+                raise closed_for_good(STATUS_CODES[status], f"HTTP {status}") from None
             self._failures += 1
             raise FeedError(f"{self._server} answers with HTTP {status}") from None
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
             self._failures += 1
             raise FeedError(
-                f"cannot reach a feed at {self._server}: {_in_short(error)}", hint="is `streamcap serve` running there?"
+                f"cannot reach a feed at {self._server}: {in_short(error)}", hint="is `streamcap serve` running there?"
             ) from None
 
     async def _back_off(self) -> None:
@@ -269,8 +233,8 @@ class Feed:
         code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "the connection broke off")
         if code == CloseCode.ENDED:
             self._ended = True
-        elif code in _FINAL_CODES:
-            raise _closed_for_good(CloseCode(code), reason)
+        elif code in FINAL_CODES:
+            raise closed_for_good(CloseCode(code), reason)
         else:
             await self._lost(f"{reason or 'closed'} ({code})")
 
@@ -396,29 +360,3 @@ async def subscribe(
         yield feed
     finally:
         await feed.close()
-
-
-def _checked(token: str) -> str:
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError("that is no token", hint="streamcap token create makes one: sc_…")
-    return token
-
-
-def _closed_for_good(code: CloseCode, reason: str) -> FeedClosed:
-    return FeedClosed(f"the server closed the feed: {reason or code.name}", code=code, hint=_HINTS.get(code, ""))
-
-
-def _in_short(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
