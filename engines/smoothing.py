@@ -243,7 +243,7 @@ class _Edit:
     def _normalises(self, node: Any) -> bool:
         return node.op_type == "LayerNormalization" and all(name in self._constants for name in node.input[1:])
 
-    def _constant(self, like: str, value: Tensor, owner: str) -> str:
+    def _constant(self, like: str, value: NDArray[Any], owner: str) -> str:
         """A new constant of the type of another one. Others may use that one, so it stays until nobody does."""
         name = f"{like}_smooth_{owner}"
         kind = self._onnx.helper.tensor_dtype_to_np_dtype(self._constants[like].data_type)
