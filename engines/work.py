@@ -136,7 +136,7 @@ class Work:
     def _quantise(self, precision: Precision, path: Path) -> None:
         """Put as many products into 8 bits as the tolerance allows: those that lose most are left out, in steps."""
         static = precision is Precision.INT8
-        base, frames_fed = (Precision.FP16 if static else Precision.FP32), self.fed(CALIBRATION_PICTURES)
+        base, frames_fed = (Precision.FP16 if static else Precision.FP32), self.calibration()
         with self._graph(base) as whole, tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
             if self.model.role is Role.DETECTOR:
                 if static:
@@ -210,8 +210,17 @@ class Work:
             return layers.layer_report(whole, path, fed)
 
     def fed(self, count: int) -> list[Tensor]:
-        """That many real pictures (or runs of pictures), made ready for the model."""
+        """That many real pictures (or runs of pictures) of all clips, made ready for the model."""
         if count not in self._fed:
-            span = 1 if self.model.patches is None else self.model.patches.frames * self.model.patches.temporal
-            self._fed[count] = frames.inputs(self.model, frames.pictures(self.clips, count * span))
+            self._fed[count] = self._ready(self.clips, count)
         return self._fed[count]
+
+    def calibration(self) -> list[Tensor]:
+        """Pictures that ranges are measured on: of several clips not those of the last, which only tell whether what was
+        measured holds elsewhere.
+        """
+        return self._ready(self.clips[:-1] or self.clips, CALIBRATION_PICTURES)
+
+    def _ready(self, clips: Sequence[str], count: int) -> list[Tensor]:
+        span = 1 if self.model.patches is None else self.model.patches.frames * self.model.patches.temporal
+        return frames.inputs(self.model, frames.pictures(clips, count * span))
