@@ -216,7 +216,7 @@ class Work:
         return self._fed[count]
 
     def calibration(self) -> list[Tensor]:
-        """Pictures that ranges are measured on: of several clips not those of the last, which only tell whether what was
+        """Pictures that ranges are measured on: of several clips none of the last, which only tells whether what was
         measured holds elsewhere.
         """
         return self._ready(self.clips[:-1] or self.clips, CALIBRATION_PICTURES)
