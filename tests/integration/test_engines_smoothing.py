@@ -108,7 +108,7 @@ def test_products_of_two_activations_are_left_as_they_are(made: Made) -> None:
 
 def test_ranges_are_not_measured_on_the_last_of_several_clips(made: Made) -> None:
     work = made.work("clip-vit-b16")
-    first, last = "test:?seconds=8&width=64&height=36", "test:?seconds=8&width=64&height=64"
+    first, last = "test:?seconds=8&width=160&height=90", "test:?seconds=8&width=64&height=64"
     alone, both = (replace(work, clips=clips, _fed={}) for clips in ((first,), (first, last)))
     assert np.array_equal(np.concatenate(both.calibration()), np.concatenate(alone.calibration()))
     assert not np.array_equal(np.concatenate(both.fed(6)), np.concatenate(alone.fed(6)))
