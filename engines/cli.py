@@ -48,7 +48,10 @@ Precisions = Annotated[
 Grid = Annotated[str | None, typer.Option(metavar="FRAMES,ROWS,COLUMNS", help="Patches, for towers of a fixed grid.")]
 Calibrate = Annotated[
     list[str] | None,
-    typer.Option(metavar="CLIP", help="Real frames to calibrate and compare on. [default: a rendered scene]"),
+    typer.Option(
+        metavar="CLIP",
+        help="Real frames to calibrate and compare on; of several, the last only to compare. [default: a rendered scene]",
+    ),
 ]
 Output = Annotated[Path | None, typer.Option(help="Folder of the graphs. [default: engines/MODEL in the cache]")]
 Targets = Annotated[
