@@ -50,7 +50,7 @@ Calibrate = Annotated[
     list[str] | None,
     typer.Option(
         metavar="CLIP",
-        help="Real frames to calibrate and compare on; of several, the last only to compare. [default: a rendered scene]",
+        help="Frames to calibrate and compare on; of several the last only to compare. [default: a rendered scene]",
     ),
 ]
 Output = Annotated[Path | None, typer.Option(help="Folder of the graphs. [default: engines/MODEL in the cache]")]
