@@ -175,6 +175,7 @@ test("a stream that is removed lets the camera go, and what it said stays to be 
   await page.getByLabel("Name of the stream").fill("desk");
   await page.getByRole("button", { name: "Publish", exact: true }).click();
   await page.locator(".publishing", { hasText: "desk" }).waitFor();
+  await row("caption").first().waitFor(); // or there is nothing to stay
   await page.getByRole("button", { name: "Remove" }).click();
   await page.locator("dialog").getByRole("button", { name: "Remove" }).click();
   await page.locator(".publishing").waitFor({ state: "hidden" });
