@@ -213,7 +213,7 @@ class _Build:
                         return future.result(_LOOK_S)
                     except NotYet:
                         continue
-            except BaseException:
+            except BaseException:  # Ctrl-C above all: the builder is told to stop, and is waited for
                 self._stop.set()
                 raise
 

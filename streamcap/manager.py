@@ -154,7 +154,7 @@ class Manager:
         self._streams[settings.id] = supervision  # before the wait: two calls at once must not both begin
         try:
             await self._hub.open_stream(settings.id)
-        except BaseException:
+        except BaseException:  # one that was not opened is not there, and its name is free again
             del self._streams[settings.id]
             raise
         await supervision.begin()

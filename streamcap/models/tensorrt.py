@@ -153,7 +153,7 @@ class TensorRtEngine:
                 self._lanes.append(self._make_lane())
             for lane in self._lanes:
                 self._warm(lane)
-        except BaseException:
+        except BaseException:  # half an engine is of no use: what it has taken of the device is given back
             self.close()
             raise
         self._free = list(self._lanes)

@@ -46,7 +46,7 @@ async def load(settings: VisionSettings, *, progress: Callable[[str], None] = _l
     worker = ThreadPoolExecutor(1, thread_name_prefix="vlm")
     try:
         runner = await asyncio.get_running_loop().run_in_executor(worker, load_runner, settings, progress)
-    except BaseException:
+    except BaseException:  # also cancelled: what runs in the thread runs to its end, and nobody waits for it
         worker.shutdown(wait=False, cancel_futures=True)
         raise
     from streamcap.models.vlm.local import LocalModel
