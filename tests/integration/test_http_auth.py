@@ -19,6 +19,7 @@ from streamcap.models.pool import Models
 from streamcap.server.control import admission
 from streamcap.server.service import running
 from streamcap.tokens import TOKENS_FILE, Scope, TokenFile
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.weights
 OPEN = {"/", "/healthz", "/readyz"}
@@ -99,7 +100,7 @@ async def test_events_end_when_their_token_is_revoked(
             lines = feed.aiter_lines()
             assert await anext(lines) == "retry: 2000"
             tokens.revoke(token.id)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 async for _ in lines:
                     pass
         assert (await http.get("/v1/streams", headers=headers)).status_code == 401

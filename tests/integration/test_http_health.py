@@ -16,6 +16,7 @@ from streamcap.models.pool import Models
 from streamcap.server.service import running
 from streamcap.wire import StreamState
 from tests.feeding import caption, event, final, opened, serving, status
+from tests.patience import PATIENCE_S
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -86,7 +87,7 @@ async def test_what_a_real_stream_costs(models: Models) -> None:
     async with (
         running(Settings.model_validate(raw), models) as run,
         httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False) as http,
-        asyncio.timeout(30),
+        asyncio.timeout(PATIENCE_S),
     ):
         found: Samples = {}
         while ("streamcap_caption_age_seconds_count", (("status", "draft"), ("stream", "scene"))) not in found:
