@@ -32,8 +32,8 @@ QUESTION_MAX: Final = 1000  # characters
 # What a change cannot be about, and what to do instead.
 _FIXED: Final = {
     "id": "a stream keeps its id: add one of the other id with POST /v1/streams",
-    "source": "a stream keeps its source: end it with DELETE, and add it anew with POST /v1/streams and the other source; "
-    "under the same id its history and numbers go on",
+    "source": "a stream keeps its source: end it with DELETE, and add it anew with POST /v1/streams; under the same id "
+    "its history and numbers go on",
 }
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"  # an address on one line
 
