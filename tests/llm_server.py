@@ -29,6 +29,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from tests.llm_requests import Fault, Shown, echo, shown_in
+from tests.patience import PATIENCE_S
 
 __all__ = ["MODEL", "Fault", "LlmServer", "Shown", "echo", "llm_server"]
 
@@ -100,7 +101,7 @@ class LlmServer:
         if self._server and self._thread:
             self._server.should_exit = True
             self._server.force_exit = True  # whoever still waits is cut off
-            self._thread.join(10)
+            self._thread.join(PATIENCE_S)
             assert not self._thread.is_alive()
         self._server = self._thread = None
         self.working = 0

@@ -13,7 +13,7 @@ import numpy as np
 from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, WrongModel
 from streamcap.models.cuda import gpu_present
 from streamcap.models.engine import Device, EngineInfo, Tensor, check_batch
-from streamcap.models.graph import GraphInfo, Precision, make_command
+from streamcap.models.graph import GraphInfo, Precision, engines_command, make_command
 
 __all__ = ["OnnxEngine", "ProviderChoice", "choose_provider", "session"]
 
@@ -25,7 +25,6 @@ _GPU, _OPENVINO = "CUDAExecutionProvider", "OpenVINOExecutionProvider"
 _INSTALL_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'streamcap[gpu]'"
 # How ONNX Runtime says that a provider does not compute in a type.
 _LACKING = "NOT_IMPLEMENTED"
-_REMAKE = "is it ONNX, and whole? python -m engines make MODEL writes it anew"
 # What a GPU takes together; a processor is filled by one picture, and waiting for a second only adds delay.
 GPU_BATCH = 32
 # How runtimes say that memory ran out; they have no error class for it.
@@ -102,7 +101,8 @@ def session(path: Path, what: str, choice: ProviderChoice, *, threads: int) -> t
             opened = ort.InferenceSession(str(path), options, providers=[_configured(name, threads)])
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes without a common base
             if place == len(choice.providers) - 1:
-                raise ModelLoadError(f"cannot load {what} {path}: {_line(error)}", hint=_REMAKE) from error
+                remake = f"is it ONNX, and whole? {engines_command('make MODEL')} writes it anew"
+                raise ModelLoadError(f"cannot load {what} {path}: {_line(error)}", hint=remake) from error
             failed.append(f"{_plain(name)} failed: {_line(error)}")
             continue
         # A provider whose libraries do not load is left out without an error.

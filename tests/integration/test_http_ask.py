@@ -232,11 +232,11 @@ async def test_who_leaves_calls_the_model_off(models: Models, server: LlmServer,
         body = json.dumps({"question": "Who came?"}) if head.startswith("POST") else ""
         lines = [f"{first} HTTP/1.1", "host: localhost", *filter(None, [more]), "content-type: application/json"]
         writer.write("\r\n".join([*lines, f"content-length: {len(body)}", "", body]).encode())
-        await until(lambda: server.working == 1, 30)
+        await until(lambda: server.working == 1)
         if seen:
             await asyncio.wait_for(reader.readuntil(seen), 30)
         writer.close()
-        await until(lambda: server.working == 0 and server.left == 1, 30)
+        await until(lambda: server.working == 0 and server.left == 1)
         server.rule, server.fault, server.delay = answering, Fault.NONE, 0.0
         assert (await ask(http)).json()["answered"] is True
 
