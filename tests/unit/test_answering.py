@@ -81,7 +81,7 @@ async def test_of_a_span_that_is_too_long_to_read_what_matters_is_told_all_over_
     assert 30 <= len(told) <= TOLD_MOST
     assert (told[0], told[-1]) == (1.0, float(CAPTIONS))
     assert float(VAN) in told, "it is searched for, whether its page is read or not"
-    assert answer.times == (VAN,) and answer.said == ("A red van parks at the gate.",)
+    assert (answer.times, answer.said) == ((float(VAN),), ("A red van parks at the gate.",))
     assert max(b - a for a, b in itertools.pairwise(told)) < CAPTIONS / 8
     assert "are left out, so do not count" in server.shown[-1].question
 
