@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -108,6 +109,9 @@ class Peers:
         ports: where publishers come in.
         view: the analysed frames of a stream; None where there is no such stream.
         relay: the packets of its source; None where it has none now.
+
+    Attributes:
+        refused: sessions of each sort that were not taken because there were too many.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class Peers:
         relay: Callable[[str], Relay | None],
     ) -> None:
         self.settings = settings
+        self.refused: Counter[str] = Counter()
         self._ports, self._view, self._relay = ports, view, relay
         self._sessions: dict[str, _Session] = {}
         self._broadcasts: dict[tuple[str, bool], tuple[Broadcast, asyncio.Task[None]]] = {}
@@ -239,6 +244,7 @@ class Peers:
     ) -> Begun:
         text, ufrag = _checked(offer, sends=sort == PUBLISH)
         if not self._open() or self.count(sort) + self._beginning[sort] >= most:
+            self.refused[sort] += 1
             raise Refused(f"there are {most} already" if most else "this server takes none")
         self._beginning[sort] += 1
         peer = made()

@@ -133,6 +133,7 @@ async def test_any_source_can_be_watched_and_is_encoded_once_while_it_is(models:
             peer = await offer_of(None)
             full = await http.post("/v1/streams/yard/whep", content=peer.localDescription.sdp, headers=SDP)
             assert (full.status_code, full.headers["retry-after"]) == (503, "5")
+            assert 'refused_total{reason="most",what="viewer"} 1.0' in (await http.get("/metrics")).text
             await peer.close()
         peer = await offer_of(None, "H264")
         other = await http.post("/v1/streams/yard/whep", content=peer.localDescription.sdp, headers=SDP)
