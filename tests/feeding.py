@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 from websockets.asyncio.client import ClientConnection
 
 from streamcap.client import Gap
@@ -45,6 +46,7 @@ __all__ = [
     "caption",
     "event",
     "final",
+    "http_to",
     "opened",
     "receive",
     "serving",
@@ -121,6 +123,13 @@ async def serving(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def http_to(where: Listening, **options: Any) -> httpx.AsyncClient:
+    """A client of a server of this machine, which may take its time."""
+    return httpx.AsyncClient(
+        base_url=where.url.replace("ws", "http", 1), trust_env=False, timeout=PATIENCE_S, **options
+    )
 
 
 async def receive(connection: ClientConnection, count: int, *, patience: float = PATIENCE_S) -> list[Message]:

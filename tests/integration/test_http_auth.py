@@ -19,6 +19,7 @@ from streamcap.models.pool import Models
 from streamcap.server.control import admission
 from streamcap.server.service import running
 from streamcap.tokens import TOKENS_FILE, Scope, TokenFile
+from tests.feeding import http_to
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.weights
@@ -35,7 +36,7 @@ async def service(models: Models, data: Path, **security: Any) -> AsyncIterator[
     }
     async with (
         running(Settings.model_validate(raw), models) as run,
-        httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(run.listening) as http,
     ):
         yield http
 

@@ -18,7 +18,7 @@ from streamcap.journal import MemoryJournal
 from streamcap.server.api import history
 from streamcap.types import Caption, CaptionKind, CaptionStatus, Event
 from streamcap.wire import CaptionMessage, EventMessage, Message, caption_message, decode, event_message
-from tests.feeding import StalledHttp, event, opened, serving, sockets_of, status, until
+from tests.feeding import StalledHttp, event, http_to, opened, serving, sockets_of, status, until
 
 PATH = "/v1/streams/cam/captions"
 T0 = 1_700_000_000.0  # 2023-11-14T22:13:20Z
@@ -28,7 +28,7 @@ T0 = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 async def asking(hub: Hub, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         serving(hub, **settings) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         yield http
 

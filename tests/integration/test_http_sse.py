@@ -191,7 +191,7 @@ async def test_heartbeats_are_comments() -> None:
 
 async def test_the_end_of_a_stream_is_told_and_not_to_be_come_back_to() -> None:
     hub = await opened()
-    async with serving(hub) as where, httpx.AsyncClient(trust_env=False) as http:
+    async with serving(hub) as where, httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
         source = EventSource(where)
         reading = asyncio.create_task(_all(source))
         await until(lambda: hub.watchers("cam") == 1)
@@ -215,14 +215,14 @@ async def test_a_server_that_stops_says_so() -> None:
         await hub.close()
         events = await asyncio.wait_for(reading, PATIENCE_S)
         assert (events[-1].type, events[-1].body["code"]) == ("close", 1012)
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
             refused = await http.get(EventSource(where).url)
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
 
 
 async def test_refusals_are_problems() -> None:
     hub = await opened(subscribers_max=0)
-    async with serving(hub) as where, httpx.AsyncClient(trust_env=False) as http:
+    async with serving(hub) as where, httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
         base = where.url.replace("ws", "http")
         for path, code in (
             (PATH, 503),

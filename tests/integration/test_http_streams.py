@@ -20,6 +20,7 @@ from streamcap.server.control import Control
 from streamcap.server.registry import Registry
 from streamcap.server.service import Service, running
 from streamcap.wire import CaptionMessage, StatusMessage, decode
+from tests.feeding import http_to
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.weights
@@ -36,7 +37,7 @@ async def service(
     }
     async with (
         running(Settings.model_validate(raw), models) as run,
-        httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(run.listening) as http,
     ):
         yield run, http
 

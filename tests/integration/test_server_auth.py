@@ -29,7 +29,7 @@ from streamcap.server import Guard, Listening, serve
 from streamcap.server.rules import access_of
 from streamcap.tokens import Scope, TokenFile, TokenGuard
 from streamcap.wire import SUBPROTOCOL, ErrorMessage, Message, decode
-from tests.feeding import event, opened, receive, serving
+from tests.feeding import event, http_to, opened, receive, serving
 from tests.patience import PATIENCE_S, SOON_S
 from tests.prerequisites import ROOT
 
@@ -88,7 +88,7 @@ async def refused(connection: ClientConnection) -> tuple[str, int, str]:
 
 def client(where: Listening, token: str | None = None) -> httpx.AsyncClient:
     headers = {"authorization": f"Bearer {token}"} if token is not None else {}
-    return httpx.AsyncClient(base_url=where.url.replace("ws", "http", 1), trust_env=False, headers=headers)
+    return http_to(where, headers=headers)
 
 
 # HTTP

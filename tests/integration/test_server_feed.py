@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -43,6 +42,7 @@ from tests.feeding import (
     caption,
     event,
     final,
+    http_to,
     opened,
     receive,
     serving,
@@ -407,7 +407,7 @@ async def test_pages() -> None:
     await hub.publish("cam", status())
     async with (
         serving(hub, source="rtsp://user:secret@camera/1") as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         listed = (await http.get("/v1/streams")).json()["streams"]
         expected = {"id": "cam", "state": "live", "source": "rtsp://camera/1", "seq": 1, "feed": CAM}
@@ -432,7 +432,7 @@ async def test_not_ready_while_the_journal_cannot_commit() -> None:
     hub = await opened(journal=journal)
     async with (
         serving(hub) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         journal.full = True
         with pytest.raises(FeedError):
@@ -447,7 +447,7 @@ async def test_not_ready_while_the_journal_cannot_commit() -> None:
 async def test_not_ready_before_a_stream_is_open() -> None:
     async with (
         serving(Hub(MemoryJournal())) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         assert (await http.get("/readyz")).status_code == 503
         assert (await http.get("/healthz")).status_code == 200

@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -28,7 +27,7 @@ from streamcap.config import LimitSettings, SecuritySettings
 from streamcap.server import Guard, Listening, serve
 from streamcap.server.limits import FILES_RESERVED, allow_open_files, room_for
 from streamcap.server.transport import FRAGMENTS_MAX
-from tests.feeding import event, opened, receive, serving, sockets_of, until
+from tests.feeding import event, http_to, opened, receive, serving, sockets_of, until
 from tests.patience import PATIENCE_S, SOON_S
 
 CAM = "/v1/streams/cam/captions"
@@ -212,7 +211,7 @@ async def test_large_bodies() -> None:
 
     async with (
         listening(body_bytes=4096) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         assert (await http.post("/echo", content=b"x" * 4096)).text == "4096\n"
         assert (await http.post("/echo", content=pieces(8))).text == "4000\n"
@@ -337,7 +336,7 @@ async def test_requests_from_one_address() -> None:
     limits = LimitSettings(requests_per_s=0.02, burst=5, exempt_loopback=False)
     async with (
         serving(hub, security=SecuritySettings(limits=limits)) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         answers = [await http.get("/healthz") for _ in range(8)]
         codes = [answer.status_code for answer in answers]
@@ -354,7 +353,7 @@ async def test_a_request_is_earned_with_time() -> None:
     limits = LimitSettings(requests_per_s=0.5, burst=1, exempt_loopback=False)
     async with (
         serving(hub, security=SecuritySettings(limits=limits)) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
 
         async def answered(code: int) -> bool:
@@ -370,7 +369,7 @@ async def test_behind_a_proxy_each_client_counts_by_itself() -> None:
     local = (ipaddress.IPv4Network("127.0.0.0/8"),)
 
     async def codes(where: Listening, *addresses: str) -> list[int]:
-        async with httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http:
+        async with http_to(where) as http:
             headers = [{"x-forwarded-for": address} for address in addresses]
             return [(await http.get("/healthz", headers=each)).status_code for each in headers]
 

@@ -61,7 +61,7 @@ async def test_https_and_wss(pair: tuple[Path, Path]) -> None:
         with pytest.raises(ssl.SSLCertVerificationError):
             async with connect(f"{where.url}/v1/captions", ssl=ssl.create_default_context(), proxy=None):
                 pass
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
             with pytest.raises(httpx.HTTPError):
                 await http.get(where.url.replace("wss", "http") + "/healthz")
 
