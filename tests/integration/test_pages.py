@@ -12,6 +12,7 @@ import pytest
 
 from streamcap.server.pages import Pages
 from tests.feeding import http_to, opened, serving
+from tests.patience import LONG_S
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = ROOT / "clients"
@@ -75,7 +76,7 @@ def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
         str(tmp_path),
         str(ROOT),
     ]
-    subprocess.run(build, check=True, capture_output=True, timeout=240)
+    subprocess.run(build, check=True, capture_output=True, timeout=LONG_S)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "unpacked")
