@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from streamcap.config import IceServer
+from streamcap.webrtc.identity import trust_fingerprints
 from streamcap.webrtc.offers import Fragment, Unmet
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Connection:
             # Its parser tells of what it did not expect in all of these ways.
             logger.debug("%s: an offer that cannot be read: %r", self.name, error)
             raise ValueError("the offer cannot be read") from None
+        trust_fingerprints(self.peer)
 
     async def answer(self) -> str:
         """The answer, with all candidates in it.
