@@ -16,7 +16,8 @@ import httpx
 import numpy as np
 from aiortc import RTCCertificate, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
-from aiortc.rtcdtlstransport import RTCDtlsFingerprint
+from aiortc.rtcdtlstransport import RTCDtlsFingerprint, generate_certificate
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
@@ -30,6 +31,7 @@ __all__ = [
     "LossyRelay",
     "OddCertificate",
     "Published",
+    "RsaCertificate",
     "offer_of",
     "publishing",
     "receiving",
@@ -93,6 +95,19 @@ class OddCertificate(RTCCertificate):
         return context
 
 
+class RsaCertificate(RTCCertificate):
+    """One with an RSA key, as GStreamer has."""
+
+    def __init__(self) -> None:
+        key = rsa.generate_private_key(65537, 2048)
+        super().__init__(key, generate_certificate(key))  # type: ignore[arg-type]
+
+    def _create_ssl_context(self, srtp_profiles: list[Any]) -> SSL.Context:
+        context = super()._create_ssl_context(srtp_profiles)
+        context.set_cipher_list(b"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384")
+        return context
+
+
 class Published:
     """A session that was begun."""
 
@@ -148,9 +163,11 @@ async def publishing(
 
 
 @contextlib.asynccontextmanager
-async def watching(http: httpx.AsyncClient, stream: str, codec: str = "VP8") -> AsyncIterator[Any]:
+async def watching(
+    http: httpx.AsyncClient, stream: str, codec: str = "VP8", certificate: RTCCertificate | None = None
+) -> AsyncIterator[Any]:
     """Watch for the length of the block; gives the track."""
-    peer = await offer_of(None, codec)
+    peer = await offer_of(None, codec, certificate=certificate)
     try:
         answer = await http.post(f"/v1/streams/{stream}/whep", content=peer.localDescription.sdp, headers=SDP)
         assert answer.status_code == 201, answer.text

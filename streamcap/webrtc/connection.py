@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from streamcap.config import IceServer
-from streamcap.webrtc.identity import trust_fingerprints
+from streamcap.webrtc.identity import allow_rsa, trust_fingerprints
 from streamcap.webrtc.offers import Fragment, Unmet
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Connection:
         ice = [RTCIceServer(each.url, each.username or None, each.credential or None) for each in servers]
         # An empty list, not none at all: else aiortc asks a STUN server of its own choice.
         self.peer: RTCPeerConnection = RTCPeerConnection(RTCConfiguration(iceServers=ice))
+        allow_rsa(self.peer)
         self.peer.on("connectionstatechange", self._changed)
 
     @property

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import itertools
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from streamcap.models.pool import Models
 from streamcap.server.service import Service, running
 from streamcap.wire import GapMessage, StatusMessage, decode
 from tests.patience import PATIENCE_S
-from tests.webrtc_peers import SDP, Camera, LossyRelay, OddCertificate, offer_of, publishing, watching
+from tests.webrtc_peers import SDP, Camera, LossyRelay, OddCertificate, RsaCertificate, offer_of, publishing, watching
 
 pytestmark = [pytest.mark.weights, pytest.mark.webrtc]
 
@@ -124,12 +124,21 @@ async def test_lost_packets_are_made_good(models: Models, codec: str) -> None:
         assert not any(isinstance(each, GapMessage) for each in await told(http))
 
 
-async def test_a_certificate_of_an_old_version_is_as_good_as_its_fingerprint(models: Models) -> None:
-    certificate = OddCertificate()
-    with pytest.raises(InvalidVersion):
-        load_der_x509_certificate(certificate.encoded)  # why aiortc would not have it
-    async with service(models) as (_, http), publishing(http, "cam", Camera(), certificate=certificate):
+@pytest.mark.parametrize("sort", [OddCertificate, RsaCertificate])
+async def test_certificates_of_other_sorts_are_as_good_as_their_fingerprints(
+    models: Models, sort: Callable[[], OddCertificate | RsaCertificate]
+) -> None:
+    certificate = sort()
+    if isinstance(certificate, OddCertificate):
+        with pytest.raises(InvalidVersion):
+            load_der_x509_certificate(certificate.encoded)  # why aiortc would not have it
+    async with service(models) as (_, http), publishing(http, "cam", Camera(), certificate=certificate) as session:
         await until(http, "/v1/streams/cam", PATIENCE_S, state="live")
+        async with watching(http, "cam", certificate=sort()) as track, asyncio.timeout(PATIENCE_S):
+            await track.recv()
+        await session.peer.close()  # OBS does it in this order
+        await until(http, "/v1/streams/cam", PATIENCE_S, state="reconnecting")
+        assert [(await http.delete(session.location)).status_code for _ in range(2)] == [200, 404]
 
 
 @pytest.mark.parametrize("version", [2, 3])
