@@ -193,7 +193,8 @@ class Citation(BaseModel):
 
 class AnswerView(BaseModel):
     """An answer. ``answered`` is false where what is known does not tell; each of ``times`` (media seconds) was shown
-    to the model or told of; ``source`` names the model.
+    to the model or told of; ``source`` names the model. Of ``held`` messages that the journal has of the span ``read``
+    were read, fewer only of a very long one, and ``told`` captions were given to the model.
     """
 
     stream: str
@@ -202,6 +203,9 @@ class AnswerView(BaseModel):
     times: list[float]
     evidence: list[Citation]
     source: str
+    held: int
+    read: int
+    told: int
 
 
 class SearchPage(BaseModel):
