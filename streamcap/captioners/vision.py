@@ -127,6 +127,10 @@ class VisionCaptioner:
         self._before = answer.text
         return self._before
 
+    async def recovered(self) -> None:
+        """See :class:`streamcap.captioners.base.Recovering`."""
+        await self._vision.recovered()
+
     def _prompt(self, window: Window, grounded: Description) -> Prompt:
         """Draws marks, so for a worker thread: some 10 ms a picture."""
         if self._settings.mode is VisionMode.RECAPTION:

@@ -146,8 +146,8 @@ async def test_a_film_on_a_server_is_read_like_a_file(host: str, name: str) -> N
     ("path", "kind", "words"),
     [
         ("none.mp4", SourceNotFound, "knows no such stream"),
-        ("secret.mp4", SourceUnreadable, "user name or password"),
-        ("forbidden.mp4", SourceUnreadable, "user name or password"),
+        ("secret.mp4", SourceUnreadable, "wants a user name and a password"),
+        ("forbidden.mp4", SourceUnreadable, "wants a user name and a password"),
         ("broken.mp4", SourceUnreadable, "answered with an error"),
         ("page.html", SourceError, "not with a video stream that can be read|holds no video"),
     ],
