@@ -26,6 +26,7 @@ from streamcap.errors import AnswerCut
 from streamcap.language import Description
 from streamcap.prompts import (
     SENTENCE_ENDS,
+    Examples,
     Prompt,
     RecaptionAnswer,
     RecaptionTask,
@@ -78,6 +79,7 @@ class VisionCaptioner:
             form=vision.settings.answers,
             max_tokens=vision.settings.max_tokens,
         )
+        self._examples = Examples(self._style.form, self._style.demonstrations)
         self._before = ""  # the last summary
 
     @property
@@ -150,7 +152,7 @@ class VisionCaptioner:
             setting=window.setting,
             full=window.scene_start,
         )
-        return build_window(task, self._style, mode=self._settings.mode)
+        return build_window(task, self._style, mode=self._settings.mode, examples=self._examples)
 
     def _memory(self, past: Sequence[Stretch]) -> tuple[Look, ...]:
         merged = self._vision.settings.memory is MemoryPictures.MERGED
