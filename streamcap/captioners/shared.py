@@ -14,6 +14,7 @@ from typing import Final
 
 from streamcap.breaker import Breaker, BreakerState
 from streamcap.captioners.budget import Budget, Spent, Turn
+from streamcap.captioners.outlining import Outliner
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import (
     ModelError,
@@ -76,6 +77,7 @@ class SharedModel:
     Attributes:
         settings: as given.
         asked: what was asked so far.
+        outliner: cuts out whom its pictures show.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class SharedModel:
     ) -> None:
         self.settings = settings
         self.asked = Asked()
+        self.outliner = Outliner(settings.outlines, clock)
         self._clock, self._load = clock, load or load_model
         self._budget = Budget(settings, clock)
         self._model: LanguageModel | None = None
@@ -110,6 +113,7 @@ class SharedModel:
             self._loading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loading
+        await self.outliner.close()
         if self._model is not None:
             await self._model.close()
             self._model = None
