@@ -34,8 +34,8 @@ LEAST, LEAST_SIDE = 400, 8
 PART = 0.3
 # Blur that smooths an edge (σ by the box's larger side, and the least in pixels).
 SMOOTH, SMOOTH_LEAST = 0.006, 0.6
-# Two silhouettes of which the smaller lies in the other with this share are one instance, seen twice.
-SAME = 0.6
+# Two silhouettes that share this much (intersection over union) are of one body.
+SAME = 0.5
 # One that loses more than this share to those before it is no longer one.
 HIDDEN = 0.6
 
@@ -179,8 +179,7 @@ def _fit(mask: Mask, rect: Rect) -> float:
 
 
 def _alike(a: Mask, b: Mask) -> bool:
-    smaller = min(np.count_nonzero(a), np.count_nonzero(b))
-    return bool(np.count_nonzero(a & b) > SAME * smaller)
+    return bool(np.count_nonzero(a & b) > SAME * np.count_nonzero(a | b))
 
 
 def _sized(mask: Mask, shape: tuple[int, ...]) -> Mask:
