@@ -116,6 +116,13 @@ class Watch:
                 await self._changed.wait()
         return self.notices[-1]
 
+    async def told_that(self, words: str) -> None:
+        """Wait until the newest notice says so."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.notices or words not in self.notices[-1].detail:
+                self._changed.clear()
+                await self._changed.wait()
+
     async def until(self, kind: NoticeKind, count: int) -> None:
         """Read frames until so many notices of a kind have come."""
         async with asyncio.timeout(PATIENCE_S):

@@ -129,6 +129,10 @@ class VisionCaptioner:
         self._before = answer.text
         return self._before
 
+    async def recovered(self) -> None:
+        """See :class:`streamcap.captioners.base.Recovering`."""
+        await self._vision.recovered()
+
     def _prompt(self, window: Window, grounded: Description, outlined: bool) -> Prompt:
         """Draws marks, so for a worker thread: some 10 ms a picture, and as much for each silhouette."""
         looks = self._outlined(window) if outlined else window.looks

@@ -83,6 +83,30 @@ def test_both_targets_run_as_somebody_who_is_nobody(steps: list[tuple[str, str]]
     assert list(stages)[-1] == "cpu", "what a build without a target gives"
 
 
+def test_the_tools_of_the_engines_image_are_whole(steps: list[tuple[str, str]], tmp_path: Path) -> None:
+    """They run with nothing of the checkout but what that image holds of it."""
+    stage = by_stage(steps)["engines"]
+    for word, rest in stage:
+        if word == "COPY" and not rest.startswith("--from"):
+            *sources, target = rest.split()
+            for source in sources:
+                place = tmp_path / target.removeprefix("/opt/streamcap/tools/")
+                if (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    place.mkdir(exist_ok=True)
+                    shutil.copy(ROOT / source, place)
+    said = dict(stage)
+    assert said["USER"] == "10001:10001" and "PYTHONPATH=/opt/streamcap/tools" in said["ENV"]
+    (tmp_path / "streamcap").symlink_to(ROOT / "streamcap")  # installed from the wheel there
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "STREAMCAP_CACHE": str(tmp_path / "cache")}
+    entry = [sys.executable, "-P", *json.loads(said["ENTRYPOINT"])[1:]]
+    for words, code in (("list", 0), ("bench clip-vit-b16", 4)):
+        done = subprocess.run([*entry, *words.split()], env=environment, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, "a defect" in done.stderr) == (code, False), done.stderr
+        assert "nothing is made yet" in done.stdout or "there is no graph in" in done.stderr
+
+
 def test_the_settings_of_the_compose_file_hold() -> None:
     settings = load_settings(DOCKER / "streamcap.toml")
     compose = (DOCKER / "compose.yml").read_text("utf-8")

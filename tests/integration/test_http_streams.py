@@ -62,6 +62,10 @@ async def test_a_stream_is_added_watched_changed_and_removed(models: Models) -> 
         await asyncio.sleep(0.3)
         begun = (await http.get("/v1/streams/yard/captions", params={"kinds": "status"})).text.count('"connecting"')
         assert begun == 1, "a change of nothing does not begin anew"
+        other = await http.patch("/v1/streams/yard", json={"source": "rtsp://user:secret@h/", "fps": 3})
+        assert other.status_code == 422 and "secret" not in other.text
+        assert "end it with DELETE, and add it anew with POST /v1/streams" in other.json()["detail"]
+        assert (await http.get("/v1/streams/yard")).json()["fps"] == 2, "nothing of it is done"
 
         paused = (await http.patch("/v1/streams/yard", json={"paused": True, "fps": 4})).json()
         assert (paused["state"], paused["reason"], paused["fps"], paused["paused"]) == ("stalled", "paused", 4, True)
@@ -205,6 +209,8 @@ async def test_what_cannot_be_added(models: Models, body: Any, status: int) -> N
         assert refused.headers["content-type"] == "application/problem+json"
         assert "secret" not in refused.text and "Traceback" not in refused.text
         assert (await http.get("/v1/streams")).json() == {"streams": []}
+        counted = f'streamcap_refused_total{{reason="source",what="stream"}} {float(status == 403)}'
+        assert counted in (await http.get("/metrics")).text
 
 
 async def test_bodies_that_are_no_json(models: Models) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -81,10 +82,15 @@ async def test_it_sheds_says_so_refuses_and_recovers(quick: None) -> None:
             scrape = (await http.get("/metrics")).text
             assert 'streamcap_stream_fps{of="target",stream="a"} 4.0' in scrape
             assert 'streamcap_stream_degraded{reason="load",stream="a"} 1.0' in scrape
+            assert "streamcap_share 0.8\n" in scrape and "streamcap_streams_lowered 3.0\n" in scrape
+            tries = re.search(r'^streamcap_refused_total\{reason="load",what="stream"\} (\d+)', scrape, re.MULTILINE)
+            assert tries is not None and int(tries[1]) >= 1
+            assert 'streamcap_refused_total{reason="source",what="stream"} 0.0' in scrape
 
             slow.seconds = 0.0
             await _until(http, lambda views: all(v["target_fps"] == 5.0 and v["state"] == "live" for v in views))
             await _until(http, lambda views: all(v["analysed_fps"] >= 3.0 for v in views))
+            assert "streamcap_share 1.0\n" in (await http.get("/metrics")).text
             for name in SOURCES:
                 states = await _states(service, name)
                 assert states[:3] == [

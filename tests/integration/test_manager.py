@@ -230,6 +230,6 @@ async def test_a_look_at_the_load_that_fails_is_told_of_and_the_next_one_is_take
                 if isinstance(decode(item.text), CaptionMessage):
                     break
         await clock.sleep(3 * manager.WEIGH_S)
-        assert watched.load > 0
+        assert watched.load.load > 0
     await hub.close()
     assert failed() == 2

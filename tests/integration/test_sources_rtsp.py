@@ -134,19 +134,44 @@ async def test_an_unknown_path(camera: Camera) -> None:
         await Watch(camera.url + "2").source.open()
 
 
-async def test_passwords(rtsp_python: str) -> None:
-    camera = Camera(rtsp_python, "--user", "me", "--password", "hush")
+@pytest.mark.parametrize("login", ["basic", "digest"])
+async def test_passwords(rtsp_python: str, login: str) -> None:
+    camera = Camera(rtsp_python, "--user", "me", "--password", "h@sh/1", "--login", login)
     camera.on()
     try:
-        for url in (camera.url, camera.url.replace("//", "//me:wrong@")):
-            with pytest.raises(SourceUnreadable, match="user name or password") as caught:
-                await Watch(url).source.open()
-            assert "wrong" not in str(caught.value)
-        watch = Watch(camera.url.replace("//", "//me:hush@"))
-        async with watch.source as source:
-            assert source.info.uri == camera.url
-            await watch.pictures(2)
-        assert "hush" not in watch.notices[0].detail
+        with pytest.raises(SourceUnreadable, match="wants a user name and a password") as unasked:
+            await Watch(camera.url).source.open()
+        assert "rtsp://USER:PASSWORD@HOST" in unasked.value.hint
+        with pytest.raises(SourceUnreadable, match="refuses the user name or password") as refused:
+            await Watch(camera.url.replace("//", "//me:wrong@")).source.open()
+        assert "wrong" not in refused.value.in_full
+        for transport in ("tcp", "udp"):
+            watch = Watch(camera.url.replace("//", "//me:h%40sh%2F1@") + f"?transport={transport}")
+            async with watch.source as source:
+                assert source.info.uri == f"{camera.url}?transport={transport}"
+                await watch.pictures(2)
+            assert not any(secret in watch.notices[0].detail for secret in ("h@sh", "h%40sh"))
+    finally:
+        camera.off()
+
+
+async def test_a_camera_whose_password_is_changed_is_tried_on(rtsp_python: str) -> None:
+    camera = Camera(rtsp_python, "--user", "me", "--login", "digest")
+    camera.on("--password", "s3same")
+    watch = Watch(camera.url.replace("//", "//me:s3same@"))
+    try:
+        async with watch.source:
+            await watch.pictures(3)
+            camera.off()
+            camera.on("--password", "another")
+            await watch.told_that("refuses the user name or password")
+            camera.off()
+            camera.on("--password", "s3same")
+            await watch.told(NoticeKind.CONNECTED)
+            await watch.pictures(3)
+        assert not any("s3same" in notice.detail for notice in watch.notices)
+        assert watch.kinds[-2:] == [NoticeKind.GAP, NoticeKind.CONNECTED]
+        watch.assert_sound()
     finally:
         camera.off()
 

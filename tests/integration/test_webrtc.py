@@ -7,18 +7,20 @@ import contextlib
 import gc
 import itertools
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 
 from streamcap.config import Settings
 from streamcap.models.pool import Models
 from streamcap.server.service import Service, running
 from streamcap.wire import GapMessage, StatusMessage, decode
-from tests.webrtc_peers import SDP, Camera, LossyRelay, offer_of, publishing, watching
+from tests.patience import PATIENCE_S
+from tests.webrtc_peers import SDP, Camera, LossyRelay, OddCertificate, RsaCertificate, offer_of, publishing, watching
 
 pytestmark = [pytest.mark.weights, pytest.mark.webrtc]
 
@@ -122,6 +124,40 @@ async def test_lost_packets_are_made_good(models: Models, codec: str) -> None:
         assert not any(isinstance(each, GapMessage) for each in await told(http))
 
 
+@pytest.mark.parametrize("sort", [OddCertificate, RsaCertificate])
+async def test_certificates_of_other_sorts_are_as_good_as_their_fingerprints(
+    models: Models, sort: Callable[[], OddCertificate | RsaCertificate]
+) -> None:
+    certificate = sort()
+    if isinstance(certificate, OddCertificate):
+        with pytest.raises(InvalidVersion):
+            load_der_x509_certificate(certificate.encoded)  # why aiortc would not have it
+    async with service(models) as (_, http), publishing(http, "cam", Camera(), certificate=certificate) as session:
+        await until(http, "/v1/streams/cam", PATIENCE_S, state="live")
+        async with watching(http, "cam", certificate=sort()) as track, asyncio.timeout(PATIENCE_S):
+            await track.recv()
+        await session.peer.close()  # OBS does it in this order
+        await until(http, "/v1/streams/cam", PATIENCE_S, state="reconnecting")
+        assert [(await http.delete(session.location)).status_code for _ in range(2)] == [200, 404]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+async def test_who_has_another_certificate_than_was_said_is_not_let_in(
+    models: Models, version: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = OddCertificate(b"another", version)
+    async with service(models) as (_, http), publishing(http, "cam", Camera(), certificate=certificate) as session:
+        other = {"content-type": "application/trickle-ice-sdpfrag", "if-match": '"another"'}
+        status = 0
+        async with asyncio.timeout(PATIENCE_S):
+            while status != 404:
+                answer = await http.patch(session.location, content="a=end-of-candidates", headers=other)
+                status = answer.status_code
+                await asyncio.sleep(0.05)
+        assert (await http.get("/v1/streams/cam")).json()["state"] == "connecting"
+    assert "a peer's certificate is not the one that its description names" in caplog.text
+
+
 async def test_any_source_can_be_watched_and_is_encoded_once_while_it_is(models: Models) -> None:
     async with service(models, viewers=2) as (_, http):
         await first_frame(http)
@@ -133,6 +169,7 @@ async def test_any_source_can_be_watched_and_is_encoded_once_while_it_is(models:
             peer = await offer_of(None)
             full = await http.post("/v1/streams/yard/whep", content=peer.localDescription.sdp, headers=SDP)
             assert (full.status_code, full.headers["retry-after"]) == (503, "5")
+            assert 'refused_total{reason="most",what="viewer"} 1.0' in (await http.get("/metrics")).text
             await peer.close()
         peer = await offer_of(None, "H264")
         other = await http.post("/v1/streams/yard/whep", content=peer.localDescription.sdp, headers=SDP)

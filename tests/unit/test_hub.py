@@ -280,6 +280,7 @@ async def test_subscribers_are_bounded() -> None:
             async with hub.subscribe("cam"):
                 pass
         assert refusal.value.code is CloseCode.OVERLOADED
+    assert hub.counters.refused == 1
     async with hub.subscribe("*"):
         assert hub.subscribers == 1
     await hub.open_stream("yard")  # joined by nobody that has left

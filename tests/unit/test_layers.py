@@ -49,6 +49,7 @@ LAYERS: dict[int, set[str]] = {
             "saliency",
             "wire",
             "standing",
+            "recall",
             "shedding",
             "breaker",
             "budget",
