@@ -13,7 +13,7 @@ from streamcap.prompts.answers import (
     WindowAnswer,
 )
 from streamcap.prompts.base import Answer, Part, Picture, Prompt, Text, Turn
-from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window
+from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window, pictured
 from streamcap.prompts.checking import contradictions, scored
 from streamcap.prompts.cleaning import broken_off, garbled
 from streamcap.prompts.demonstrations import Examples
@@ -51,6 +51,7 @@ __all__ = [
     "contradictions",
     "garbled",
     "parse_answer",
+    "pictured",
     "repeats",
     "scored",
 ]

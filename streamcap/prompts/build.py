@@ -27,7 +27,7 @@ from streamcap.prompts.structure import ask_line, fact_lines, instance_lines, se
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 from streamcap.types import Fact, Look
 
-__all__ = ["build_question", "build_recaption", "build_summary", "build_window", "measured"]
+__all__ = ["build_question", "build_recaption", "build_summary", "build_window", "measured", "pictured"]
 
 T = TypeVar("T")
 
@@ -73,6 +73,13 @@ def build_window(
     return _prompt(WindowAnswer, style, parts, mode=mode, turns=turns, echo=echo)
 
 
+def pictured(looks: Sequence[Look], style: Style, mode: VisionMode) -> tuple[Look, ...]:
+    """Those of a window's looks that become pictures of its prompt."""
+    if mode is VisionMode.GRID:
+        return tuple(looks)
+    return _thinned(looks, MOST_PICTURES if mode is VisionMode.RECAPTION else style.pictures)
+
+
 def _shown(task: WindowTask) -> tuple[float, float]:
     """From when to when the pictures tell, which a window of one moment does not; its own time where there are none."""
     times = [task.start, task.end, *(look.t for look in task.looks)]
@@ -91,7 +98,7 @@ def build_summary(task: SummaryTask, style: Style) -> Prompt:
 
 def build_recaption(task: RecaptionTask, style: Style) -> Prompt:
     """What is asked where a short text is to be made dense."""
-    shown, ids = _separate(_thinned(task.looks, MOST_PICTURES), task.facts, style.marks)
+    shown, ids = _separate(pictured(task.looks, style, VisionMode.RECAPTION), task.facts, style.marks)
     window = WindowTask(0.0, 0.0, task.looks, task.facts, task.instances)
     lines = measured(window, ids if Mark.SET_OF_MARK in style.marks else None)
     ask = f"The short text: {fenced(task.text, MOST_SUMMARY)}\nWrite it in more detail, three to five sentences."
@@ -177,7 +184,7 @@ def _pictures(task: WindowTask, style: Style, mode: VisionMode) -> tuple[list[Pa
             Picture(look.image, look.t, alike=look.alike, count=look.count),
         )
     ]
-    shown, ids = _separate(_thinned(task.looks, style.pictures), task.facts, style.marks)
+    shown, ids = _separate(pictured(task.looks, style, mode), task.facts, style.marks)
     return [*before, *shown], ids
 
 
@@ -196,7 +203,7 @@ def _separate(
     parts: list[Part] = []
     ids: set[int] = set()
     for number, look in enumerate(looks, 1):
-        drawn = marked(look.image, look.instances, marks, number=number, facts=facts)
+        drawn = marked(look.image, look.instances, marks, number=number, facts=facts, silhouettes=look.silhouettes)
         ids.update(drawn.ids)
         now = ", now" if number == len(looks) > 1 else ""
         parts += [Text(f"Picture {number}, at {seconds(look.t)}{now}:"), Picture(drawn.image, look.t)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.patience import LONG_S
 from tests.prerequisites import ROOT
 
 pytest_plugins = ["pytester"]
@@ -11,7 +12,9 @@ pytest_plugins = ["pytester"]
 LEAKS = """
 import asyncio, socket, threading
 import pytest
+import tests.conftest
 
+tests.conftest.GRACE_S = 0.5
 KEPT = []
 
 def test_clean():
@@ -87,7 +90,7 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 def test_what_a_test_leaves_behind_fails_it(inner: pytest.Pytester) -> None:
     inner.makepyfile(LEAKS)
-    result = inner.runpytest_subprocess("-p", "no:cacheprovider", "-W", "ignore", timeout=60)
+    result = inner.runpytest_subprocess("-p", "no:cacheprovider", "-W", "ignore", timeout=LONG_S)
     # The watch looks at the teardown, so a leaking test counts as passed, with an error.
     result.assert_outcomes(passed=7, errors=4)
     result.stdout.fnmatch_lines_random(
@@ -103,7 +106,7 @@ def test_what_a_test_leaves_behind_fails_it(inner: pytest.Pytester) -> None:
 
 def test_a_missing_prerequisite_skips(inner: pytest.Pytester) -> None:
     inner.makepyfile(NEEDS)
-    result = inner.runpytest_subprocess("-p", "no:cacheprovider", "--strict-markers", "-rs", timeout=60)
+    result = inner.runpytest_subprocess("-p", "no:cacheprovider", "--strict-markers", "-rs", timeout=LONG_S)
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines(["*absent: it is not there*"])
 
@@ -111,7 +114,7 @@ def test_a_missing_prerequisite_skips(inner: pytest.Pytester) -> None:
 def test_a_missing_prerequisite_that_is_required_fails(inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMCAP_REQUIRE", "there, absent")
     inner.makepyfile(NEEDS)
-    result = inner.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    result = inner.runpytest_subprocess("-p", "no:cacheprovider", timeout=LONG_S)
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(["*absent is required here, but it is not there*"])
 
@@ -119,6 +122,6 @@ def test_a_missing_prerequisite_that_is_required_fails(inner: pytest.Pytester, m
 def test_an_unknown_requirement_is_an_error(inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMCAP_REQUIRE", "ffmpg")
     inner.makepyfile(NEEDS)
-    result = inner.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    result = inner.runpytest_subprocess("-p", "no:cacheprovider", timeout=LONG_S)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*unknown ffmpg*"])
