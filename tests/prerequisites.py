@@ -77,7 +77,7 @@ def _weights() -> str:
     from streamcap.models.resolver import Resolver
 
     try:
-        Resolver().pull(["default"])
+        Resolver().pull(["default", "outlines"])
     except StreamcapError as error:
         return str(error)
     return ""

@@ -14,6 +14,7 @@ from typing import Final
 
 from streamcap.breaker import REST_S, Breaker
 from streamcap.captioners.budget import Budget, Spent, Turn
+from streamcap.captioners.outlining import Outliner
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import (
     ModelError,
@@ -78,6 +79,7 @@ class SharedModel:
     Attributes:
         settings: as given.
         asked: what was asked so far.
+        outliner: cuts out whom its pictures show.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class SharedModel:
     ) -> None:
         self.settings = settings
         self.asked = Asked()
+        self.outliner = Outliner(settings.outlines, clock)
         self._clock, self._load = clock, load or load_model
         self._budget = Budget(settings, clock)
         self._model: LanguageModel | None = None
@@ -114,6 +117,7 @@ class SharedModel:
             self._loading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loading
+        await self.outliner.close()
         if self._model is not None:
             await self._model.close()
             self._model = None
