@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, WrongModel
-from streamcap.models.cuda import gpu_present
-from streamcap.models.engine import Device, EngineInfo, Tensor, check_batch
+from streamcap.errors import EngineLost, ModelError, ModelLoadError, OutOfDeviceMemory, WrongModel
+from streamcap.models.cuda import LOST, RESTART, gpu_present
+from streamcap.models.engine import Device, EngineInfo, Tensor, abandon, check_batch
 from streamcap.models.graph import GraphInfo, Precision, engines_command, make_command
 
 __all__ = ["OnnxEngine", "ProviderChoice", "choose_provider", "session"]
@@ -29,6 +30,8 @@ _LACKING = "NOT_IMPLEMENTED"
 GPU_BATCH = 32
 # How runtimes say that memory ran out; they have no error class for it.
 _FULL = ("out of memory", "failed to allocate", "bad_alloc", "alloc_failed", "available memory of")
+# How ONNX Runtime says what CUDA said.
+_CUDA_FAILED = re.compile(r"\bCUDA failure (\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,9 @@ class OnnxEngine:
         except Exception as error:  # as above
             if any(sign in str(error).lower() for sign in _FULL):
                 raise OutOfDeviceMemory(f"{self._what} has no memory for a batch of {len(batch)}") from error
+            if (status := _CUDA_FAILED.search(str(error))) and int(status[1]) in LOST:
+                abandon(self._session)
+                raise EngineLost(f"the GPU is lost to this process: {_line(error)}", hint=RESTART) from error
             raise ModelError(f"{self._what} failed: {_line(error)}") from error
         return [np.asarray(output, np.float32) for output in found]
 

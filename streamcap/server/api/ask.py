@@ -158,6 +158,9 @@ class Questions:
             times=list(answered.times),
             evidence=[Citation(t=t, image=await self._image(stream, t), text=said or None) for t, said in cited],
             source=answered.source,
+            held=answered.basis.held,
+            read=answered.basis.read,
+            told=answered.basis.told,
         )
 
     async def _image(self, stream: str, t: float) -> str | None:
