@@ -204,7 +204,7 @@ class Teller:
     async def _step(self, step: Step) -> None:
         window = self._recalled(step.window)
         if not step.closed:
-            if self.looks is not None:
+            if self.looks is not None and (window.facts or window.scene_start):  # no picture of what is likely only
                 self.looks.note(window)
             await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
             return
@@ -220,7 +220,7 @@ class Teller:
     async def _revise(self, window: Window, what: Description, source: str, *, final: bool) -> None:
         caption = self._book.revise(window, what, source=source, final=final)
         if caption is not None:
-            if final:
+            if caption.status is CaptionStatus.FINAL:
                 self._differences.append(Difference(caption.start, caption.end, caption.text, caption.saliency))
             await self._publish(caption)
 
