@@ -103,7 +103,7 @@ class WindowBuilder:
         facts = tuple(fact for fact in seen.facts if fact.saliency >= floor)
         changed = False
         if seen.scene_start and self._window is not None:
-            steps += self._close()
+            steps.append(self._close())
         if seen.scene_start or (facts and self._window is None):
             self._open(seen)
         if self._window is not None:
@@ -113,7 +113,7 @@ class WindowBuilder:
                 self._touched = seen.pts
             if self._is_over(seen):
                 self._closed_at.append(seen.pts)
-                steps += self._close(overdue=self.held)
+                steps.append(replace(self._close(), overdue=self.held))
             else:
                 changed = bool(facts) or (before.scene_start and before.instances != self._window.instances)
         likely = tuple(fact for fact in seen.likely if fact.saliency >= floor)
@@ -124,7 +124,7 @@ class WindowBuilder:
     def flush(self) -> list[Step]:
         """The stream is over: close what is open, and withdraw what was likely only."""
         if self._window is not None:
-            return self._close()
+            return [self._close()]
         if not self._likely:
             return []
         self._likely = ()
@@ -172,14 +172,12 @@ class WindowBuilder:
             self._closed_at.popleft()
         return max(0, len(self._closed_at) - self.pace.calm)
 
-    def _close(self, *, overdue: bool = False) -> list[Step]:
-        """Close the window that is open; what is likely is no part of it, and goes over to the next one."""
+    def _close(self) -> Step:
         assert self._window is not None
         window, self._window = self._window, None
-        without = [Step(window, closed=False)] if self._likely else []  # its final may take a while
-        self._likely = ()
+        self._likely = ()  # what is still likely goes over to the next one
         self._told_until = window.end
-        return [*without, Step(window, closed=True, overdue=overdue)]
+        return Step(window, closed=True)
 
 
 def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation, told_until: float) -> Window:

@@ -208,6 +208,8 @@ class Teller:
                 self.looks.note(window)
             await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
             return
+        if self._wording.takes_time:  # until its final comes the draft says no more than what is sure
+            await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
         if self._tally is not None:
             self._tally.add(window.facts, window.instances)
         await self._wording.put(window, live=self.live, overdue=step.overdue)

@@ -231,8 +231,8 @@ class Observation:
         key_frame: the frame, made small, where it is kept; at most one in two seconds.
         health: what is wrong with the picture itself.
         setting: what kind of scene it is.
-        likely: facts that are not sure, as they stand with this frame: one of them that is missing in the next frame has
-            become sure, and is among its ``facts``, or was wrong.
+        likely: facts that are not sure, as they stand with this frame: one that is missing in the next frame has become
+            sure, and is among its ``facts``, or was wrong.
     """
 
     pts: float

@@ -338,7 +338,8 @@ def test_a_likely_departure_is_drafted_at_once_and_the_final_waits_until_it_is_s
     ]
     draft, final = found
     # Both speak of the last sight, at 10.0; the draft was made with the first frame after it.
-    assert (draft.end, draft.captured_at, draft.waited) == (10.0, 1010.0, pytest.approx(0.2))
+    assert (draft.end, draft.captured_at) == (10.0, 1010.0)
+    assert draft.waited == pytest.approx(0.2)
     assert (final.end, final.captured_at) == (10.0, 1010.0)
     assert (draft.evidence, final.evidence) == ((), (10.0,))  # no picture is kept of what may not come true
 
@@ -379,8 +380,6 @@ def test_what_is_still_likely_when_its_caption_is_final_goes_over_to_the_next() 
     found = captions(play([*quiet(5, 10), stops, *until(10.2, 11.4, LIKELY), sure, *quiet(11.6, 14)]))
     finished = finals(found)
     assert [("leaves" in c.text, "stops" in c.text) for c in finished] == [(False, True), (True, False)]
-    before_final = found[found.index(finished[0]) - 1]
-    assert "leaves" not in before_final.text, "its final may take a while, and does not say it"
     after_final = found[found.index(finished[0]) + 1]
     assert (after_final.id, after_final.status) == ("c2", CaptionStatus.OPEN)
     assert "leaves" in after_final.text
