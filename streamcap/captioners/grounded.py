@@ -25,7 +25,7 @@ class GroundedCaptioner:
         self._smooth = profile is not Profile.SURVEILLANCE
 
     def draft(self, window: Window) -> Description:
-        """What can be said of an open window, with what is likely; of a scene in which nothing is found yet, nothing."""
+        """What can be said of an open window, and what is likely; of a scene in which nothing is found yet, nothing."""
         whole = self.whole(replace(window, facts=window.facts + window.likely))
         return whole if whole.who or not window.scene_start else Description("")
 
