@@ -1,7 +1,7 @@
 """Answers questions about a stream from what is known of it: captions, events, kept frames, memory, what is seen now.
 
-    question ──> captions of the span, those that share its words ──> their frames ─┐
-                 key frames of the memory, the newest picture ─────────────────────┴──> model ──> answer, times checked
+    question ──> captions of the span, what of them matters ──> their frames ─┐
+                 key frames of the memory, the newest picture ───────────────┴──> model ──> answer, times checked
 
 A question without a moment is answered from all that is held (global reading); one about a moment from what was known
 at it (breakpoint reading). A stream that is paused or gone has its journal and its kept frames alone.
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from streamcap.captioners import SharedModel
@@ -36,17 +36,21 @@ from streamcap.prompts import (
     garbled,
     parse_answer,
 )
+from streamcap.recall import Recall, Said, words
 from streamcap.types import CaptionKind, CaptionStatus, Instance, KeyFrame, Look
-from streamcap.wire import CaptionMessage, EventMessage, decode
+from streamcap.wire import CaptionMessage, Encoded, EventMessage, decode
 
-__all__ = ["Answered", "Answering", "NothingKnown", "Seen", "Span"]
+__all__ = ["Answered", "Answering", "Basis", "NothingKnown", "Seen", "Span"]
 
-# Of the journal so many messages are read at a time, and in all: the newest of a stream, or the first of a span.
-CHUNK: Final = 256
+_log = logging.getLogger(__name__)
+
+# Of the journal so many messages are read at a time, and in all: of a span that holds more, pages spread over it, the
+# first and the last among them. A message costs 0.03 ms to read.
+PAGE: Final = 128
 READ_MOST: Final = 4096
-# Captions that the model is told: the newest ones, and of those before them the ones that matter most to the question.
-TOLD_NEWEST: Final = 24
-TOLD_BEFORE: Final = 24
+# Where not all of a span is read, so many words of the question are looked for in all of it.
+SEARCHED: Final = 6
+FOUND_MOST: Final = 64
 # A question about a moment is told what was said from so long before to so long after it (media seconds).
 BEFORE_S: Final = 180.0
 AFTER_S: Final = 30.0
@@ -58,17 +62,6 @@ FRAME_NEAR_S: Final = 5.0
 WIDTH: Final = 672
 # Seconds between two pieces of a growing answer.
 REVISION_S: Final = 0.25
-
-_WORD: Final = re.compile(r"[a-z]{3,}")
-# Words of questions, which say nothing about what is asked for.
-_ASKING: Final = frozenset(
-    {
-        *("what", "when", "where", "who", "whom", "whose", "which", "how", "many", "much", "did", "does", "was"),
-        *("were", "are", "the", "and", "has", "have", "had", "been", "there", "any", "can", "could", "you", "tell"),
-        *("show", "see", "seen", "for", "with", "that", "this", "then", "than", "from", "into", "about", "happen"),
-        "happened",
-    }
-)
 
 
 class NothingKnown(UsageError):
@@ -105,6 +98,21 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What an answer rests on.
+
+    Attributes:
+        held: messages that the journal holds of the span.
+        read: of these; fewer only where it holds more than :data:`READ_MOST`: then spread over all of it.
+        told: captions that the model was told.
+    """
+
+    held: int = 0
+    read: int = 0
+    told: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """An answer, as far as it has come.
 
@@ -112,6 +120,7 @@ class Answered:
         answered: what is known was enough to answer it.
         times: media seconds that it cites, rising; each was shown or told of.
         said: what was told of these times, where something was.
+        basis: what it rests on.
         growing: more of it comes; then there are no times yet.
     """
 
@@ -120,25 +129,43 @@ class Answered:
     answered: bool = False
     times: tuple[float, ...] = ()
     said: tuple[str, ...] = ()
+    basis: Basis = Basis()
     growing: bool = False
 
 
 @dataclass(slots=True)
 class _Known:
-    """What the journal tells of a span."""
+    """What the journal tells of a span; of constant size."""
 
-    told: list[tuple[float, str, float]] = field(default_factory=list)  # media seconds, text, saliency
+    recall: Recall
     recap: Recap = field(default_factory=Recap)
-    first: float = 0.0
+    first: float | None = None
     last: float = 0.0
+    held: int = 0
+    read: int = 0
 
-    def take(self, message: CaptionMessage | EventMessage) -> None:
-        self.first = min(self.first, message.start) if self.told or self.last else message.start
-        self.last = max(self.last, message.end)
+    def take(self, entry: Encoded) -> None:
+        self.read += 1
+        message = decode(entry.text) if entry.type in ("caption", "event") else None
         if isinstance(message, EventMessage):
             self.recap.add([message])
-        elif message.kind is not CaptionKind.SUMMARY:
-            self.told.append((message.end, message.text, message.saliency))
+        elif isinstance(message, CaptionMessage) and message.status is CaptionStatus.RETRACTED:
+            self.recall.retract(message.id)
+            return
+        elif isinstance(message, CaptionMessage) and message.kind is not CaptionKind.SUMMARY:
+            self.recall.take(_said(message))
+        if isinstance(message, CaptionMessage | EventMessage):
+            self.first = message.start if self.first is None else min(self.first, message.start)
+            self.last = max(self.last, message.end)
+
+    @property
+    def whole(self) -> bool:
+        """All that is held was read."""
+        return self.read >= self.held
+
+    def summary(self) -> str:
+        """What the events add up to; empty where some were not read: they would add up to too little."""
+        return self.recap.text(max(0.0, self.last - (self.first or 0.0))) if self.whole else ""
 
 
 class Answering:
@@ -164,23 +191,25 @@ class Answering:
             NothingKnown: there is nothing to answer it from.
             ModelError: there is no answer; which sort says why.
         """
-        known = await self._known(stream, span, newest)
-        told = _chosen(known.told, question)
-        looks = await self._looks(stream, question, span, known)
+        known = await self._known(stream, question, span, newest)
+        told = known.recall.chosen()
+        looks = await self._looks(stream, span, known)
         if not told and not looks:
             raise NothingKnown(f"nothing is known of {stream} yet", hint="ask when something was said of it")
         task = QuestionTask(
             question,
             span.at,
             looks,
-            tuple(Told(text, t) for t, text, _ in told),
-            known.recap.text(max(0.0, known.last - known.first)),
+            tuple(Told(each.text, each.t) for each in told),
+            known.summary(),
             self._seen.instances(stream) if span.at is None else (),
+            left_out=max(0, known.held - known.read, known.recall.taken - len(told)),
         )
-        times = sorted({look.t for look in looks} | {t for t, _, _ in told})
+        times = sorted({look.t for look in looks} | {each.t for each in told})
         prompt = await asyncio.to_thread(build_question, task, self._style())
-        async for each in self._asked(prompt, stream, times, {t: text for t, text, _ in told}):
-            yield each
+        basis = Basis(known.held, known.read, len(told))
+        async for each in self._asked(prompt, stream, times, {said.t: said.text for said in told}):
+            yield replace(each, basis=basis)
 
     def _style(self) -> Style:
         settings = self._vision.settings
@@ -216,31 +245,70 @@ class Answering:
             tuple(said.get(t, "") for t in answer.times),
         )
 
-    async def _known(self, stream: str, span: Span, newest: int) -> _Known:
+    async def _known(self, stream: str, question: str, span: Span, newest: int) -> _Known:
         bounds = dict(span.bounds)
         if span.at is not None:
             bounds = {"start": max(0.0, span.at - BEFORE_S), "end": span.at + AFTER_S}
-        known, retracted = _Known(), set()
-        after = 0 if bounds else max(0, newest - READ_MOST)
-        for _ in range(0, READ_MOST, CHUNK):
-            found = await self._journal.history(stream, after=after, limit=CHUNK, **bounds)
-            for entry in found:
-                after = entry.seq or after
-                if entry.type not in ("caption", "event"):
-                    continue
-                message = decode(entry.text)
-                if isinstance(message, CaptionMessage) and message.status is CaptionStatus.RETRACTED:
-                    retracted.add((message.end, message.text))
-                elif isinstance(message, CaptionMessage | EventMessage):
-                    known.take(message)
-            if len(found) < CHUNK:
-                break
-        known.told = [each for each in known.told if each[:2] not in retracted]
+        known = _Known(Recall(question))
+        async for entry in self._entries(stream, bounds, newest, known):
+            known.take(entry)
+        if not known.whole:
+            await self._search(stream, question, bounds, known)
         return known
 
-    async def _looks(self, stream: str, question: str, span: Span, known: _Known) -> tuple[Look, ...]:
+    async def _entries(self, stream: str, bounds: dict[str, Any], newest: int, known: _Known) -> AsyncIterator[Encoded]:
+        """Messages of a span, oldest first: all of them, or pages spread over it; says how many it holds."""
+        page = await self._journal.history(stream, after=0, limit=PAGE, **bounds)
+        begin = page[0].seq or 0 if page else 0
+        held = newest - begin + 1
+        if page and held > READ_MOST:
+            held = await self._last(stream, bounds, begin, newest) - begin + 1
+        spread, pages = held > READ_MOST, READ_MOST // PAGE
+        turned = 0
+        while page:
+            for entry in page:
+                yield entry
+            after, turned = page[-1].seq or 0, turned + 1
+            if spread and turned == pages:
+                break
+            if spread:
+                after = max(after, begin - 1 + round(turned * (held - PAGE) / (pages - 1)))
+            page = await self._journal.history(stream, after=after, limit=PAGE, **bounds)
+        known.held = held if spread else known.read
+
+    async def _last(self, stream: str, bounds: dict[str, Any], first: int, newest: int) -> int:
+        """Number of a span's last message, by halving; ``first`` is in the span."""
+        if not {"end", "until"} & {name for name, bound in bounds.items() if bound is not None}:
+            return newest
+        low, high = first, newest
+        while low < high:
+            middle = (low + high + 1) // 2
+            if await self._journal.history(stream, after=middle - 1, limit=1, **bounds):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    async def _search(self, stream: str, question: str, bounds: dict[str, Any], known: _Known) -> None:
+        """Captions that share a word with the question, wherever in the span they are."""
+        walls = {name: bounds.get(name) for name in ("since", "until")}
+        start, end = bounds.get("start"), bounds.get("end")
+        for word in sorted(words(question), key=len, reverse=True)[:SEARCHED]:
+            try:
+                found = await self._journal.search(f"{word}*", streams=[stream], limit=FOUND_MOST, **walls)
+            except UsageError as error:  # it would take too long: what was read has to do
+                _log.info("%s: %r is not searched for: %s", stream, word, error)
+                continue
+            for entry in found:
+                message = decode(entry.text)
+                if not isinstance(message, CaptionMessage) or message.kind is CaptionKind.SUMMARY:
+                    continue
+                if (start is None or message.end >= start) and (end is None or message.start <= end):
+                    known.recall.find(_said(message))
+
+    async def _looks(self, stream: str, span: Span, known: _Known) -> tuple[Look, ...]:
         """Pictures that may tell, oldest first."""
-        wanted = [span.at] if span.at is not None else [t for t, _, _ in _alike(known.told, question)][:FRAMES_MOST]
+        wanted = [span.at] if span.at is not None else [said.t for said in known.recall.alike()][:FRAMES_MOST]
         looks = {look.t: look for t in wanted if (look := await self._kept(stream, t)) is not None}
         memory = self._seen.memory(stream)
         if memory is not None and not span.bounds:
@@ -267,21 +335,5 @@ def _remembered(memory: Memory, at: float | None) -> tuple[KeyFrame, ...]:
     return tuple(slot.key for slot in consolidate(pictured, MEMORY_MOST)) if pictured else ()
 
 
-def _words(text: str) -> frozenset[str]:
-    """Content words, without the ends that number and time give them."""
-    found = (re.sub(r"(ing|ed|es|s)$", "", word) for word in _WORD.findall(text.lower()) if word not in _ASKING)
-    return frozenset(found)
-
-
-def _alike(told: Iterable[tuple[float, str, float]], question: str) -> list[tuple[float, str, float]]:
-    """What shares words with a question, the most first; of equals the newest."""
-    asked = _words(question)
-    scored = [(len(asked & _words(text)), t, text, saliency) for t, text, saliency in told]
-    return [(t, text, saliency) for share, t, text, saliency in sorted(scored, reverse=True) if share]
-
-
-def _chosen(told: Sequence[tuple[float, str, float]], question: str) -> list[tuple[float, str, float]]:
-    """What of all that was said the model is told, oldest first."""
-    before, newest = list(told[:-TOLD_NEWEST]), list(told[-TOLD_NEWEST:])
-    best = list(dict.fromkeys(_alike(before, question) + sorted(before, key=lambda each: -each[2])))[:TOLD_BEFORE]
-    return sorted(best) + newest
+def _said(message: CaptionMessage) -> Said:
+    return Said(message.seq or 0, message.id, message.end, message.text, message.saliency)

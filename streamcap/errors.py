@@ -19,6 +19,8 @@
     │   │   ├── WrongModel      a file of another sort than is asked for
     │   │   └── PlanRefused     a compiled engine that was not built for this machine or this graph
     │   ├── OutOfDeviceMemory   the accelerator has no room for what is asked of it
+    │   ├── EngineLost          the accelerator serves this process no more
+    │   │   └── EngineStalled   it does not come back from its work
     │   ├── ModelNotFound       the server has no model of that name
     │   ├── ModelUnauthorised   the server wants another key, or lets this one not use the model
     │   ├── ModelUnavailable    it cannot be reached or fails; it may be well again later
@@ -51,6 +53,8 @@ __all__ = [
     "AnswerUnusable",
     "AnswerWithheld",
     "ConfigError",
+    "EngineLost",
+    "EngineStalled",
     "FeedClosed",
     "FeedError",
     "ModelBusy",
@@ -188,6 +192,14 @@ class PlanRefused(ModelLoadError):
 
 class OutOfDeviceMemory(ModelError):
     """The accelerator has no room for what is asked of it."""
+
+
+class EngineLost(ModelError):
+    """The accelerator failed in a way after which it serves this process no more: only a new process gets it back."""
+
+
+class EngineStalled(EngineLost):
+    """The accelerator does not come back from its work; nobody knows what it still writes to."""
 
 
 class ModelNotFound(ModelError):

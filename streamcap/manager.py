@@ -18,7 +18,7 @@ from streamcap.hub import Hub
 from streamcap.memory import Memory
 from streamcap.metrics import StageTime
 from streamcap.models.pool import Models
-from streamcap.shedding import Shedder
+from streamcap.shedding import Load, Shedder
 from streamcap.sources import Kind, SharedSources, open_source, parse, redact
 from streamcap.sources.ports import Ports
 from streamcap.sources.relay import Relay
@@ -114,9 +114,9 @@ class Manager:
         await self.stop()
 
     @property
-    def load(self) -> float:
-        """How much of what can be looked at is looked at, 0..1."""
-        return self._shedder.load
+    def load(self) -> Load:
+        """How busy the machine is, and what that costs the streams."""
+        return Load(self._shedder.load, self._shedder.share)
 
     def admit(self) -> None:
         """Return where there is room for one more stream.

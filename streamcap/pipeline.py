@@ -116,6 +116,7 @@ class Pipeline:
         )
         self._source = open_source(self._teller.on_notice)
         seeing: Watcher = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
+        self._models = models
         self._perception = seeing if perception is None else perception(seeing)
         self._look_for(settings)
         self._rarity = Rarity()
@@ -264,6 +265,7 @@ class Pipeline:
             if self._first_pts is None:
                 self._first_pts = seen.pts
             await self._teller.tell(seen)
+            await self._teller.say(self._engines())
             await self._teller.say(self._load())
             if self._on_progress is not None:
                 self._on_progress(seen.pts)
@@ -293,6 +295,11 @@ class Pipeline:
             self._teller.looks = None
         elif self._teller.looks is None:
             self._teller.looks = Looks(lambda: self._perception.memory)
+
+    def _engines(self) -> Iterator[Status]:
+        """Says that a network had to leave the GPU; only a new process gets that back."""
+        if "engine" not in self._teller.standing and (lost := self._models.lost):
+            yield from self._teller.standing.begin("engine", f"on the processor, slower: {lost}")
 
     def _load(self) -> Iterator[Status]:
         """Says that the stream is looked at less often than it is to be, and no longer is, once that has lasted."""

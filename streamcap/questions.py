@@ -48,12 +48,18 @@ class Answer:
         answered: false where what is known of the stream does not tell.
         evidence: the moments that it cites, in order.
         source: the model.
+        held: messages that the server has of the time that it is about; 0 from a server that does not tell.
+        read: of these; fewer only where there are very many: then spread over all of that time.
+        told: captions that the model was told.
     """
 
     text: str
     answered: bool
     evidence: tuple[Cited, ...]
     source: str
+    held: int = 0
+    read: int = 0
+    told: int = 0
 
     @property
     def times(self) -> tuple[float, ...]:
@@ -97,7 +103,8 @@ async def ask(
     found = await asyncio.to_thread(_post, request, timeout_s)
     try:
         evidence = (Cited(float(c["t"]), c.get("image", ""), c.get("text", "")) for c in found["evidence"])
-        return Answer(str(found["answer"]), bool(found["answered"]), tuple(evidence), str(found["source"]))
+        basis = (int(found.get(name, 0)) for name in ("held", "read", "told"))
+        return Answer(str(found["answer"]), bool(found["answered"]), tuple(evidence), str(found["source"]), *basis)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise FeedError("what answered is no server of captions", hint="check the address") from None
 

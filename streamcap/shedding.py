@@ -9,7 +9,9 @@ taken back makes the next one wait twice as long. So it does not swing.
 
 from __future__ import annotations
 
-__all__ = ["FULL", "Shedder"]
+from typing import NamedTuple
+
+__all__ = ["FULL", "Load", "Shedder"]
 
 # Load (1.0: nothing more can be done) above which the share falls, and the most that is foretold where it rises.
 HIGH = 0.9
@@ -30,6 +32,18 @@ PATIENCE_MOST = 32.0
 SMOOTH_S = 3.0
 # Load of a stream that was not measured yet, in processors: 720p30 H.264 at 3 frames a second (docs/benchmarks.md).
 STREAM_COST = 0.12
+
+
+class Load(NamedTuple):
+    """How it stands now.
+
+    Attributes:
+        load: how much of what can be looked at is looked at, 0..1.
+        share: of the rate that each stream is to have, what all get, 0..1.
+    """
+
+    load: float
+    share: float
 
 
 class Shedder:

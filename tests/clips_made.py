@@ -8,7 +8,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-__all__ = ["clip"]
+__all__ = ["clip", "still"]
 
 
 def clip(path: Path, *, frames: int = 75, fps: int = 25, codec: str = "libx264", **options: str) -> Path:
@@ -22,5 +22,18 @@ def clip(path: Path, *, frames: int = 75, fps: int = 25, codec: str = "libx264",
             image = texture.copy()
             image[80:140, number * 3 % 260 :][:, :60] = (220, 60, 30)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def still(path: Path, *, seconds: int, fps: int = 5) -> Path:
+    """A textured picture of 320×240 in which nothing happens."""
+    texture = np.random.default_rng(1).integers(60, 120, (240, 320, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"tune": "zerolatency"})
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for _ in range(seconds * fps):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(texture, format="rgb24")))
         container.mux(stream.encode())
     return path

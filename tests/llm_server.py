@@ -29,6 +29,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from tests.llm_requests import Fault, Shown, echo, shown_in
+from tests.patience import PATIENCE_S
 
 __all__ = ["MODEL", "Fault", "LlmServer", "Shown", "echo", "llm_server"]
 
@@ -51,6 +52,7 @@ class LlmServer:
         shown: of each request for an answer, in order.
         most: greatest number of answers that were in work at a time; ``working``: now.
         left: answers whose client went away.
+        listed: times that the list of models was asked for.
     """
 
     rule: Callable[[Shown], str] = echo
@@ -65,6 +67,7 @@ class LlmServer:
     working: int = 0
     most: int = 0
     left: int = 0
+    listed: int = 0
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -100,7 +103,7 @@ class LlmServer:
         if self._server and self._thread:
             self._server.should_exit = True
             self._server.force_exit = True  # whoever still waits is cut off
-            self._thread.join(10)
+            self._thread.join(PATIENCE_S)
             assert not self._thread.is_alive()
         self._server = self._thread = None
         self.working = 0
@@ -119,6 +122,7 @@ class LlmServer:
         )
 
     async def _list(self, request: Request) -> Response:
+        self.listed += 1
         if refused := self._refusal(request):
             return refused
         return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})

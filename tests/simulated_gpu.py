@@ -10,14 +10,25 @@ from __future__ import annotations
 import ctypes
 import enum
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import pytest
 from numpy.typing import NDArray
 
-__all__ = ["MAGIC", "Context", "Runtime", "trt_module"]
+from streamcap.config import ModelSettings
+from streamcap.models.choosing import open_encoder
+from streamcap.models.cuda import Cuda
+from streamcap.models.graph import Precision, read_graph
+from streamcap.models.plans import BatchProfile, PlanKey, write_plan
+from streamcap.models.tensorrt import Library
+from streamcap.models.vision import GraphEncoder
+from tests.graphs import make_encoder
+
+__all__ = ["MAGIC", "Context", "Runtime", "encoder_on", "trt_module"]
 
 # A "plan" is this and the ONNX file.
 MAGIC = b"SIMULATED"
@@ -28,7 +39,10 @@ class Status(enum.IntEnum):
     OK = 0
     OUT_OF_MEMORY = 2
     NO_DEVICE = 100
+    INVALID_VALUE = 1
+    NOT_READY = 600
     ILLEGAL_ADDRESS = 700
+    CAPTURE_INVALIDATED = 901
 
 
 class Runtime:
@@ -39,6 +53,8 @@ class Runtime:
         memory: bytes of device memory that there are.
         calls: how often each function was called.
         rtx: TensorRT is TensorRT-RTX; with ``capturable`` it lets itself be captured.
+        caches: TensorRT-RTX has a cache of kernels; ``compiled`` is how many it compiled.
+        busy: so many times an event is asked after in vain; None for ever: the GPU hangs.
         live: what was made and not freed, by address or handle.
         junk: each byte of fresh device memory.
     """
@@ -49,6 +65,9 @@ class Runtime:
 
     def __init__(self, *, devices: int = 1, memory: int = 1 << 30) -> None:
         self.rtx, self.capturable, self.junk = False, True, 0
+        self.caches, self.compiled = True, 0
+        self.busy: int | None = 0
+        self._asked = 0
         self.faults: dict[str, tuple[Status, int]] = {}
         self.memory = memory
         self.calls: dict[str, int] = {}
@@ -134,8 +153,12 @@ class Runtime:
     def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:
         return (Status.OK,)
 
-    def cudaEventSynchronize(self, event: int) -> tuple[Any, ...]:
-        return (Status.OK,)
+    def cudaEventQuery(self, event: int) -> tuple[Any, ...]:
+        self._asked += 1
+        return (Status.NOT_READY if self.busy is None or self._asked % (self.busy + 1) else Status.OK,)
+
+    def cudaDriverGetVersion(self) -> tuple[Any, ...]:
+        return (Status.OK, 13000)
 
     def cudaMemcpyAsync(self, to: int, source: int, count: int, kind: int, stream: int) -> tuple[Any, ...]:
         self.submit(lambda: ctypes.memmove(to, source, count))
@@ -230,13 +253,14 @@ class _Engine:
 
     def create_execution_context(self, settings: Any) -> Context:
         if self._runtime.rtx:
+            settings.compile()
             assert (settings.strategy, settings.dynamic_shapes_kernel_specialization_strategy) == ("user", "eager")
             return RtxContext(self._runtime, self._session)
         assert settings == "user"
         return Context(self._runtime, self._session)
 
     def create_runtime_config(self) -> _RuntimeConfig:
-        return _RuntimeConfig()
+        return (_CachingRuntimeConfig if self._runtime.caches else _RuntimeConfig)(self._runtime)
 
 
 class RtxContext(Context):
@@ -247,8 +271,48 @@ class RtxContext(Context):
 class _RuntimeConfig:
     strategy = dynamic_shapes_kernel_specialization_strategy = ""
 
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def compile(self) -> None:
+        self._runtime.compiled += 1
+
     def set_execution_context_allocation_strategy(self, strategy: str) -> None:
         self.strategy = strategy
+
+
+class _RuntimeCache:
+    """Holds one kernel, which is good for one version."""
+
+    def __init__(self) -> None:
+        self.kernels = b""
+
+    def deserialize(self, blob: bytes) -> bool:
+        assert blob.startswith(b"kernels "), "bytes that it never wrote"
+        if blob != f"kernels {VERSION}".encode():
+            return False
+        self.kernels = blob
+        return True
+
+    def serialize(self) -> bytes:
+        return self.kernels
+
+
+class _CachingRuntimeConfig(_RuntimeConfig):
+    _cache: _RuntimeCache | None = None
+
+    def create_runtime_cache(self) -> _RuntimeCache:
+        return _RuntimeCache()
+
+    def set_runtime_cache(self, cache: _RuntimeCache) -> bool:
+        self._cache = cache
+        return True
+
+    def compile(self) -> None:
+        if self._cache is None or not self._cache.kernels:
+            super().compile()
+        if self._cache is not None:
+            self._cache.kernels = f"kernels {VERSION}".encode()
 
 
 def trt_module(runtime: Runtime) -> Any:
@@ -283,3 +347,20 @@ def _view(address: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     count = int(np.prod(shape))
     raw = (ctypes.c_byte * (count * np.dtype(dtype).itemsize)).from_address(address)
     return np.frombuffer(raw, dtype, count).reshape(shape)
+
+
+def encoder_on(
+    runtime: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch, *, device: str = "cuda"
+) -> GraphEncoder:
+    """An encoder of 32×32 pixels in fp16 whose plan runs on this GPU, found and opened as a service does it."""
+    module = trt_module(runtime)
+    graph = make_encoder(folder, Precision.FP16)
+    key = PlanKey(
+        graph=read_graph(graph).digest, builder="tensorrt", builder_version=VERSION, architectures=("sm_89",),
+        precision=Precision.FP16, profile=BatchProfile(least=1, best=2, most=4),
+    )  # fmt: skip
+    write_plan(folder, MAGIC + graph.read_bytes(), model="tiny", key=key)
+    monkeypatch.setattr("streamcap.models.choosing.gpu_present", lambda: True)
+    monkeypatch.setattr("streamcap.models.tensorrt.load_library", lambda: Library(module, "tensorrt", VERSION))
+    monkeypatch.setattr(Cuda, "open", classmethod(lambda cls: cls(runtime)))
+    return open_encoder(ModelSettings.model_validate({"encoder": str(folder), "device": device}))

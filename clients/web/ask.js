@@ -50,6 +50,7 @@ export class AskBox {
         signal: AbortSignal.any([this.#stop.signal, AbortSignal.timeout(TIMEOUT_MS)]),
       });
       say(this.#answer, found.answer);
+      this.#answer.title = found.read < found.held ? `${found.read} of ${found.held} messages were read for it, all over that time` : "";
       this.element.dataset.state = found.answered ? "answered" : "unknown";
       this.#cited.replaceChildren(...found.evidence.map((each) =>
         button(media(each.t), () => void this.#app.evidence.moment(this.#id, each.t, each.text ?? found.answer), { title: each.text ?? "" })));

@@ -26,6 +26,7 @@ from streamcap.errors import AnswerCut
 from streamcap.language import Description
 from streamcap.prompts import (
     SENTENCE_ENDS,
+    Examples,
     Prompt,
     RecaptionAnswer,
     RecaptionTask,
@@ -42,6 +43,7 @@ from streamcap.prompts import (
     contradictions,
     garbled,
     parse_answer,
+    pictured,
     repeats,
     scored,
 )
@@ -78,6 +80,7 @@ class VisionCaptioner:
             form=vision.settings.answers,
             max_tokens=vision.settings.max_tokens,
         )
+        self._examples = Examples(self._style.form, self._style.demonstrations)
         self._before = ""  # the last summary
 
     @property
@@ -91,7 +94,8 @@ class VisionCaptioner:
         if not window.looks:
             yield grounded
             return
-        prompt = await asyncio.to_thread(self._prompt, window, grounded)
+        outlined = await self._vision.outliner.ready(self._style.marks)
+        prompt = await asyncio.to_thread(self._prompt, window, grounded, outlined)
         writing = _Writing(window, self._settings.mode is VisionMode.RECAPTION, self._style.form)
         due = 0.0
         loop = asyncio.get_running_loop()
@@ -127,16 +131,19 @@ class VisionCaptioner:
         self._before = answer.text
         return self._before
 
-    def _prompt(self, window: Window, grounded: Description) -> Prompt:
-        """Draws marks, so for a worker thread: some 10 ms a picture."""
+    async def recovered(self) -> None:
+        """See :class:`streamcap.captioners.base.Recovering`."""
+        await self._vision.recovered()
+
+    def _prompt(self, window: Window, grounded: Description, outlined: bool) -> Prompt:
+        """Draws marks, so for a worker thread: some 10 ms a picture, and as much for each silhouette."""
+        looks = self._outlined(window) if outlined else window.looks
         if self._settings.mode is VisionMode.RECAPTION:
-            return build_recaption(
-                RecaptionTask(grounded.text, window.looks, window.facts, window.instances), self._style
-            )
+            return build_recaption(RecaptionTask(grounded.text, looks, window.facts, window.instances), self._style)
         task = WindowTask(
             window.start,
             window.end,
-            looks=window.looks,
+            looks=looks,
             facts=window.facts,
             instances=window.instances,
             previous=tuple(Told(text) for text in window.said),
@@ -146,7 +153,13 @@ class VisionCaptioner:
             setting=window.setting,
             full=window.scene_start,
         )
-        return build_window(task, self._style, mode=self._settings.mode)
+        return build_window(task, self._style, mode=self._settings.mode, examples=self._examples)
+
+    def _outlined(self, window: Window) -> tuple[Look, ...]:
+        """The looks of a window, with silhouettes in those that become pictures."""
+        shown = pictured(window.looks, self._style, self._settings.mode)
+        cut = {look.t: look for look in self._vision.outliner.cut(shown, window.facts)}
+        return tuple(cut.get(look.t, look) for look in window.looks)
 
     def _memory(self, past: Sequence[Stretch]) -> tuple[Look, ...]:
         merged = self._vision.settings.memory is MemoryPictures.MERGED

@@ -33,5 +33,7 @@ def ask_command(
     console = LineConsole(sys.stdout)
     with reader_may_go():
         console.print(Text(answer.text, "" if answer.answered else "dim"))
+        if answer.read < answer.held:
+            console.print(Text(f"# {answer.read:,} of {answer.held:,} messages were read, all over that time", "dim"))
         for cited in answer.evidence:
             console.print(Text.assemble((f"{clock(cited.t):>7}", "dim"), "  ", (cited.text or cited.image, "dim")))

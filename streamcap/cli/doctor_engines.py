@@ -10,7 +10,7 @@ from streamcap.errors import StreamcapError
 
 __all__ = ["examine_engines"]
 
-_FASTER = "python -m engines make clip-vit-b16 --precision fp16, then streamcap serve --encoder clip-vit-b16"
+_FASTER = "clip-vit-b16"  # what the default encoder is replaced by where there is a GPU
 
 
 def examine_engines(models: ModelSettings) -> Iterator[Check]:
@@ -100,7 +100,11 @@ def _default(role: str, gpu: bool) -> Check:
         return Check(role, Level.OK, f"efficientdet-lite0: CPU by LiteRT {version}, int8, a picture at a time")
     detail = f"clip-vit-b16-int8: CPU by ONNX Runtime {onnxruntime.__version__}, int8, a picture at a time"
     if gpu:
-        return Check(role, Level.WARN, f"{detail} (the default is made for processors; the GPU is idle)", _FASTER)
+        from streamcap.models.graph import engines_command
+
+        why = "the default is made for processors; the GPU is idle"
+        fix = f"{engines_command(f'make {_FASTER} --precision fp16')}, then streamcap serve --encoder {_FASTER}"
+        return Check(role, Level.WARN, f"{detail} ({why})", fix)
     return Check(role, Level.OK, detail)
 
 

@@ -78,6 +78,7 @@ class HubCounters:
     superseded: int = 0  # drafts that came after their final or after a newer revision; sent to nobody
     failed: int = 0  # durable messages that the journal could not commit, each try counted
     too_slow: int = 0  # subscriptions closed with 4408
+    refused: int = 0  # subscriptions, because there were too many
     conflated: int = 0  # ephemeral messages that subscribers, gone by now, were spared
     closings: Counter[str] = field(default_factory=Counter)  # subscriptions by how they ended, ``left`` by themselves
 
@@ -401,6 +402,7 @@ class Hub:
         if self._closed:
             raise SubscribeRefused("the server is stopping", code=CloseCode.RESTARTING)
         if len(self._subscriptions) >= self._subscribers_max:
+            self.counters.refused += 1
             raise SubscribeRefused("too many subscribers", code=CloseCode.OVERLOADED, hint="try again later")
         for name in names or ():
             if name not in self._exchange.channels or self._exchange.channels[name].closed:

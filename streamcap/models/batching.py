@@ -81,7 +81,7 @@ class MicroBatcher(Generic[T, R]):
         run: the engine: a result for each item, in their order; called by ``lanes`` threads. Where it raises, the batch
             is tried again in halves, so that an item that cannot be done fails alone and a batch that does not fit
             into memory is made of smaller ones.
-        size: most items a batch, >= 1.
+        size: most items a batch, >= 1; a function where that may change.
         delay_s: longest that a request waits for others while the engine is idle, seconds, >= 0.
         queue: most requests that wait, >= 1.
         lanes: batches that the engine takes at a time, >= 1; a thread for each.
@@ -92,15 +92,17 @@ class MicroBatcher(Generic[T, R]):
         self,
         run: Callable[[Sequence[T]], Sequence[R]],
         *,
-        size: int = SIZE,
+        size: int | Callable[[], int] = SIZE,
         delay_s: float = DELAY_S,
         queue: int = QUEUE,
         lanes: int = 1,
         name: str = "streamcap-batch",
     ) -> None:
-        if min(size, queue, lanes) < 1 or delay_s < 0:
+        now = size() if callable(size) else size
+        if min(now, queue, lanes) < 1 or delay_s < 0:
             raise ValueError("size, queue and lanes must be at least 1, the delay at least 0")
-        self._run, self._size, self._delay_s, self._queue = run, size, delay_s, queue
+        self._run, self._delay_s, self._queue = run, delay_s, queue
+        self._size = size if callable(size) else lambda: now
         self._numbers = itertools.count()
         self._waiting: list[_Request[T, R]] = []  # a heap by deadline
         self._changed = threading.Condition()
@@ -229,10 +231,11 @@ class MicroBatcher(Generic[T, R]):
                 if not self._waiting:
                     self._changed.wait(_IDLE_S)
                     continue
-                if len(self._waiting) < self._size and (patience := self._patience()) > 0:
+                size = self._size()
+                if len(self._waiting) < size and (patience := self._patience()) > 0:
                     self._changed.wait(patience)
                     continue
-                count = min(self._size, len(self._waiting))
+                count = min(size, len(self._waiting))
                 taken = [heapq.heappop(self._waiting) for _ in range(count)]
                 self._changed.notify_all()  # somebody may wait for room
                 live = [request for request in taken if request.future.set_running_or_notify_cancel()]

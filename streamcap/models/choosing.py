@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamcap.config import DeviceName, ModelSettings, PrecisionName
-from streamcap.errors import ModelLoadError, PlanRefused
+from streamcap.errors import EngineLost, ModelLoadError, PlanRefused, WeightsUnavailable, WrongModel
 from streamcap.models.cuda import gpu_present
 from streamcap.models.detr import DetrDetector
 from streamcap.models.engine import Device, Engine
+from streamcap.models.failover import FailoverEngine
 from streamcap.models.graph import GraphInfo, Precision, Role, find_graph, make_command, read_graph
 from streamcap.models.onnx import OnnxEngine
 from streamcap.models.vision import GraphEncoder
@@ -61,11 +62,15 @@ def open_detector(settings: ModelSettings) -> DetrDetector:
 def open_engine(graph: Exported, device: Device, *, what: str) -> Engine:
     """The quickest engine that can run a graph here. Random weights are warned of.
 
+    One on a GPU goes on on the processor where the GPU is lost.
+
     Args:
         what: what messages call it.
 
     Raises:
         ModelLoadError: none can; or a GPU is asked for, and there is none that can.
+        EngineLost: a GPU is asked for, and fails for good while it loads.
+        OutOfDeviceMemory: the GPU is full.
     """
     if graph.info.seed is not None:
         _log.warning("%s has random weights: good for speed alone, what it sees means nothing", graph.path)
@@ -74,12 +79,18 @@ def open_engine(graph: Exported, device: Device, *, what: str) -> Engine:
     from streamcap.models.tensorrt import TensorRtEngine
 
     try:
-        return TensorRtEngine.open(graph.path.parent, graph.info, what=what)
+        return _guarded(TensorRtEngine.open(graph.path.parent, graph.info, what=what), graph, what)
     except ModelLoadError as error:
         # The usual case: no GPU, no library, no plan. A plan that is there and does not fit is worth a line.
         level = logging.WARNING if isinstance(error, PlanRefused) else logging.DEBUG
         _log.log(level, "%s: no compiled engine: %s", what, error)
         refused = error
+    except EngineLost as error:
+        if device is Device.CUDA:
+            raise
+        spare = _spare(graph, what)
+        spare.explain(str(error), error.hint)
+        return spare
     try:
         engine = OnnxEngine.of(graph.path, graph.info, device=device, what=what)
     except ModelLoadError as error:
@@ -88,7 +99,29 @@ def open_engine(graph: Exported, device: Device, *, what: str) -> Engine:
         raise ModelLoadError(f"{error}; no compiled engine either: {refused}", hint=error.hint) from refused
     if engine.info.device == "cuda" or isinstance(refused, PlanRefused):
         engine.explain(f"no compiled engine: {refused}", refused.hint)
-    return _advised(engine, graph.info)
+    return _guarded(_advised(engine, graph.info), graph, what)
+
+
+def _guarded(engine: Engine, graph: Exported, what: str) -> Engine:
+    """The engine; one on a GPU with the processor as its spare."""
+    return FailoverEngine(engine, lambda: _spare(graph, what), what=what) if engine.info.device == "cuda" else engine
+
+
+def _spare(graph: Exported, what: str) -> OnnxEngine:
+    """The graph of the same model that suits a processor best.
+
+    Raises:
+        ModelError: none of the folder runs there.
+    """
+    path, info = graph.path, graph.info
+    try:
+        best = find_graph(str(path.parent))
+        found = read_graph(best, role=info.role)
+    except (WeightsUnavailable, WrongModel):  # a file by itself: it is all there is
+        best, found = path, info
+    if (found.model, found.seed, found.item) == (info.model, info.seed, info.item):
+        path, info = best, found
+    return OnnxEngine.of(path, info, device=Device.CPU, what=what)
 
 
 def _advised(engine: OnnxEngine, graph: GraphInfo) -> OnnxEngine:

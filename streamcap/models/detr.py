@@ -6,7 +6,7 @@ trained network seldom gives, the better one is kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,9 +46,9 @@ class DetrDetector:
     def __init__(self, engine: Engine, rule: PictureRule, labels: Sequence[str], *, batch: int | None = None) -> None:
         self._engine, self._rule = engine, rule
         self._labels = tuple(_COCO.get(label, label) for label in labels)
-        size = engine.info.batch if batch is None else batch
         self.batcher: MicroBatcher[Tensor, tuple[Tensor, Tensor]] | None = None
-        if size > 1:
+        size: int | Callable[[], int] = batch if batch is not None else lambda: engine.info.batch
+        if (batch or engine.info.batch) > 1:
             self.batcher = MicroBatcher(self._run, size=size, lanes=engine.info.lanes, name="streamcap-detector")
 
     @property

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from streamcap.errors import ModelError
 
-__all__ = ["Device", "Engine", "EngineInfo", "Tensor", "check_batch"]
+__all__ = ["Device", "Engine", "EngineInfo", "Tensor", "abandon", "check_batch"]
 
 Tensor = NDArray[np.float32]
+
+_ABANDONED: list[object] = []
 
 
 class Device(StrEnum):
@@ -37,6 +39,7 @@ class EngineInfo:
         why: why nothing faster was taken, in a sentence; empty where there is nothing faster.
         hint: the one command that would make it faster; empty where there is none.
         lanes: batches that it takes at a time.
+        lost: what ended the engine that it stands in for; empty where that one runs.
     """
 
     runtime: str
@@ -47,6 +50,7 @@ class EngineInfo:
     why: str = ""
     hint: str = ""
     lanes: int = 1
+    lost: str = ""
 
     def __str__(self) -> str:
         precision = f", {self.precision}" if self.precision else ""
@@ -74,6 +78,7 @@ class Engine(Protocol):
 
         Raises:
             OutOfDeviceMemory: the batch does not fit.
+            EngineLost: the accelerator serves this process no more, or does not come back; nor will the next batch.
             ModelError: the shape is not that of the graph's input, or the runtime failed.
         """
         ...
@@ -81,6 +86,15 @@ class Engine(Protocol):
     def close(self) -> None:
         """Let go of device memory. May be called twice; not while a batch is put through."""
         ...
+
+
+def abandon(*held: object) -> None:
+    """Keep what a lost accelerator holds until the process ends.
+
+    To free it would fail at best; on a GPU that hangs it would wait for ever, or give memory away that is still written
+    to.
+    """
+    _ABANDONED.extend(held)
 
 
 def check_batch(batch: Tensor, item: tuple[int, ...], most: int | None = None, *, whole: bool = False) -> None:

@@ -15,6 +15,7 @@ plans that were built of them (``plans.py``). The names of inputs and outputs ar
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +35,7 @@ __all__ = [
     "Sha256",
     "Sidecar",
     "TensorInfo",
+    "engines_command",
     "engines_root",
     "find_graph",
     "make_command",
@@ -250,6 +252,15 @@ class GraphInfo(Sidecar):
         raise WrongModel(f"{self.model} has no output {name}")
 
 
+def engines_command(words: str) -> str:
+    """A command of the offline tools, and where it can be run: the package does not carry them."""
+    command = f"python -m engines {words}"
+    found = importlib.util.find_spec("engines")
+    if found is not None and found.origin and Path(found.origin).with_name("manifest.toml").is_file():
+        return command
+    return f"in a checkout of streamcap, or in its engines image: {command}"
+
+
 def engines_root() -> Path:
     """The directory of exported graphs and plans: ``engines`` beside the cached weights."""
     return cache_root().parent / "engines"
@@ -302,10 +313,10 @@ def read_graph(graph: Path, *, role: Role | None = None, check_hash: bool = True
         WrongModel: the sidecar says something that cannot be, or is of another role.
     """
     if not graph.is_file():
-        raise WeightsUnavailable(f"there is no graph {graph}", hint="python -m engines make MODEL")
+        raise WeightsUnavailable(f"there is no graph {graph}", hint=engines_command("make MODEL"))
     info = _read_sidecar(graph)
     if role is not None and info.role is not role:
-        hint = f"name it as the {info.role}, and another one as the {role}: python -m engines list"
+        hint = f"name it as the {info.role}, and another one as the {role}"
         raise WrongModel(f"{graph} is a graph of role {info.role}; {role} is needed", hint=hint)
     for name, wanted in {graph.name: info.sha256, **info.external}.items():
         path = graph.with_name(name)
@@ -325,7 +336,7 @@ def _read_sidecar(graph: Path) -> GraphInfo:
     except FileNotFoundError:
         raise WeightsUnavailable(
             f"{graph} has no sidecar {path.name}: how pictures are made ready for it is not known",
-            hint="export it with: python -m engines make MODEL",
+            hint=engines_command("make MODEL"),
         ) from None
     except OSError as error:
         raise WeightsCorrupt(f"cannot read {path}: {error.strerror}") from error
@@ -334,7 +345,7 @@ def _read_sidecar(graph: Path) -> GraphInfo:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
-            raise WeightsCorrupt(f"{path} is not JSON: {first['msg']}", hint="python -m engines make MODEL") from error
+            raise WeightsCorrupt(f"{path} is not JSON: {first['msg']}", hint=engines_command("make MODEL")) from error
         place = ".".join(str(part) for part in first["loc"])
         raise WrongModel(f"{path} does not hold: {place + ': ' if place else ''}{first['msg']}") from error
 
@@ -356,7 +367,7 @@ def find_graph(name: str, *, precision: Precision | None = None, gpu: bool = Fal
         if precision is not None and path.is_file() and _read_sidecar(path).precision is not precision:
             raise UsageError(f"{path} is not of precision {precision}", hint="name its folder, or leave precision auto")
         if not path.is_file():
-            raise WeightsUnavailable(f"there is no graph {path}", hint="python -m engines make MODEL")
+            raise WeightsUnavailable(f"there is no graph {path}", hint=engines_command("make MODEL"))
         return path
     folder = path if path.is_dir() else engines_root() / name
     wanted = (precision,) if precision is not None else _BY_GPU if gpu else _BY_CPU
@@ -368,7 +379,7 @@ def find_graph(name: str, *, precision: Precision | None = None, gpu: bool = Fal
     if path.exists() or path.name != name:  # a path, and no name that something could be made under
         hint = "name a folder that `python -m engines make` wrote, or an ONNX file in it"
     else:
-        hint = f"python -m engines make {_words(name)}{option}"
+        hint = engines_command(f"make {_words(name)}{option}")
     raise WeightsUnavailable(f"there is no {what} in {folder}", hint=hint)
 
 
@@ -379,7 +390,7 @@ def make_command(info: GraphInfo, precision: Precision | None = None) -> str:
         precision: of the graph; None for its own.
     """
     random = " --random" if info.seed is not None and not info.model.endswith(_SMALL) else ""
-    return f"python -m engines make {_words(info.model)}{random} --precision {precision or info.precision}"
+    return engines_command(f"make {_words(info.model)}{random} --precision {precision or info.precision}")
 
 
 def _words(model: str) -> str:

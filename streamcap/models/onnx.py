@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, WrongModel
-from streamcap.models.cuda import gpu_present
-from streamcap.models.engine import Device, EngineInfo, Tensor, check_batch
-from streamcap.models.graph import GraphInfo, Precision, make_command
+from streamcap.errors import EngineLost, ModelError, ModelLoadError, OutOfDeviceMemory, WrongModel
+from streamcap.models.cuda import LOST, RESTART, gpu_present
+from streamcap.models.engine import Device, EngineInfo, Tensor, abandon, check_batch
+from streamcap.models.graph import GraphInfo, Precision, engines_command, make_command
 
 __all__ = ["OnnxEngine", "ProviderChoice", "choose_provider", "session"]
 
@@ -25,11 +26,12 @@ _GPU, _OPENVINO = "CUDAExecutionProvider", "OpenVINOExecutionProvider"
 _INSTALL_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'streamcap[gpu]'"
 # How ONNX Runtime says that a provider does not compute in a type.
 _LACKING = "NOT_IMPLEMENTED"
-_REMAKE = "is it ONNX, and whole? python -m engines make MODEL writes it anew"
 # What a GPU takes together; a processor is filled by one picture, and waiting for a second only adds delay.
 GPU_BATCH = 32
 # How runtimes say that memory ran out; they have no error class for it.
 _FULL = ("out of memory", "failed to allocate", "bad_alloc", "alloc_failed", "available memory of")
+# How ONNX Runtime says what CUDA said.
+_CUDA_FAILED = re.compile(r"\bCUDA failure (\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def session(path: Path, what: str, choice: ProviderChoice, *, threads: int) -> t
             opened = ort.InferenceSession(str(path), options, providers=[_configured(name, threads)])
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes without a common base
             if place == len(choice.providers) - 1:
-                raise ModelLoadError(f"cannot load {what} {path}: {_line(error)}", hint=_REMAKE) from error
+                remake = f"is it ONNX, and whole? {engines_command('make MODEL')} writes it anew"
+                raise ModelLoadError(f"cannot load {what} {path}: {_line(error)}", hint=remake) from error
             failed.append(f"{_plain(name)} failed: {_line(error)}")
             continue
         # A provider whose libraries do not load is left out without an error.
@@ -247,6 +250,9 @@ class OnnxEngine:
         except Exception as error:  # as above
             if any(sign in str(error).lower() for sign in _FULL):
                 raise OutOfDeviceMemory(f"{self._what} has no memory for a batch of {len(batch)}") from error
+            if (status := _CUDA_FAILED.search(str(error))) and int(status[1]) in LOST:
+                abandon(self._session)
+                raise EngineLost(f"the GPU is lost to this process: {_line(error)}", hint=RESTART) from error
             raise ModelError(f"{self._what} failed: {_line(error)}") from error
         return [np.asarray(output, np.float32) for output in found]
 

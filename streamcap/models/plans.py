@@ -16,7 +16,16 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from streamcap.errors import PlanRefused
-from streamcap.models.graph import GraphInfo, Precision, Sha256, Sidecar, engines_root, sidecar_of, write_whole
+from streamcap.models.graph import (
+    GraphInfo,
+    Precision,
+    Sha256,
+    Sidecar,
+    engines_command,
+    engines_root,
+    sidecar_of,
+    write_whole,
+)
 
 __all__ = ["BatchProfile", "PlanInfo", "PlanKey", "Target", "build_command", "choose_plan", "read_plan", "write_plan"]
 
@@ -124,7 +133,7 @@ def build_command(model: str, precision: Precision, folder: Path | None = None) 
     """
     small = " --tiny" if model.endswith("-tiny") else ""
     where = f" --output {shlex.quote(str(folder))}" if folder not in (None, engines_root() / model) else ""
-    return f"python -m engines build {model.removesuffix('-tiny')}{small} --precision {precision}{where}"
+    return engines_command(f"build {model.removesuffix('-tiny')}{small} --precision {precision}{where}")
 
 
 def write_plan(folder: Path, plan: bytes, *, model: str, key: PlanKey, build_s: float = 0.0) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class Models:
         pose: None leaves out what is told from how people hold themselves.
         vision: the vision–language model, for streams that ask for it; None where none is set up. Its own context
             manager ends it.
-        engines: what runs exported graphs, by role.
+        running: what runs the networks that say so, by role.
         gpu_decode: the GPU is to decode video, too.
         resources: what is closed with the models, after the workers.
     """
@@ -40,10 +41,20 @@ class Models:
     encoder: Encoder | None
     workers: Executor
     pose: PoseEstimator | None = None
-    engines: dict[str, EngineInfo] = field(default_factory=dict)
+    running: Mapping[str, Callable[[], EngineInfo]] = field(default_factory=dict)
     gpu_decode: bool = False
     resources: ExitStack = field(default_factory=ExitStack)
     vision: SharedModel | None = None
+
+    @property
+    def engines(self) -> dict[str, EngineInfo]:
+        """What runs the networks now, by role."""
+        return {role: running() for role, running in self.running.items()}
+
+    @property
+    def lost(self) -> str:
+        """Which networks had to leave their accelerator since the start, and why; empty where all is as it began."""
+        return "; ".join(f"{role}: {info.lost}" for role, info in self.engines.items() if info.lost)
 
     def __enter__(self) -> Models:
         return self
@@ -78,16 +89,16 @@ def load(settings: ModelSettings, progress: Progress | None = None) -> Models:
     # Pictures are worked on side by side; threads inside of one OpenCV call would only wait for each other.
     cv2.setNumThreads(1)
     cores = max(1, min(os.cpu_count() or 1, 8))
-    engines: dict[str, EngineInfo] = {}
+    running: dict[str, Callable[[], EngineInfo]] = {}
     with ExitStack() as loaded:
-        detector = _detector(settings, cores, loaded, engines, progress)
-        encoder = _encoder(settings, loaded, engines, progress)
+        detector = _detector(settings, cores, loaded, running, progress)
+        encoder = _encoder(settings, loaded, running, progress)
         pose = MoveNetLightning(ensure("movenet-lightning", progress=progress), interpreters=cores)
         workers = ThreadPoolExecutor(cores, "streamcap-model")
-        on_gpu = any(engine.device == "cuda" for engine in engines.values())
+        on_gpu = any(info().device == "cuda" for info in running.values())
         gpu_decode = settings.decode is Decode.CUDA or (settings.decode is Decode.AUTO and on_gpu)
         return Models(
-            detector, encoder, workers, pose, engines=engines, gpu_decode=gpu_decode, resources=loaded.pop_all()
+            detector, encoder, workers, pose, running=running, gpu_decode=gpu_decode, resources=loaded.pop_all()
         )
 
 
@@ -95,7 +106,7 @@ def _detector(
     settings: ModelSettings,
     interpreters: int,
     loaded: ExitStack,
-    engines: dict[str, EngineInfo],
+    running: dict[str, Callable[[], EngineInfo]],
     progress: Progress | None,
 ) -> Detector:
     if settings.detector == "default":
@@ -106,12 +117,15 @@ def _detector(
 
     detector = open_detector(settings)
     loaded.callback(detector.close)
-    engines["detector"] = detector.info
+    running["detector"] = lambda: detector.info
     return detector
 
 
 def _encoder(
-    settings: ModelSettings, loaded: ExitStack, engines: dict[str, EngineInfo], progress: Progress | None
+    settings: ModelSettings,
+    loaded: ExitStack,
+    running: dict[str, Callable[[], EngineInfo]],
+    progress: Progress | None,
 ) -> Encoder | None:
     if settings.encoder == "none":
         return None
@@ -124,5 +138,5 @@ def _encoder(
 
         encoder = open_encoder(settings)
     loaded.callback(encoder.close)
-    engines["encoder"] = encoder.info
+    running["encoder"] = lambda: encoder.info
     return encoder

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.errors import ModelError, ModelLoadError, PlanRefused, WrongModel
-from streamcap.models.cuda import INSTALL, Cuda
-from streamcap.models.engine import EngineInfo, Tensor, check_batch
+from streamcap.errors import EngineLost, EngineStalled, ModelError, ModelLoadError, PlanRefused, WrongModel
+from streamcap.models.cuda import INSTALL, RESTART, Cuda
+from streamcap.models.engine import EngineInfo, Tensor, abandon, check_batch
 from streamcap.models.graph import INPUT, GraphInfo
+from streamcap.models.kernels import KernelCache, kernels_path
 from streamcap.models.plans import PlanInfo, Target, build_command, choose_plan, read_plan
 
 __all__ = ["LANES", "Library", "TensorRtEngine", "buckets", "load_library"]
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 # Batches on the GPU at a time: one computes while the other is copied. More only wait.
 LANES = 2
-# Longest wait for a lane, seconds; a GPU that takes longer hangs.
+# Longest wait for a lane, seconds: a GPU that hangs is told of sooner, by who waits for its batch.
 _LANE_TIMEOUT_S = 60.0
 # The larger one where both are installed: it knows data-centre GPUs.
 _LIBRARIES = (("tensorrt", "tensorrt"), ("tensorrt_rtx", "tensorrt-rtx"))
@@ -111,6 +112,7 @@ class TensorRtEngine:
         graph: sidecar of the graph that it was built of.
         what: what messages call it.
         lanes: batches on the GPU at a time.
+        kernels: file of kernels that TensorRT-RTX compiled at an earlier start; None to compile them all.
 
     Raises:
         ModelLoadError: the library refuses the plan; WrongModel where its inputs or outputs are not the graph's.
@@ -127,6 +129,7 @@ class TensorRtEngine:
         cuda: Cuda,
         what: str = "the encoder",
         lanes: int = LANES,
+        kernels: Path | None = None,
     ) -> None:
         self._library, self._cuda, self._graph, self._what = library, cuda, graph, what
         key = plan_info.key
@@ -140,6 +143,8 @@ class TensorRtEngine:
         self._free: list[_Lane] = []
         self._lanes: list[_Lane] = []
         self._turn = threading.Semaphore(0)
+        self._lost: EngineLost | None = None
+        self._settings, self._kernels = self._context_settings(kernels)
         self._info = EngineInfo(
             f"{library.builder} {library.version} on {cuda.name}",
             "TensorRT" if library.builder == "tensorrt" else "TensorRT-RTX",
@@ -153,7 +158,10 @@ class TensorRtEngine:
                 self._lanes.append(self._make_lane())
             for lane in self._lanes:
                 self._warm(lane)
-        except BaseException:  # half an engine is of no use: what it has taken of the device is given back
+            if self._kernels is not None:
+                self._kernels.keep()
+        except BaseException as error:  # half an engine is of no use: what it has taken of the device is given back
+            self._lost = error if isinstance(error, EngineLost) else None
             self.close()
             raise
         self._free = list(self._lanes)
@@ -171,7 +179,8 @@ class TensorRtEngine:
         target = Target(library.builder, library.version, cuda.architecture)
         path = choose_plan(folder, target, graph)
         plan, info = read_plan(path, target, graph)
-        return cls(plan, info, graph, library=library, cuda=cuda, what=what)
+        kernels = kernels_path(path, f"{library.version} {cuda.driver} {cuda.name} {cuda.architecture}")
+        return cls(plan, info, graph, library=library, cuda=cuda, what=what, kernels=kernels)
 
     @property
     def info(self) -> EngineInfo:
@@ -184,22 +193,37 @@ class TensorRtEngine:
         if not self._lanes:
             raise ModelError(f"{self._what} was closed")
         if not self._turn.acquire(timeout=_LANE_TIMEOUT_S):
-            raise ModelError(f"{self._what} is stuck: no batch came back within {_LANE_TIMEOUT_S:g} s")
-        lane = self._free.pop()
+            raise EngineStalled(f"{self._what} is stuck: no batch came back within {_LANE_TIMEOUT_S:g} s", hint=RESTART)
         try:
-            return self._through(lane, batch, wanted)
+            if self._lost is not None:
+                raise EngineLost(str(self._lost), hint=self._lost.hint)
+            return self._in_lane(batch, wanted)
         finally:
-            self._free.append(lane)
             self._turn.release()
 
     def close(self) -> None:
-        """See :class:`streamcap.models.engine.Engine`."""
+        """See :class:`streamcap.models.engine.Engine`. What a lost GPU holds is left to the end of the process."""
+        if self._lost is not None:
+            abandon(self._lanes, self._held.pop_all(), self._settings, self._kernels, self._engine, self._runtime)
         self._lanes, self._free = [], []  # with them the execution contexts, which use what is freed next
-        self._cuda.here()
-        self._held.close()
+        if self._lost is None:
+            self._cuda.here()
+            self._held.close()
+        self._settings = self._kernels = None
         self._engine = self._runtime = None
 
     # ---- one batch
+
+    def _in_lane(self, batch: Tensor, wanted: tuple[str, ...]) -> list[Tensor]:
+        lane = self._free.pop()
+        try:
+            return self._through(lane, batch, wanted)
+        except EngineLost as error:
+            self._lost = self._lost or error
+            raise
+        finally:
+            if self._lost is None:  # else what is in it may still be read and written
+                self._free.append(lane)
 
     def _through(self, lane: _Lane, batch: Tensor, wanted: tuple[str, ...]) -> list[Tensor]:
         cuda, count = self._cuda, len(batch)
@@ -262,7 +286,7 @@ class TensorRtEngine:
     def _make_context(self, lane: _Lane, size: int) -> Any:
         """A context of its own for each size, as captured graphs need; they share the lane's scratch memory."""
         engine = self._engine
-        context = engine.create_execution_context(self._context_settings())
+        context = engine.create_execution_context(self._settings)
         if context is None:
             raise ModelLoadError(f"{self._what}: TensorRT makes no execution context")
         context.set_device_memory(lane.scratch, int(engine.device_memory_size_v2))
@@ -280,21 +304,21 @@ class TensorRtEngine:
                 raise ModelLoadError(f"{self._what}: TensorRT does not take the memory of {name}")
         return context
 
-    def _context_settings(self) -> Any:
+    def _context_settings(self, kernels: Path | None) -> tuple[Any, KernelCache | None]:
         """What contexts are made with: scratch memory is ours.
 
         TensorRT-RTX compiles kernels for a shape in the background and runs general ones until then, which a graph that
-        is captured meanwhile would keep for ever: it is told to compile at once.
+        is captured meanwhile would keep for ever: it is told to compile at once, and what it compiled is kept.
         """
         trt = self._library.module
         strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         specialisation = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
         if specialisation is None:
-            return strategy
+            return strategy, None
         settings = self._engine.create_runtime_config()
         settings.set_execution_context_allocation_strategy(strategy)
         settings.dynamic_shapes_kernel_specialization_strategy = specialisation.EAGER
-        return settings
+        return settings, KernelCache.of(settings, kernels) if kernels is not None else None
 
     def _warm(self, lane: _Lane) -> None:
         """Run each size once, which chooses or compiles its kernels, and then capture it."""
@@ -309,6 +333,8 @@ class TensorRtEngine:
                 if can is not None and not can(int(lane.stream)):
                     raise ModelError("TensorRT-RTX says that it cannot be captured")  # noqa: TRY301
                 graph = cuda.capture(lane.stream, partial(self._enqueue, lane, size))
+            except EngineLost:
+                raise
             except ModelError as error:  # it runs all the same, with some launches more
                 _log.warning("%s: batches of %d run without a CUDA graph: %s", self._what, size, error)
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,9 +68,9 @@ class GraphEncoder:
         batch: int | None = None,
     ) -> None:
         self._engine, self._rule, self._dim, self._names = engine, rule, dim, names
-        size = engine.info.batch if batch is None else batch
         self.batcher: MicroBatcher[_Wish, list[Tensor]] | None = None
-        if size > 1:
+        size: int | Callable[[], int] = batch if batch is not None else lambda: engine.info.batch
+        if (batch or engine.info.batch) > 1:
             self.batcher = MicroBatcher(self._run, size=size, lanes=engine.info.lanes, name="streamcap-encoder")
 
     @property

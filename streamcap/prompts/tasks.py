@@ -115,6 +115,7 @@ class QuestionTask:
         told: captions, oldest first.
         summary: what happened until then.
         instances: who is there at that moment.
+        left_out: messages of the span that ``told`` does not hold, about.
     """
 
     question: str
@@ -123,3 +124,4 @@ class QuestionTask:
     told: tuple[Told, ...] = ()
     summary: str = ""
     instances: tuple[Instance, ...] = ()
+    left_out: int = 0

@@ -28,11 +28,12 @@ from streamcap.server.api.summary import Summaries
 from streamcap.server.api.webrtc import WebRtc
 from streamcap.server.control import StreamControl
 from streamcap.server.feed import FeedSettings, FeedSockets
-from streamcap.server.metrics import Metrics, StageTimes
+from streamcap.server.metrics import Metrics, Refusals, StageTimes
 from streamcap.server.pages import Pages
 from streamcap.server.problems import BodyLimit, install
 from streamcap.server.schema import asyncapi, docs_page, install_openapi
 from streamcap.server.sessions import Sessions
+from streamcap.shedding import Load
 from streamcap.webrtc import Peers
 
 __all__ = ["StreamInfo", "create_app"]
@@ -57,7 +58,8 @@ def create_app(
     closed_to_publishers: Callable[[str], str] = lambda stream: f"{stream} takes no publisher",
     vision: SharedModel | None = None,
     seen: Seen | None = None,
-    load: Callable[[], float] | None = None,
+    load: Callable[[], Load] | None = None,
+    refused: Callable[[], Refusals] = dict,
 ) -> FastAPI:
     """The application that serves a hub.
 
@@ -72,7 +74,8 @@ def create_app(
         vision: answers questions; None for a server without a vision–language model.
         seen: what streams look like, for questions.
         closed_to_publishers: why a stream takes no publisher now, empty where it does.
-        load: how much of what can be looked at is looked at, 0..1, for the metrics.
+        load: of the machine, for the metrics.
+        refused: who was refused so far, for the metrics.
     """
     settings = settings or FeedSettings()
     app = FastAPI(
@@ -103,7 +106,7 @@ def create_app(
     LiveSubtitles(hub).mount(app)
     History(hub, search, send_timeout_s=settings.send_timeout_s).mount(app)
     Summaries(hub, search, vision).mount(app)
-    Health(hub, Metrics(hub, streams_info, stages, vision, load), lambda: streams.can_add).mount(app)
+    Health(hub, Metrics(hub, streams_info, stages, vision, load, refused), lambda: streams.can_add).mount(app)
     Pictures(hub, view, frames, send_timeout_s=settings.send_timeout_s).mount(app)
     WebRtc(hub, peers, closed_to_publishers).mount(app)
     SessionRoutes(sessions).mount(app)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from streamcap.config import SourcePolicy, StreamSettings
-from streamcap.errors import SourceUnresolved, StreamcapError, UsageError
+from streamcap.errors import Overloaded, SourceRefused, SourceUnresolved, StreamcapError, UsageError
 from streamcap.manager import Manager
 from streamcap.server.registry import Kept, Registry
 from streamcap.sources.policy import Resolver, check_source, resolve
@@ -110,6 +111,9 @@ class Control:
         fixed: ids from the settings file: they are as the file says again after a restart, whatever is done here.
         admit: which sources may be added; None for those that the policy lets pass as it comes.
         streams_max: streams beyond this are refused.
+
+    Attributes:
+        refused: streams that were not taken, by why: ``load`` (no room), ``most`` (too many), ``source`` (the policy).
     """
 
     def __init__(
@@ -124,6 +128,7 @@ class Control:
         self._manager, self._registry = manager, registry
         self._fixed = frozenset(fixed)
         self._admit, self._streams_max = admit or admission(SourcePolicy()), streams_max
+        self.refused: Counter[str] = Counter()
         self._turn = asyncio.Lock()
         self._restoring: asyncio.Task[None] | None = None
 
@@ -183,14 +188,23 @@ class Control:
         """See ``StreamControl``."""
         # As plain settings: a subclass with the same values would never be equal to them.
         settings = StreamSettings.model_validate(settings.model_dump())
-        await self._admit(settings.source)  # before the turn: a slow name server must not hold up the other streams
+        try:
+            await self._admit(settings.source)  # before the turn: a slow name server must not hold up the others
+        except SourceRefused:
+            self.refused["source"] += 1
+            raise
         async with self._turn:
             known = [info.id for info in self._manager.infos()]
             if settings.id in known:
                 raise StreamExists(f"there is already a stream {settings.id}")
             if len(known) >= self._streams_max:
+                self.refused["most"] += 1
                 raise NotAllowed(f"there are {len(known)} streams already, and no more are taken")
-            self._manager.admit()
+            try:
+                self._manager.admit()
+            except Overloaded:
+                self.refused["load"] += 1
+                raise
             if self._registry is not None:
                 await self._registry.put(Kept(settings=settings))
             try:

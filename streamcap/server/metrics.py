@@ -25,17 +25,25 @@ from streamcap.captioners import SharedModel
 from streamcap.hub import Hub
 from streamcap.metrics import Histogram, StageTime
 from streamcap.server.api.streams import StreamInfo
+from streamcap.shedding import Load
 from streamcap.types import CaptionStatus
 from streamcap.wire import CaptionMessage, PublishableMessage, StreamState
 
-__all__ = ["Metrics", "StageTimes"]
+__all__ = ["Metrics", "Refusals", "StageTimes"]
 
 StageTimes = Callable[[str], Mapping[str, StageTime]]
 """Time per stage of a stream, by the names of the stages."""
+Refusals = Mapping[tuple[str, str], int]
+"""How many were refused, by what they were (``stream``, ``publisher``, …) and why."""
 
 # Seconds from the capture of the last frame a text speaks of to its hand-over: a grounded draft takes tenths, a large
 # model seconds, and past a minute it is not live any more.
 AGE_BOUNDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
+# All that can be refused: a counter that is there from the beginning tells of the first one, too.
+REFUSALS: Final = (
+    ("stream", "load"), ("stream", "most"), ("stream", "source"),
+    ("publisher", "most"), ("viewer", "most"), ("subscriber", "most"),
+)  # fmt: skip
 _FINAL: Final = "final"
 _DRAFT: Final = "draft"
 
@@ -47,7 +55,8 @@ class Metrics(Collector):
         infos: called for each scrape; streams that are not open in the hub are left out.
         stages: time per stage of a stream.
         vision: the vision–language model, None for a server without.
-        load: how much of what can be looked at is looked at, 0..1; None where that is not known.
+        load: of the machine; None where that is not known.
+        refused: who was refused, beside subscribers, whom the hub counts.
     """
 
     def __init__(
@@ -56,9 +65,11 @@ class Metrics(Collector):
         infos: Callable[[], Iterable[StreamInfo]],
         stages: StageTimes | None = None,
         vision: SharedModel | None = None,
-        load: Callable[[], float] | None = None,
+        load: Callable[[], Load] | None = None,
+        refused: Callable[[], Refusals] = dict,
     ) -> None:
-        self._hub, self._infos, self._stages, self._vision, self._load = hub, infos, stages, vision, load
+        self._hub, self._infos, self._stages, self._vision = hub, infos, stages, vision
+        self._load, self._refused = load, refused
         self._ages: dict[tuple[str, str], Histogram] = {}
         self._lags: dict[tuple[str, str], Histogram] = {}
         self._messages: Counter[tuple[str, str]] = Counter()
@@ -81,10 +92,7 @@ class Metrics(Collector):
             del self._ages[key], self._lags[key]
         for key in [key for key in self._messages if key[0] not in open_streams]:
             del self._messages[key]
-        if self._load is not None:
-            yield GaugeMetricFamily(
-                "streamcap_load", "How much of what can be looked at is looked at, 0..1", self._load()
-            )
+        yield from self._of_the_load()
         yield from self._of_streams()
         yield from self._of_messages()
         yield from self._of_the_hub()
@@ -105,12 +113,26 @@ class Metrics(Collector):
                 self._lags.setdefault(key, Histogram(AGE_BOUNDS)).add(lag_ms / 1000)
         self._messages[message.stream, kind] += 1
 
+    def _of_the_load(self) -> Iterator[Metric]:
+        if self._load is not None:
+            now = self._load()
+            yield GaugeMetricFamily("streamcap_load", "How much of what can be looked at is looked at, 0..1", now.load)
+            yield GaugeMetricFamily(
+                "streamcap_share", "Of its wanted rate, what each stream gets because of the load, 0..1", now.share
+            )
+        refused = CounterMetricFamily("streamcap_refused", "Who was not taken, and why", labels=["what", "reason"])
+        known = dict.fromkeys(REFUSALS, 0) | dict(self._refused())
+        for what, count in (known | {("subscriber", "most"): self._hub.counters.refused}).items():
+            refused.add_metric(what, count)
+        yield refused
+
     def _of_streams(self) -> Iterator[Metric]:
         by_state = GaugeMetricFamily("streamcap_streams", "Streams by their state", labels=["state"])
         state_of = GaugeMetricFamily(
             "streamcap_stream_state", "1 for the state of a stream", labels=["stream", "state"]
         )
         frames = CounterMetricFamily("streamcap_frames", "Frames looked at", labels=["stream"])
+        lowered = 0
         drops = CounterMetricFamily("streamcap_frames_dropped", "Frames nobody had time to look at", labels=["stream"])
         rates = GaugeMetricFamily(
             "streamcap_stream_fps",
@@ -139,8 +161,10 @@ class Metrics(Collector):
             state_of.add_metric([info.id, state], 1)
             frames.add_metric([info.id], info.frames)
             drops.add_metric([info.id], info.drops)
+            wanted = info.settings.fps if info.settings else None
+            lowered += wanted is not None and info.target_fps is not None and info.target_fps < wanted
             for of, rate in (
-                ("wanted", info.settings.fps if info.settings else None),
+                ("wanted", wanted),
                 ("target", info.target_fps),
                 ("analysed", info.analysed_fps),
             ):
@@ -155,6 +179,7 @@ class Metrics(Collector):
                 cpu.add_metric([info.id, name], stage.cpu)
         for state, count in states.items():
             by_state.add_metric([state], count)
+        yield GaugeMetricFamily("streamcap_streams_lowered", "Streams that get less than their wanted rate", lowered)
         yield from (by_state, state_of, frames, drops, rates, reasons, seq, watchers, stages, cpu)
 
     def _of_messages(self) -> Iterator[Metric]:

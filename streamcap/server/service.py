@@ -19,11 +19,13 @@ from streamcap.models.pool import Models
 from streamcap.server import Guard, Listening, StreamInfo, create_app
 from streamcap.server import serve as serve_app
 from streamcap.server.control import Control, admission
+from streamcap.server.metrics import Refusals
 from streamcap.server.registry import Registry
 from streamcap.server.run import bind, check_tls
 from streamcap.server.sessions import Sessions
 from streamcap.tokens import guard_for
 from streamcap.webrtc import Peers
+from streamcap.webrtc.peers import PUBLISH, WATCH
 
 __all__ = ["Service", "running"]
 
@@ -107,6 +109,7 @@ async def running(settings: Settings, models: Models) -> AsyncIterator[Service]:
             vision=models.vision,
             seen=manager,
             load=lambda: manager.load,
+            refused=lambda: _refused(control, peers),
         )
         guard = Guard(app, tokens, security, hosts=_hosts(settings), sessions=sessions)
         server: asyncio.Task[None] | None = None
@@ -162,6 +165,11 @@ async def _open_frames(settings: Settings) -> FrameStore:
 
     age_s = settings.journal.max_age_days * 24 * 3600
     return await asyncio.to_thread(SqliteFrames, settings.server.data, size=settings.journal.frames_bytes, age_s=age_s)
+
+
+def _refused(control: Control, peers: Peers) -> Refusals:
+    found = {("stream", reason): count for reason, count in control.refused.items()}
+    return found | {("publisher", "most"): peers.refused[PUBLISH], ("viewer", "most"): peers.refused[WATCH]}
 
 
 def _infos(manager: Manager, peers: Peers) -> list[StreamInfo]:

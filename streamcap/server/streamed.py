@@ -11,7 +11,7 @@ from typing import Any, cast
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from streamcap.server.race import first
+from streamcap.server.race import first, gone
 from streamcap.server.transport import FORCE_CLOSE
 
 __all__ = ["Streamed"]
@@ -49,7 +49,7 @@ class Streamed(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        activities = [self._send(send), _gone(receive)]
+        activities = [self._send(send), _left(receive)]
         if self._until is not None:
             activities.append(_give_up(self._until))
         if not await first(*activities):
@@ -76,10 +76,9 @@ class Streamed(Response):
             await send(message)
 
 
-async def _gone(receive: Receive) -> bool:
-    """Waits until the client has left: nothing is left to cut then."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _left(receive: Receive) -> bool:
+    """The client has left: nothing is left to cut then."""
+    await gone(receive)
     return True
 
 
@@ -94,6 +93,6 @@ async def _cut(scope: Scope, receive: Receive) -> None:
         cast("Callable[[int, str], None]", extension["call"])(0, "")
         try:
             async with asyncio.timeout(CUT_S):
-                await _gone(receive)
+                await gone(receive)
         except TimeoutError:
             logger.warning("a connection that was cut is still there")

@@ -26,7 +26,8 @@ _PORT_HINT = "choose another, or stop that program"
 SENDER_HINT = "is somebody sending to this address? Look at the port, and at the firewall between"
 _TLS_HINT = "name who signed it with ?ca_file=FILE.pem, or, on a network that you trust, write ?tls_verify=0"
 _PROBE_S = 2.0  # seconds for each step of looking what is wrong
-_LOGIN_HINT = "give them in the address, as in rtsp://USER:PASSWORD@HOST/PATH"
+_LOGIN_HINT = "give them in the address, as in {}://USER:PASSWORD@HOST/PATH"
+_REFUSED_HINT = "check both; in the address @ is written %40, : %3A, / %2F, ? %3F, # %23 and % itself %25"
 _MOV_BOXES = frozenset({b"ftyp", b"mdat", b"moov", b"moof", b"free", b"skip", b"wide", b"styp", b"sidx", b"uuid"})
 
 
@@ -64,7 +65,7 @@ def explain(exc: Exception, address: Address, *, waited: float, timeout: float) 
     """
     shown = address.shown
     if isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
-        return SourceUnreadable(f"{shown} refuses the user name or password, or wants one", hint=_LOGIN_HINT)
+        return _refused(address)
     if isinstance(exc, av.error.HTTPNotFoundError):
         return SourceNotFound(f"{shown}: the server knows no such stream", hint="check the path behind the host name")
     if isinstance(exc, (av.error.HTTPClientError, av.error.HTTPServerError)):
@@ -105,6 +106,14 @@ def _words(exc: Exception) -> str:
     # Never str(exc): it holds the whole address with its password.
     words = getattr(exc, "strerror", "") or type(exc).__name__
     return str(words)
+
+
+def _refused(address: Address) -> SourceUnreadable:
+    """Of who asks for a login: whether one was given makes the difference of what is to be done."""
+    if "@" in address.target.partition("://")[2].partition("/")[0]:
+        return SourceUnreadable(f"{address.shown} refuses the user name or password", hint=_REFUSED_HINT)
+    hint = _LOGIN_HINT.format(address.scheme)
+    return SourceUnreadable(f"{address.shown} wants a user name and a password", hint=hint)
 
 
 def _timeout(address: Address, waited: float) -> SourceTimeout:

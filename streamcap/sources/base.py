@@ -44,6 +44,7 @@ T = TypeVar("T")
 _BLOCK_CAPACITY = 4  # frames decoded ahead of a reader that a file waits for
 _JOIN_MARGIN = 5.0  # seconds that closing may take beyond the source's own timeouts
 _MOST_LAG = 2.0  # seconds that paced playback may fall behind before it gives up catching up
+_STILL_AWAY = 5.0  # seconds until it is told why a source that was lost cannot be had back; then twice as many, …
 _STABLE = 10.0  # seconds that a connection must hold before the next fault is taken for a new one
 
 
@@ -289,6 +290,7 @@ class Source(ABC):
         at = self._last[0] if self._last else 0.0
         logger.warning("%s; trying to come back", reason)
         self._emit(NoticeKind.LOST, at, reason)
+        told, pause, since = reason, _STILL_AWAY, self._clock.monotonic()
         while True:
             self._sleep(self._backoff.wait())
             try:
@@ -296,6 +298,10 @@ class Source(ABC):
             except SourceError as exc:
                 self._check_stop()
                 logger.info("still away: %s", exc)
+                now = self._clock.monotonic()
+                if exc.in_full != told and now - since >= pause:
+                    told, pause, since = exc.in_full, 2 * pause, now
+                    self._emit(NoticeKind.LOST, at, told)
 
     def _take(self, picture: Picture, session: Session) -> bool:
         """Hand one picture over if it is wanted. False where nothing more is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -146,6 +147,8 @@ class Look:
         instances: those in view, as they were at ``t``.
         alike: others that it stands for, for a model that blends them.
         count: frames that it stands for by itself.
+        silhouettes: by id of an instance (height, width) bool, the pixels of the picture that show it; of who is
+            missing here only the box is known.
     """
 
     t: float
@@ -153,6 +156,7 @@ class Look:
     instances: tuple[Instance, ...]
     alike: tuple[Alike, ...] = ()
     count: int = 1
+    silhouettes: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 class Condition(StrEnum):

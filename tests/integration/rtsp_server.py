@@ -2,7 +2,7 @@
 
     /usr/bin/python3 rtsp_server.py --port 8554 --mount /cam [--clip FILE] [--width 320 --height 240 --fps 15]
         [--codec h264|h265|mjpeg] [--loss 0.1] [--keys 15] [--b-frames] [--pattern ball] [--only tcp|udp]
-        [--user NAME --password WORD] [--tls CERTIFICATE_AND_KEY.pem]
+        [--user NAME --password WORD [--login basic|digest]] [--tls CERTIFICATE_AND_KEY.pem]
 
 It prints ``ready PORT`` on stdout once it listens. Without a clip it serves a moving test picture that never ends;
 a clip is played once for each client and then the server ends the stream.
@@ -45,14 +45,17 @@ def pipeline(options: argparse.Namespace) -> str:
 def protect(
     server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, options: argparse.Namespace
 ) -> None:
-    """Speak TLS, and ask for a user name and a password (basic authentication), whichever is wanted."""
+    """Speak TLS, and ask for a user name and a password, whichever is wanted."""
     auth = GstRtspServer.RTSPAuth()
     if options.tls:
         auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(options.tls))
     role = options.user or "anonymous"
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", role)
-    if options.user:
+    if options.user and options.login == "digest":
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+        auth.add_digest(options.user, options.password, token)
+    elif options.user:
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(options.user, options.password), token)
     else:
         auth.set_default_token(token)
@@ -80,6 +83,7 @@ def main() -> None:
     parser.add_argument("--tls", default="")
     parser.add_argument("--user", default="")
     parser.add_argument("--password", default="")
+    parser.add_argument("--login", choices=("basic", "digest"), default="basic", help="How the password is asked for.")
     options = parser.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer()

@@ -29,6 +29,7 @@ from streamcap.journal.sqlite import SqliteJournal
 from streamcap.models.store import cache_root
 from tests.cameras import free_port
 from tests.feeding import event
+from tests.patience import LONG_S, PATIENCE_S
 from tests.prerequisites import ROOT, need
 from tests.programs import until
 
@@ -81,6 +82,30 @@ def test_both_targets_run_as_somebody_who_is_nobody(steps: list[tuple[str, str]]
         assert "/opt/streamcap/healthcheck.py" in said["HEALTHCHECK"] and "/opt/streamcap/" in said["COPY"]
         assert json.loads(said["ENTRYPOINT"]) == ["streamcap"] and json.loads(said["CMD"])[0] == "serve"
     assert list(stages)[-1] == "cpu", "what a build without a target gives"
+
+
+def test_the_tools_of_the_engines_image_are_whole(steps: list[tuple[str, str]], tmp_path: Path) -> None:
+    """They run with nothing of the checkout but what that image holds of it."""
+    stage = by_stage(steps)["engines"]
+    for word, rest in stage:
+        if word == "COPY" and not rest.startswith("--from"):
+            *sources, target = rest.split()
+            for source in sources:
+                place = tmp_path / target.removeprefix("/opt/streamcap/tools/")
+                if (ROOT / source).is_dir():
+                    shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    place.mkdir(exist_ok=True)
+                    shutil.copy(ROOT / source, place)
+    said = dict(stage)
+    assert said["USER"] == "10001:10001" and "PYTHONPATH=/opt/streamcap/tools" in said["ENV"]
+    (tmp_path / "streamcap").symlink_to(ROOT / "streamcap")  # installed from the wheel there
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "STREAMCAP_CACHE": str(tmp_path / "cache")}
+    entry = [sys.executable, "-P", *json.loads(said["ENTRYPOINT"])[1:]]
+    for words, code in (("list", 0), ("bench clip-vit-b16", 4)):
+        done = subprocess.run([*entry, *words.split()], env=environment, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, "a defect" in done.stderr) == (code, False), done.stderr
+        assert "nothing is made yet" in done.stdout or "there is no graph in" in done.stderr
 
 
 def test_the_settings_of_the_compose_file_hold() -> None:
@@ -140,7 +165,7 @@ class Image:
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """Run one to its end."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=LONG_S)
             return process.returncode, out, err
 
 
@@ -168,11 +193,11 @@ def _image(steps: list[tuple[str, str]], root: Path) -> Image:
         shutil.chown(data, "nobody", NOGROUP)
         return Image(opt, env, "nobody")
     env["STREAMCAP_CACHE"] = str(cache_root().parent)
-    subprocess.run([sys.executable, "-m", "venv", opt], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", opt], check=True, timeout=LONG_S)
     (site,) = opt.glob("lib/python*/site-packages")
     (site / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
     install = [str(opt / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", *map(str, dist.glob("*.whl"))]
-    subprocess.run(install, check=True, timeout=120)
+    subprocess.run(install, check=True, timeout=LONG_S)
     shutil.copy(HEALTHCHECK, opt)
     return Image(opt, env, None)
 
@@ -210,12 +235,12 @@ def test_the_image_serves_says_that_it_is_well_and_stops(image: Image, tmp_path:
         until(lambda: server.poll() is not None or image.run(python, check, url)[0] == 0)
         request = urllib.request.Request(url.replace("healthz", "v1/streams"))
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(request, timeout=5)
+            urllib.request.urlopen(request, timeout=PATIENCE_S)
         request.add_header("authorization", f"Bearer {token.strip()}")
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             assert [each["id"] for each in json.load(answer)["streams"]] == ["sample"]
         server.send_signal(signal.SIGTERM)
-        _, err = server.communicate(timeout=20)
+        _, err = server.communicate(timeout=LONG_S)
         assert server.returncode == 0 and "Traceback" not in err, err
     written = sorted(path.name for path in Path(image.env["STREAMCAP_DATA"]).iterdir())
     assert "journal.sqlite3" in written and "tokens.json" in written

@@ -21,7 +21,10 @@ from streamcap.errors import ConfigError, FeedError
 from streamcap.models.pool import Models
 from streamcap.questions import ask as ask_of
 from streamcap.server.service import Service, running
+from tests.feeding import http_to
 from tests.llm_server import Fault, LlmServer, llm_server
+from tests.openai_backend import until
+from tests.patience import LONG_S, PATIENCE_S
 from tests.vision import answering, settings_for, windows
 
 pytestmark = pytest.mark.weights
@@ -43,7 +46,7 @@ async def service(
         raw["vision"] = settings_for(server, **vision).model_dump()
     async with (
         running(Settings.model_validate(raw), models) as run,
-        httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False, timeout=30) as http,
+        http_to(run.listening) as http,
     ):
         yield run, http
 
@@ -203,6 +206,41 @@ async def test_of_a_stream_that_is_paused_the_journal_tells(models: Models, serv
         assert "pictures tell of a person." in spoken.stdout and "enters from the left" in spoken.stdout
         gone = (await ask(http)).json()
         assert gone["answered"] is True and gone["evidence"], "also of one that was removed"
+
+
+LONG = '{"answered": true, "answer": "' + "A person walks by. " * 200  # minutes of pieces
+
+
+@pytest.mark.parametrize(
+    ("head", "seen"),
+    [
+        pytest.param("POST /v1/streams/street/ask", b"", id="whole"),
+        pytest.param("POST /v1/streams/street/ask\r\naccept: text/event-stream", b"event: draft", id="events"),
+        pytest.param("POST /v1/streams/street/ask\r\naccept: text/event-stream", b"", id="events, before the first"),
+        pytest.param("GET /v1/streams/street/summary?by=model", b"", id="summary"),
+    ],
+)
+async def test_who_leaves_calls_the_model_off(models: Models, server: LlmServer, head: str, seen: bytes) -> None:
+    """Over a socket that is closed while the model writes; it has one place, which the next question gets."""
+    streams = [VISION | {"captioner": "grounded"}]
+    async with service(models, server, streams=streams, timeout_s=LONG_S, concurrency=1) as (run, http):
+        await said(http, "enters")
+        server.rule, server.fault, server.pause = (lambda shown: LONG), Fault.SLOW, 0.2
+        server.delay = 0.0 if seen else LONG_S
+        reader, writer = await asyncio.open_connection(
+            *re.search(r"//(.+):(\d+)", run.listening.url).groups()  # type: ignore[union-attr]
+        )
+        first, _, more = head.partition("\r\n")
+        body = json.dumps({"question": "Who came?"}) if head.startswith("POST") else ""
+        lines = [f"{first} HTTP/1.1", "host: localhost", *filter(None, [more]), "content-type: application/json"]
+        writer.write("\r\n".join([*lines, f"content-length: {len(body)}", "", body]).encode())
+        await until(lambda: server.working == 1)
+        if seen:
+            await asyncio.wait_for(reader.readuntil(seen), PATIENCE_S)
+        writer.close()
+        await until(lambda: server.working == 0 and server.left == 1)
+        server.rule, server.fault, server.delay = answering, Fault.NONE, 0.0
+        assert (await ask(http)).json()["answered"] is True
 
 
 async def test_two_streams_share_a_budget(models: Models, server: LlmServer) -> None:

@@ -66,7 +66,7 @@ async def test_cars_that_drive_out_of_the_picture_are_drafted_before_it_is_sure(
         heard,
         clock,
     )
-    async with asyncio.timeout(240):
+    async with asyncio.timeout(600):
         await heard.pipeline.run()
 
     leaves = [(pts, m) for pts, m in heard.messages if isinstance(m, EventMessage) and m.label == "leave"]

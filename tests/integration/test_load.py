@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,6 +20,7 @@ from streamcap.models.pool import Models
 from streamcap.server.service import Service, running
 from streamcap.types import Detections
 from streamcap.wire import StatusMessage, StreamState, decode
+from tests.feeding import http_to
 
 SOURCES = {"a": "test:?realtime=1&seed=1", "b": "test:?realtime=1&seed=2", "c": "test:?realtime=1&seed=3"}
 IDLE = "test:?realtime=1&fps=1&width=160&height=120"
@@ -60,7 +62,7 @@ async def test_it_sheds_says_so_refuses_and_recovers(quick: None) -> None:
         models = Models(slow, None, workers)
         async with (
             running(Settings.model_validate(settings), models) as service,
-            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            http_to(service.listening) as http,
             asyncio.timeout(60),
         ):
             await _until(http, lambda views: all(view["state"] == "live" for view in views))
@@ -81,10 +83,15 @@ async def test_it_sheds_says_so_refuses_and_recovers(quick: None) -> None:
             scrape = (await http.get("/metrics")).text
             assert 'streamcap_stream_fps{of="target",stream="a"} 4.0' in scrape
             assert 'streamcap_stream_degraded{reason="load",stream="a"} 1.0' in scrape
+            assert "streamcap_share 0.8\n" in scrape and "streamcap_streams_lowered 3.0\n" in scrape
+            tries = re.search(r'^streamcap_refused_total\{reason="load",what="stream"\} (\d+)', scrape, re.MULTILINE)
+            assert tries is not None and int(tries[1]) >= 1
+            assert 'streamcap_refused_total{reason="source",what="stream"} 0.0' in scrape
 
             slow.seconds = 0.0
             await _until(http, lambda views: all(v["target_fps"] == 5.0 and v["state"] == "live" for v in views))
             await _until(http, lambda views: all(v["analysed_fps"] >= 3.0 for v in views))
+            assert "streamcap_share 1.0\n" in (await http.get("/metrics")).text
             for name in SOURCES:
                 states = await _states(service, name)
                 assert states[:3] == [
@@ -104,7 +111,7 @@ async def test_many_at_once_are_not_taken_on_trust_and_told_when_to_come_again()
     with ThreadPoolExecutor(2) as workers:
         async with (
             running(Settings.model_validate(settings), Models(Slow(), None, workers)) as service,
-            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            http_to(service.listening) as http,
             asyncio.timeout(60),
         ):
             await _until(http, lambda views: views[0]["state"] == "failed")
@@ -129,7 +136,7 @@ async def test_where_the_settings_say_so_a_stream_is_taken_all_the_same(quick: N
     with ThreadPoolExecutor(2) as workers:
         async with (
             running(Settings.model_validate(settings), Models(slow, None, workers)) as service,
-            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            http_to(service.listening) as http,
             asyncio.timeout(40),
         ):
             await _until(http, lambda views: all(view["reason"] == "load" for view in views))

@@ -9,15 +9,16 @@ from collections import Counter
 
 import pytest
 
-from streamcap.breaker import BreakerState
+from streamcap.breaker import REST_MOST_S, BreakerState
 from streamcap.captioners.shared import SharedModel
 from streamcap.config import VisionSettings
-from streamcap.errors import ModelBusy, ModelError, ModelUnavailable
+from streamcap.errors import ModelBusy, ModelError, ModelResting, ModelUnavailable
 from streamcap.flow import SystemClock
 from streamcap.models.openai_server import OpenAiServer, Patience
 from tests.conftest import open_files
 from tests.llm_server import MODEL, Fault, LlmServer
-from tests.openai_backend import PROMPT, WORDS, answer, backend, until
+from tests.openai_backend import PROMPT, WORDS, HeldClock, answer, backend, until
+from tests.patience import LONG_S, PATIENCE_S, SOON_S
 
 pytestmark = pytest.mark.openai
 
@@ -28,7 +29,7 @@ def sockets() -> int:
 
 async def read_some(model: OpenAiServer, pieces: int) -> None:
     """Take a few pieces and go away without a word, as a caller that was cancelled does."""
-    async with contextlib.aclosing(model.generate(PROMPT, timeout_s=30)) as answering:
+    async with contextlib.aclosing(model.generate(PROMPT, timeout_s=LONG_S)) as answering:
         async for _ in answering:
             pieces -= 1
             if not pieces:
@@ -40,7 +41,7 @@ async def test_a_cancelled_answer_leaves_no_connection_and_no_task(llm: LlmServe
     llm.fault, llm.pause = fault, 0.2
     async with backend(llm, concurrency=1) as model:
         tasks = asyncio.all_tasks()
-        answering = asyncio.create_task(answer(model, timeout_s=30))
+        answering = asyncio.create_task(answer(model, timeout_s=LONG_S))
         await until(lambda: len(llm.shown) == 1)
         await asyncio.sleep(0.1)
         answering.cancel()
@@ -68,12 +69,12 @@ async def test_who_goes_away_in_the_middle_ends_the_answer(llm: LlmServer) -> No
 async def test_closing_ends_what_is_under_way(llm: LlmServer) -> None:
     llm.fault = Fault.STALL_MID
     async with backend(llm) as model:
-        answering = asyncio.create_task(answer(model, timeout_s=30))
+        answering = asyncio.create_task(answer(model, timeout_s=LONG_S))
         await until(lambda: llm.working == 1)
         await asyncio.sleep(0.1)
         await model.close()
         with pytest.raises(ModelError):
-            await asyncio.wait_for(answering, 6)
+            await asyncio.wait_for(answering, PATIENCE_S)
         with pytest.raises(ModelUnavailable, match="closed"):
             await answer(model)
         await model.close()
@@ -83,7 +84,7 @@ async def test_closing_ends_what_is_under_way(llm: LlmServer) -> None:
 async def test_never_more_answers_at_a_time_than_allowed(llm: LlmServer) -> None:
     llm.delay = 0.05
     async with backend(llm, concurrency=3) as model:
-        answers = await asyncio.gather(*(answer(model, WORDS, 30) for _ in range(20)))
+        answers = await asyncio.gather(*(answer(model, WORDS) for _ in range(20)))
         assert len(answers) == 20
         assert llm.most == 3
         assert llm.connections <= 4
@@ -92,8 +93,8 @@ async def test_never_more_answers_at_a_time_than_allowed(llm: LlmServer) -> None
 
 async def test_who_finds_no_place_in_time_is_told(llm: LlmServer) -> None:
     llm.fault = Fault.STALL_MID
-    async with backend(llm, concurrency=1, patience=Patience(between_s=30)) as model:
-        first = asyncio.create_task(answer(model, timeout_s=30))
+    async with backend(llm, concurrency=1, patience=Patience(between_s=LONG_S)) as model:
+        first = asyncio.create_task(answer(model, timeout_s=LONG_S))
         await until(lambda: llm.working == 1)
         with pytest.raises(ModelBusy, match=r"all 1 places at the model server were taken for 0\.2 s") as caught:
             await answer(model, timeout_s=0.2)
@@ -102,40 +103,75 @@ async def test_who_finds_no_place_in_time_is_told(llm: LlmServer) -> None:
         await asyncio.wait([first])
 
 
+# What a request comes to that the server fails in this way; the first one after it was well finds out by itself.
+FAILS = {
+    Fault.ERROR: "ModelUnavailable",
+    Fault.CUT_FIRST: "ModelUnavailable",
+    Fault.BAD_JSON: "AnswerMalformed",
+    Fault.CUT_MID: "AnswerCut",
+    Fault.STALL_FIRST: "ModelTimeout",
+    Fault.HTML: "AnswerMalformed",
+}
+
+
+async def outcomes(model: OpenAiServer, count: int, timeout_s: float = PATIENCE_S) -> Counter[str]:
+    """What so many requests at a time come to: an answer, or a fault by its name."""
+
+    async def one() -> str:
+        try:
+            await answer(model, WORDS, timeout_s)
+        except ModelError as error:
+            assert "\n" not in str(error)
+            return type(error).__name__
+        return "answered"
+
+    return Counter(await asyncio.gather(*(one() for _ in range(count))))
+
+
 async def test_a_hundred_requests_to_a_server_that_comes_and_goes(llm: LlmServer) -> None:
-    """Faults of all sorts, the server gone and back twice: the breaker opens and closes, and nothing is left open."""
-    before = sockets()
-    bad = (Fault.ERROR, Fault.CUT_FIRST, Fault.CUT_MID, Fault.BAD_JSON, Fault.STALL_FIRST, Fault.HTML)
-    outcomes: Counter[str] = Counter()
-    async with backend(llm, concurrency=4, retries=1, patience=Patience(between_s=0.2)) as model:
-        model.breaker = type(model.breaker)(rest_s=0.1)
+    """Faults of all sorts, the server gone and back twice: the breaker opens and closes, and nothing is left open.
 
-        async def ask(n: int) -> None:
-            try:
-                await answer(model, WORDS, timeout_s=0.4)
-                outcomes["answered"] += 1
-            except ModelError as error:
-                outcomes[type(error).__name__] += 1
-                assert "\n" not in str(error)
-            if n % 25 == 10:
-                await asyncio.to_thread(llm.stop)
-            if n % 25 == 20:
-                llm.fault = bad[n // 20]
-                await asyncio.to_thread(llm.start)
-            if n % 25 == 24:
+    The breaker's clock is moved by hand, so that what each request comes to is known on a machine of any speed.
+    """
+    before, clock = sockets(), HeldClock()
+    async with backend(llm, concurrency=4, retries=1, clock=clock) as model:
+
+        async def failing(expected: str, timeout_s: float = PATIENCE_S) -> None:
+            """Eight requests: the breaker opens, and from then on nobody asks."""
+            assert model.breaker.state(clock.now) is BreakerState.CLOSED
+            found = await outcomes(model, 4, timeout_s) + await outcomes(model, 4, timeout_s)
+            assert found[expected] >= 1 and found.total() == 8, found
+            assert found.keys() <= {expected, "ModelUnavailable", "ModelResting"}, found
+            assert model.breaker.state(clock.now) is BreakerState.OPEN
+            asked = len(llm.shown)
+            with pytest.raises(ModelResting):
+                await answer(model, WORDS)
+            assert len(llm.shown) == asked
+
+        async def tried_again() -> Counter[str]:
+            """One request after the rest, which is the one that looks whether the server is well."""
+            clock.now += REST_MOST_S
+            assert model.breaker.state(clock.now) is BreakerState.HALF_OPEN
+            return await outcomes(model, 1)
+
+        for some in (tuple(FAILS)[:3], tuple(FAILS)[3:]):
+            assert await outcomes(model, 10) == {"answered": 10}
+            for fault in some:
+                llm.fault = fault
+                await failing(FAILS[fault], 2.0 if fault is Fault.STALL_FIRST else PATIENCE_S)
                 llm.fault = Fault.NONE
-                await asyncio.sleep(0.3)
-
-        for begin in range(0, 100, 5):
-            await asyncio.gather(*(ask(n) for n in range(begin, begin + 5)))
-        assert outcomes.total() == 100
-        assert outcomes["answered"] >= 30, outcomes
-        assert outcomes["ModelUnavailable"] >= 10, outcomes
-        assert model.breaker.opened >= 2
-        llm.fault = Fault.NONE
-        await until_well(model)
-        assert (await answer(model))[0]
-        assert model.breaker.state(time.monotonic()) is BreakerState.CLOSED
+                assert await tried_again() == {"answered": 1}, fault
+            await asyncio.to_thread(llm.stop)
+            await failing("ModelUnavailable")
+            assert (await tried_again()).keys() <= {
+                "ModelUnavailable",
+                "ModelResting",
+            }  # the latter where it tried twice
+            assert model.breaker.state(clock.now) is BreakerState.OPEN
+            await asyncio.to_thread(llm.start)
+            assert await tried_again() == {"answered": 1}
+            assert model.breaker.state(clock.now) is BreakerState.CLOSED
+        assert model.breaker.opened == 2 * (3 + 2)
         assert sockets() - before <= 2 * 4 + 8, "pooled connections of both sides, no more"
     await until(lambda: llm.connections == 0)
 
@@ -153,38 +189,25 @@ async def test_a_hundred_requests_to_a_server_that_comes_and_goes(llm: LlmServer
 async def test_a_prompt_that_nobody_read_costs_nothing(llm: LlmServer, fault: Fault, costs: bool) -> None:
     """A server that is down must not eat the budget that is needed when it is back."""
     llm.fault = fault
-    settings = VisionSettings(url=llm.url, model=MODEL, retries=0, timeout_s=0.5)
+    timeout_s = 0.5 if fault is Fault.STALL else PATIENCE_S
+    settings = VisionSettings(url=llm.url, model=MODEL, retries=0, timeout_s=timeout_s)
     async with SharedModel(settings, SystemClock()) as shared:
         for _ in range(8):  # the last ones are refused by the breaker
             with pytest.raises(ModelError):
-                await shared.whole_answer(PROMPT, of="cam", sort="caption", patience_s=5)
+                await shared.whole_answer(PROMPT, of="cam", sort="caption", patience_s=PATIENCE_S)
         assert (shared.spent.calls > 0) is costs
         assert (shared.spent.tokens > 0) is costs
         assert shared.spent.working == shared.spent.waiting == 0
 
 
-async def until_well(model: OpenAiServer) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(ModelError):
-                await answer(model, WORDS)
-                return
-            await asyncio.sleep(0.1)
-
-
 async def test_while_it_is_left_alone_nobody_waits_for_it(llm: LlmServer) -> None:
     llm.fault = Fault.STALL
-    async with backend(llm, concurrency=8) as model:
-        with pytest.raises(ExceptionGroup):
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(5):
-                    tasks.create_task(answer(model, WORDS, timeout_s=0.3))
-        for _ in range(5):
-            with contextlib.suppress(ModelError):
-                await answer(model, WORDS, timeout_s=0.3)
+    async with backend(llm, concurrency=8, clock=HeldClock()) as model:
+        for _ in range(2):  # a request that never reached the server would tell nothing of it: twice
+            await outcomes(model, 5, timeout_s=0.3)
         asked, begin = len(llm.shown), time.monotonic()
         for _ in range(20):
             with pytest.raises(ModelUnavailable, match=r"left alone after failing, tried again in \d s: the model"):
-                await answer(model, WORDS, timeout_s=20)
-        assert time.monotonic() - begin < 1.0
+                await answer(model, WORDS, timeout_s=LONG_S)
+        assert time.monotonic() - begin < SOON_S
         assert len(llm.shown) == asked

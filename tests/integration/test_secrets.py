@@ -6,15 +6,19 @@ import asyncio
 import re
 import signal
 import sys
+from collections.abc import Callable
 
 import httpx
 import pytest
 
-from streamcap.client import subscribe
+from streamcap.client import Feed, subscribe
 from streamcap.wire import StreamState, encode
+from tests.cameras import Camera
 from tests.feeding import whole
 from tests.prerequisites import ROOT
 
+PATIENCE_S = 90.0  # for what ought to take a few seconds: the machine may be busy
+PATHS = ("/", "/v1/streams", "/readyz", "/v1/streams/cam", "/v1/streams/cam/captions", "/metrics")
 SECRETS = ("hunter2", "t0psecret", "us3rname")
 
 
@@ -37,12 +41,17 @@ async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.close()
 
 
-@pytest.mark.weights
-@pytest.mark.parametrize("refused", [True, False], ids=["refused", "not there"])
-async def test_a_failing_stream_tells_no_credentials(refused: bool) -> None:
-    camera = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    port = camera.sockets[0].getsockname()[1] if refused else 1
-    source = f"rtsp://us3rname:hunter2@127.0.0.1:{port}/live?token=t0psecret"
+def is_(feed: Feed, state: StreamState) -> bool:
+    known = feed.states.get("cam")
+    return known is not None and known.status is not None and known.status.state is state
+
+
+async def said_until(source: str, state: StreamState, then: Callable[[], None] | None, at_last: StreamState) -> str:
+    """All that a service lets out while it watches a source.
+
+    Args:
+        state: that is waited for first; ``then`` is called, and ``at_last`` waited for.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "streamcap", "-vv", "serve", "--port", "0", "--stream", f"cam={source}"),
         cwd=ROOT,
@@ -51,8 +60,9 @@ async def test_a_failing_stream_tells_no_credentials(refused: bool) -> None:
     )
     assert process.stderr is not None and process.stdout is not None
     said: list[str] = []
+    draining: asyncio.Task[bytes] | None = None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             url = ""
             while not url:
                 line = (await process.stderr.readline()).decode()
@@ -60,22 +70,59 @@ async def test_a_failing_stream_tells_no_credentials(refused: bool) -> None:
                 said.append(line)
                 if found := re.search(r"on (ws://[0-9.:]+)$", line.strip()):
                     url = found.group(1)
-            async with subscribe(url) as feed:
-                async for message in feed:
-                    said.append(encode(whole(message)))
-                    status = feed.states["cam"].status
-                    if status is not None and status.state is StreamState.RECONNECTING:
-                        break
-            async with httpx.AsyncClient(base_url=url.replace("ws", "http", 1), trust_env=False) as http:
-                for path in ("/", "/v1/streams", "/readyz", "/v1/streams/cam"):
-                    said.append((await http.get(path)).text)
+            draining = asyncio.create_task(process.stderr.read())  # a full pipe would hold the service up
+            async with (
+                subscribe(url) as feed,
+                httpx.AsyncClient(base_url=url.replace("ws", "http", 1), timeout=PATIENCE_S) as http,
+            ):
+                for wanted, after in (state, then), (at_last, None):
+                    while not is_(feed, wanted):
+                        said.append(encode(whole(await anext(feed))))
+                    for path in PATHS:
+                        said.append((await http.get(path)).text)
+                    if after is not None:
+                        after()
     finally:
         process.send_signal(signal.SIGINT)
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        if draining is not None:
+            said.append((await asyncio.wait_for(draining, PATIENCE_S)).decode())
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    return "\n".join([*said, out.decode(), err.decode()])
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("refused", [True, False], ids=["refused", "not there"])
+async def test_a_failing_stream_tells_no_credentials(refused: bool) -> None:
+    camera = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = camera.sockets[0].getsockname()[1] if refused else 1
+    source = f"rtsp://us3rname:hunter2@127.0.0.1:{port}/live?token=t0psecret"
+    try:
+        again = StreamState.RECONNECTING
+        everything = await said_until(source, again, None, again)
+    finally:
         camera.close()
         await camera.wait_closed()
-    said += [out.decode(), err.decode()]
-    everything = "\n".join(said)
     assert "127.0.0.1" in everything and "reconnecting" in everything, "it failed, and said so"
+    for secret in SECRETS:
+        assert secret not in everything
+
+
+@pytest.mark.weights
+@pytest.mark.rtsp
+async def test_a_refused_digest_login_is_named_and_tried_again(rtsp_python: str) -> None:
+    camera = Camera(rtsp_python, "--user", "us3rname", "--login", "digest")
+    camera.on("--password", "changed")
+
+    def change_back() -> None:
+        camera.off()
+        camera.on("--password", "hunter2")
+
+    source = camera.url.replace("//", "//us3rname:hunter2@")
+    try:
+        everything = await said_until(source, StreamState.RECONNECTING, change_back, StreamState.LIVE)
+    finally:
+        camera.off()
+    assert f"{camera.url} refuses the user name or password; check both" in everything
+    assert "rtsp://127.0.0.1" in everything
     for secret in SECRETS:
         assert secret not in everything

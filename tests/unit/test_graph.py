@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from streamcap.models.graph import (
     Precision,
     Role,
     TensorInfo,
+    engines_command,
     engines_root,
     find_graph,
     make_command,
@@ -23,6 +26,7 @@ from streamcap.models.graph import (
     write_whole,
 )
 from tests.graphs import encoder_info, written
+from tests.prerequisites import ROOT
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -123,6 +127,23 @@ def test_a_detector_has_labels() -> None:
     with pytest.raises(ValidationError, match="labels"):
         encoder_info("0" * 64, role=Role.DETECTOR, outputs=outputs, grid=None)
     assert encoder_info("0" * 64, role=Role.DETECTOR, outputs=outputs, grid=None, labels=("person",))
+
+
+def test_a_command_of_tools_that_are_not_installed_says_where_they_are(tmp_path: Path) -> None:
+    """As after ``pip install streamcap``, whose folder holds the package alone, and beside another's ``engines``."""
+    (tmp_path / "streamcap").symlink_to(ROOT / "streamcap")
+    asked = (
+        f"import os, sys; sys.path = [{str(tmp_path)!r}, *(p for p in sys.path if not os.path.isdir(p + '/engines'))];"
+        "from streamcap.models.graph import engines_command; print(engines_command('make clip'))"
+    )
+    said = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-Pc", asked], capture_output=True, text=True, timeout=60, check=True)
+        said.append(done.stdout.strip())
+        (tmp_path / "engines").mkdir(exist_ok=True)
+        (tmp_path / "engines" / "__init__.py").touch()
+    assert said == ["in a checkout of streamcap, or in its engines image: python -m engines make clip"] * 2
+    assert engines_command("make clip") == "python -m engines make clip"
 
 
 def test_a_name_finds_what_suits_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ Nothing here says how fast a GPU is or what a real library does with a plan: ben
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcap.errors import ModelError, ModelLoadError, OutOfDeviceMemory, PlanRefused, WrongModel
-from streamcap.models.cuda import Cuda
+from streamcap.errors import EngineLost, ModelError, ModelLoadError, OutOfDeviceMemory, PlanRefused, WrongModel
+from streamcap.models.cuda import LOST, Cuda
 from streamcap.models.engine import Device
 from streamcap.models.graph import GraphInfo, Precision, TensorInfo, read_graph
+from streamcap.models.kernels import kernels_path
 from streamcap.models.onnx import OnnxEngine
 from streamcap.models.plans import BatchProfile, PlanInfo, PlanKey, Target, read_plan, write_plan
 from streamcap.models.tensorrt import Library, TensorRtEngine, buckets, deserialise, load_library
@@ -57,14 +59,15 @@ class Made:
         )  # fmt: skip
         self.plan = write_plan(folder, MAGIC + self.path.read_bytes(), model="tiny", key=key)
 
-    def load(self) -> TensorRtEngine:
+    def load(self, *, kernels: Path | None = None) -> TensorRtEngine:
         cuda = Cuda(self.runtime)
         target = Target(self.library.builder, self.library.version, cuda.architecture)
         plan, info = read_plan(self.plan, target, self.graph)
-        return self.make(plan, info)
+        return self.make(plan, info, kernels=kernels)
 
-    def make(self, plan: bytes, info: PlanInfo) -> TensorRtEngine:
-        return TensorRtEngine(plan, info, self.graph, library=self.library, cuda=Cuda(self.runtime))
+    def make(self, plan: bytes, info: PlanInfo, *, kernels: Path | None = None) -> TensorRtEngine:
+        cuda = Cuda(self.runtime)
+        return TensorRtEngine(plan, info, self.graph, library=self.library, cuda=cuda, kernels=kernels)
 
 
 @pytest.fixture(params=[Precision.FP32, Precision.FP16])
@@ -113,7 +116,7 @@ def test_results_stay_what_they_were(engine: TensorRtEngine) -> None:
 def test_a_graph_that_cannot_be_captured_costs_launches_not_results(
     made: Made, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made.runtime.faults["cudaStreamEndCapture"] = (Status.ILLEGAL_ADDRESS, 0)
+    made.runtime.faults["cudaStreamEndCapture"] = (Status.CAPTURE_INVALIDATED, 0)
     engine = made.load()
     assert "without a CUDA graph" in caplog.text
     (found,) = engine.run(batch(2), "image_embeds")
@@ -234,8 +237,8 @@ def test_streams_share_it_through_an_encoder(made: Made) -> None:
 
 def test_a_fault_in_one_batch_is_told_and_the_next_one_runs(made: Made, engine: TensorRtEngine) -> None:
     for _ in range(5):  # more than there are lanes: none of them is lost
-        made.runtime.faults["cudaMemcpyAsync"] = (Status.ILLEGAL_ADDRESS, 0)
-        with pytest.raises(ModelError, match="ILLEGAL_ADDRESS"):
+        made.runtime.faults["cudaMemcpyAsync"] = (Status.INVALID_VALUE, 0)
+        with pytest.raises(ModelError, match="INVALID_VALUE"):
             engine.run(batch(1), "image_embeds")
         made.runtime.faults.clear()
         engine.run(batch(1), "image_embeds")
@@ -328,7 +331,9 @@ def test_the_real_library_has_every_name_that_is_used() -> None:
         names[rtx] = ("EAGER",)
         names[trt.IRuntimeConfig] = (
             *("set_execution_context_allocation_strategy", "dynamic_shapes_kernel_specialization_strategy"),
+            *("create_runtime_cache", "set_runtime_cache"),
         )
+        names[trt.IRuntimeCache] = ("serialize", "deserialize")
     assert [f"{owner}.{name}" for owner, used in names.items() for name in used if not hasattr(owner, name)] == []
 
 
@@ -355,24 +360,87 @@ def test_a_real_plan_loads_or_says_that_the_driver_is_missing(tmp_path: Path) ->
         deserialise(library, plan[: len(plan) // 2], "the encoder", "the command")
 
 
-def test_a_hang_is_noticed(made: Made, engine: TensorRtEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcap.models.tensorrt._LANE_TIMEOUT_S", 0.02)
-    stuck, go = threading.Barrier(3), threading.Event()
-    real = made.runtime.cudaEventSynchronize
+def test_a_slow_gpu_is_waited_for(made: Made) -> None:
+    made.runtime.busy = 7
+    engine = made.load()
+    asked = made.runtime.calls["cudaEventQuery"]
+    assert len(engine.run(batch(3), "image_embeds")[0]) == 3
+    assert made.runtime.calls["cudaEventQuery"] == asked + 8
+    engine.close()
+    assert not made.runtime.live
 
-    def hang(event: int) -> object:
-        stuck.wait(10)
-        go.wait(10)
-        return real(event)
 
-    made.runtime.cudaEventSynchronize = hang  # type: ignore[method-assign,assignment]
-    with ThreadPoolExecutor(2) as threads:
-        running = [threads.submit(engine.run, batch(1), "image_embeds") for _ in range(2)]
-        stuck.wait(10)
-        with pytest.raises(ModelError, match="stuck"):
+def test_a_gpu_that_hangs_is_told_of_and_never_used_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = made.load()
+    monkeypatch.setattr("streamcap.models.cuda.Cuda.wait", partialmethod(Cuda.wait, timeout_s=0.05))
+    made.runtime.busy = None
+    with ThreadPoolExecutor(3) as threads:
+        running = [threads.submit(engine.run, batch(1), "image_embeds") for _ in range(3)]
+        for future in running:  # those in the two lanes, and the one that waits for a lane
+            with pytest.raises(EngineLost, match=r"the GPU hangs: a batch did not come back within 0\.05 s"):
+                future.result(30)
+    made.runtime.busy = 0
+    held, copied = len(made.runtime.live), made.runtime.calls["cudaMemcpyAsync"]
+    with pytest.raises(EngineLost, match="hangs"):
+        engine.run(batch(1), "image_embeds")
+    engine.close()
+    engine.close()
+    assert len(made.runtime.live) == held, "what it may still write to is not given back"
+    assert made.runtime.calls["cudaMemcpyAsync"] == copied
+
+
+@pytest.mark.parametrize("call", ["cudaMemcpyAsync", "cudaGraphLaunch", "cudaEventRecord", "cudaEventQuery"])
+def test_an_error_that_sticks_ends_the_engine_and_frees_nothing(made: Made, call: str) -> None:
+    engine = made.load()
+    made.runtime.faults[call] = (Status.ILLEGAL_ADDRESS, made.runtime.calls.get(call, 0))
+    held = len(made.runtime.live)
+    for _ in range(3):
+        with pytest.raises(EngineLost, match=r"lost to this process: .*ILLEGAL_ADDRESS") as caught:
             engine.run(batch(1), "image_embeds")
-        go.set()
-        assert all(len(future.result(10)[0]) == 1 for future in running)
+        assert "restart streamcap" in caught.value.hint
+    engine.close()
+    assert len(made.runtime.live) == held
+
+
+def test_an_error_that_sticks_while_loading_is_no_reason_to_go_on_without_graphs(made: Made) -> None:
+    made.runtime.faults["cudaStreamEndCapture"] = (Status.ILLEGAL_ADDRESS, 2)
+    with pytest.raises(EngineLost, match="cudaStreamEndCapture"):
+        made.load()
+
+
+def test_rtx_compiles_once_for_one_machine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    need("engines")
+    kernels = kernels_path(tmp_path / "x.plan", "1.0 13000 a GPU sm_89")
+    assert kernels != kernels_path(tmp_path / "x.plan", "1.0 13010 a GPU sm_89")
+    assert kernels.parent == tmp_path
+
+    def compiled(*, caches: bool = True) -> int:
+        made = Made(tmp_path, rtx=True)
+        made.runtime.caches = caches
+        engine = made.load(kernels=kernels)
+        assert len(engine.run(batch(2), "image_embeds")[0]) == 2
+        engine.close()
+        assert not made.runtime.live
+        return made.runtime.compiled
+
+    assert compiled() == 1
+    assert compiled() == 0
+    content = kernels.read_bytes()
+    for damaged in (content[:-3], b"", content[:40], bytes([content[0] ^ 1]) + content[1:]):
+        kernels.write_bytes(damaged)
+        caplog.clear()
+        assert compiled() == 1
+        assert "is damaged" in caplog.text
+        assert kernels.read_bytes() == content
+    other = b"kernels of another version"
+    kernels.write_bytes(hashlib.sha256(other).digest() + other)
+    assert compiled() == 1, "the library says that it does not fit"
+    assert kernels.read_bytes() == content
+    assert compiled(caches=False) == 2 * len(buckets(1, 5)), "an older library has no cache"
+    kernels.unlink()
+    kernels.mkdir()
+    assert compiled() == 1, "a file that can be neither read nor written costs the start nothing else"
+    assert "cannot be kept" in caplog.text
 
 
 @given(st.integers(1, 100), st.integers(0, 100))
@@ -395,12 +463,13 @@ def test_the_real_bindings_take_every_call_that_is_made() -> None:
     assert int(stream) == 0
     kinds = runtime.cudaMemcpyKind(1), runtime.cudaMemcpyKind(2)
     calls: list[tuple[str, tuple[object, ...]]] = [
-        ("cudaSetDevice", (0,)), ("cudaDeviceGetAttribute", (runtime.cudaDeviceAttr(75), 0)),
+        ("cudaDriverGetVersion", ()), ("cudaSetDevice", (0,)),
+        ("cudaDeviceGetAttribute", (runtime.cudaDeviceAttr(75), 0)),
         ("cudaDeviceGetAttribute", (runtime.cudaDeviceAttr(76), 0)), ("cudaGetDeviceProperties", (0,)),
-        ("cudaStreamCreateWithFlags", (1,)), ("cudaEventCreateWithFlags", (3,)), ("cudaMalloc", (64,)),
+        ("cudaStreamCreateWithFlags", (1,)), ("cudaEventCreateWithFlags", (2,)), ("cudaMalloc", (64,)),
         ("cudaHostAlloc", (64, 0)), ("cudaFree", (4096,)), ("cudaFreeHost", (4096,)),
         ("cudaMemcpyAsync", (4096, 8192, 0, kinds[0], stream)), ("cudaMemcpyAsync", (4096, 8192, 0, kinds[1], stream)),
-        ("cudaEventRecord", (event, stream)), ("cudaEventSynchronize", (event,)),
+        ("cudaEventRecord", (event, stream)), ("cudaEventQuery", (event,)),
         ("cudaStreamBeginCapture", (stream, runtime.cudaStreamCaptureMode(1))), ("cudaStreamEndCapture", (stream,)),
         ("cudaGraphInstantiate", (graph, 0)), ("cudaGraphDestroy", (graph,)), ("cudaGraphLaunch", (launched, stream)),
         ("cudaGraphExecDestroy", (launched,)), ("cudaEventDestroy", (event,)), ("cudaStreamDestroy", (stream,)),
@@ -413,3 +482,7 @@ def test_the_real_bindings_take_every_call_that_is_made() -> None:
     assert [kind.name for kind in kinds] == ["cudaMemcpyHostToDevice", "cudaMemcpyDeviceToHost"]
     assert runtime.cudaStreamCaptureMode(1).name == "cudaStreamCaptureModeThreadLocal"
     assert runtime.cudaError_t(2).name == "cudaErrorMemoryAllocation"
+    assert runtime.cudaError_t(600).name == "cudaErrorNotReady"
+    sticky = {int(each) for each in runtime.cudaError_t if "terminated and relaunched" in (each.__doc__ or "")}
+    assert sticky, "NVIDIA's documentation says which errors end a process"
+    assert sticky <= LOST

@@ -12,6 +12,9 @@
  * @property {number[]} times media seconds that it cites
  * @property {Cited[]} evidence
  * @property {string} source the model
+ * @property {number} held messages that the server has of the time that it is about
+ * @property {number} read of these; fewer only where there are very many: then spread over all of that time
+ * @property {number} told captions that the model was told
  *
  * @typedef {object} AskOptions
  * @property {number} [at] a moment that it is about, media seconds

@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 
 import { ask } from "../src/index.js";
 
-const ANSWER = { stream: "door", answer: "A white one — a van.", answered: true, times: [5.8], evidence: [{ t: 5.8, text: "A van parks." }], source: "vision:m" };
+const ANSWER = { stream: "door", answer: "A white one — a van.", answered: true, times: [5.8], evidence: [{ t: 5.8, text: "A van parks." }], source: "vision:m", held: 3, read: 3, told: 2 };
 /** @type {import("node:http").Server} */ let server;
 /** @type {{url?: string, headers: import("node:http").IncomingHttpHeaders, body: string}} */ let asked;
 /** @type {(response: import("node:http").ServerResponse) => void} */ let reply;

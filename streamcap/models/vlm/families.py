@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from streamcap.errors import WrongModel
-from streamcap.models.graph import GraphInfo
+from streamcap.models.graph import GraphInfo, engines_command
 from streamcap.models.vlm.pixels import Levels, PatchRule, TileRule
 from streamcap.models.vlm.towers import Sight
 
@@ -110,7 +110,7 @@ class Family(ABC):
         if not same_pictures or not np.allclose(theirs, levels.table, atol=1e-4):
             raise WrongModel(
                 f"the tower {info.model} takes pictures that are made ready in another way",
-                hint="export it from the same model: python -m engines make",
+                hint=f"export it from the same model: {engines_command('make MODEL')}",
             )
 
     @abstractmethod

@@ -22,6 +22,7 @@ from streamcap.server.api.models import AnswerView, Citation, Question
 from streamcap.server.api.streams import StreamId, missing
 from streamcap.server.api.times import span
 from streamcap.server.problems import documented
+from streamcap.server.race import while_there
 from streamcap.server.streamed import Streamed
 
 __all__ = ["Questions"]
@@ -29,6 +30,7 @@ __all__ = ["Questions"]
 EVENTS: Final = "text/event-stream"
 ASKING_MOST: Final = 8  # questions at a time, in all: more would wait for each other past all patience
 BUSY_S: Final = 5  # what one is asked to wait where there are as many
+CLIENT_LEFT: Final = 499  # as nginx logs it: there is no status in the standard for what nobody reads
 # A kept frame this near to a cited moment (seconds) shows it.
 FRAME_NEAR_S: Final = 5.0
 _TAGS: Final[list[str | Enum]] = ["ask"]
@@ -80,10 +82,13 @@ class Questions:
             | {200: {"content": {EVENTS: {"schema": {"type": "string"}}}}},
         )(Questions.ask)
 
-    async def ask(self: Here, stream: StreamId, body: Question, accept: Annotated[str, Header()] = "") -> Response:
+    async def ask(
+        self: Here, request: Request, stream: StreamId, body: Question, accept: Annotated[str, Header()] = ""
+    ) -> Response:
         """Answered from captions, events, kept frames and, where it is watched, what is seen now.
 
         With `Accept: text/event-stream` the answer comes as it grows: events `draft`, then `answer` or `problem`.
+        Who leaves before its end calls it off.
         """
         if self._answering is None:
             raise HTTPException(HTTPStatus.CONFLICT, "no vision–language model is set up on this server: see [vision]")
@@ -92,22 +97,23 @@ class Questions:
         bounds = await self._hub.journal.bounds(stream)
         if bounds.newest == 0 and stream not in self._hub.streams:
             raise missing(stream)
-        if self._asking >= ASKING_MOST:
-            headers = {"retry-after": str(BUSY_S)}
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{ASKING_MOST} questions are asked already", headers)
         about = Span(body.at, span(body.from_, body.to))
         if body.from_ is not None and body.to is not None and body.from_ > body.to:  # type: ignore[operator]
             raise UsageError("from lies after to")
         growing = self._counted(self._answering.answer(stream, body.question, about, bounds.newest))
         if EVENTS in accept:
-            first = await anext(growing)  # what is wrong with the question is an answer of its own
+            first = await while_there(request.receive, _first(growing))  # what is wrong with it is a status
+            if first is None:
+                return _unread()
             return Streamed(
                 self._events(stream, first, growing),
                 media_type=EVENTS,
                 send_timeout_s=self._send_timeout_s,
                 headers={"cache-control": "no-store", "x-accel-buffering": "no"},
             )
-        whole = [each async for each in growing][-1]
+        whole = await while_there(request.receive, _last(growing))
+        if whole is None:
+            return _unread()
         return Response(
             (await self._view(stream, whole)).model_dump_json(exclude_none=True),
             media_type="application/json",
@@ -115,6 +121,9 @@ class Questions:
         )
 
     async def _counted(self, growing: AsyncGenerator[Answered, None]) -> AsyncGenerator[Answered, None]:
+        if self._asking >= ASKING_MOST:
+            headers = {"retry-after": str(BUSY_S)}
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{ASKING_MOST} questions are asked already", headers)
         self._asking += 1
         try:
             async with aclosing(growing):
@@ -149,6 +158,9 @@ class Questions:
             times=list(answered.times),
             evidence=[Citation(t=t, image=await self._image(stream, t), text=said or None) for t, said in cited],
             source=answered.source,
+            held=answered.basis.held,
+            read=answered.basis.read,
+            told=answered.basis.told,
         )
 
     async def _image(self, stream: str, t: float) -> str | None:
@@ -156,3 +168,18 @@ class Questions:
         found = await self._frames.nearest(stream, t) if self._frames is not None else None
         near = found is not None and abs(found.t - t) <= FRAME_NEAR_S
         return f"/v1/streams/{stream}/frames/{t:g}.jpg" if near else None
+
+
+async def _first(growing: AsyncGenerator[Answered, None]) -> Answered:
+    return await anext(growing)
+
+
+async def _last(growing: AsyncGenerator[Answered, None]) -> Answered:
+    """The whole answer; cancelled, the work on it has ended."""
+    async with aclosing(growing):
+        return [each async for each in growing][-1]
+
+
+def _unread() -> Response:
+    """For a client that has left: nobody reads it."""
+    return Response(status_code=CLIENT_LEFT)

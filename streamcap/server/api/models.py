@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from streamcap.config import CaptionerName, Contradiction, Fps, Mark, Profile, StreamSettings, UserPrompt, VisionMode
 from streamcap.server.api.times import Instant, Seconds
@@ -28,6 +29,12 @@ __all__ = [
 
 Durable = Annotated[CaptionMessage | EventMessage | StatusMessage | GapMessage, Field(discriminator="type")]
 QUESTION_MAX: Final = 1000  # characters
+# What a change cannot be about, and what to do instead.
+_FIXED: Final = {
+    "id": "a stream keeps its id: add one of the other id with POST /v1/streams",
+    "source": "a stream keeps its source: end it with DELETE, and add it anew with POST /v1/streams; under the same id "
+    "its history and numbers go on",
+}
 _PRINTABLE: Final = r"^[^\x00-\x1f\x7f]+$"  # an address on one line
 
 
@@ -51,6 +58,14 @@ class StreamChange(BaseModel):
     mode: VisionMode | None = None
     marks: tuple[Mark, ...] | None = None
     contradictions: Contradiction | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_what_it_is(cls, given: Any) -> Any:
+        """Say what to do instead to who wants another source or id, and not only that there is no such field."""
+        if isinstance(given, dict) and (fixed := sorted(given.keys() & _FIXED)):
+            raise PydanticCustomError("fixed", _FIXED[fixed[-1]])
+        return given
 
 
 class WhepView(BaseModel):
@@ -178,7 +193,8 @@ class Citation(BaseModel):
 
 class AnswerView(BaseModel):
     """An answer. ``answered`` is false where what is known does not tell; each of ``times`` (media seconds) was shown
-    to the model or told of; ``source`` names the model.
+    to the model or told of; ``source`` names the model. Of ``held`` messages that the journal has of the span ``read``
+    were read, fewer only of a very long one, and ``told`` captions were given to the model.
     """
 
     stream: str
@@ -187,6 +203,9 @@ class AnswerView(BaseModel):
     times: list[float]
     evidence: list[Citation]
     source: str
+    held: int
+    read: int
+    told: int
 
 
 class SearchPage(BaseModel):

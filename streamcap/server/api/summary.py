@@ -26,6 +26,7 @@ from streamcap.server.api.models import Summary
 from streamcap.server.api.streams import StreamId, missing
 from streamcap.server.api.times import Instant, Seconds, span
 from streamcap.server.problems import documented
+from streamcap.server.race import while_there
 from streamcap.types import CaptionKind, CaptionStatus
 from streamcap.wire import CaptionMessage, EventMessage, GapMessage, Message, StatusMessage, decode
 
@@ -131,6 +132,7 @@ class Summaries:
 
     async def summary(
         self: Here,
+        request: Request,
         stream: StreamId,
         from_: Annotated[Seconds | Instant | None, _FROM] = None,
         to: Annotated[Seconds | Instant | None, _TO] = None,
@@ -140,7 +142,7 @@ class Summaries:
     ) -> Summary:
         """The events of the span folded into numbers. Without `from` from the oldest that is held, without `to` to now.
 
-        Also of a stream that has been removed.
+        Also of a stream that has been removed. Who leaves before a model has worded it calls that off.
         """
         if by is By.MODEL and self._vision is None:
             raise HTTPException(HTTPStatus.CONFLICT, "no vision–language model is set up on this server: see [vision]")
@@ -149,7 +151,7 @@ class Summaries:
             raise missing(stream)
         folded, whole = await self._fold(stream, span(from_, to))
         seconds = _length(from_, to, folded)
-        worded = await self._worded(stream, folded) if by is By.MODEL else ""
+        worded = await while_there(request.receive, self._worded(stream, folded)) if by is By.MODEL else ""
         return Summary(
             stream=stream,
             text=worded or folded.recap.text(seconds),
