@@ -103,6 +103,10 @@ class Breaker:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now < self._until else BreakerState.HALF_OPEN
 
+    def rest(self, now: float) -> float:
+        """Seconds until a call is let through again, to see; 0 where calls are."""
+        return 0.0 if self._until is None else max(0.0, self._until - now)
+
     def ask(self, now: float) -> Trial | Resting:
         """Let a call through, or say for how long there is none."""
         match self.state(now):
@@ -111,8 +115,7 @@ class Breaker:
             case BreakerState.HALF_OPEN if not self._probing:
                 self._probing = True
                 return Trial(self, probe=True)
-        assert self._until is not None
-        return Resting(max(0.0, self._until - now), self._why)
+        return Resting(self.rest(now), self._why)
 
     def _learn(self, probe: bool, well: bool | None, why: str, now: float) -> None:
         if probe:

@@ -168,6 +168,7 @@ class Perception:
             key_frame,
             health,
             setting,
+            self._facts.likely,
         )
 
     def remember(self, feature: NDArray[np.float32]) -> None:

@@ -15,8 +15,17 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
-from streamcap.captioners import Captioner, Difference, GroundedCaptioner, Summariser
-from streamcap.errors import ModelError, ModelResting, OverBudget
+from streamcap.captioners import Captioner, Difference, GroundedCaptioner, Recovering, Summariser
+from streamcap.errors import (
+    AnswerCut,
+    ModelError,
+    ModelNotFound,
+    ModelResting,
+    ModelUnavailable,
+    OutOfDeviceMemory,
+    OverBudget,
+    WeightsUnavailable,
+)
 from streamcap.language import Description
 from streamcap.looks import Looks
 from streamcap.standing import Standing, Status
@@ -32,6 +41,10 @@ _T = TypeVar("_T")
 WAITING: Final = 4
 # A stream that is asked to stop gives what is at the captioner this long (seconds).
 HURRIED_S: Final = 2.0
+# A captioner that seemed to be well again and failed the next time is not believed for so long, doubled each time
+# (seconds): a server may list its models and answer nobody, and each change of state is a line in the journal.
+DOUBT_S: Final = 60.0
+DOUBT_MOST_S: Final = 960.0
 
 
 class Revise(Protocol):
@@ -100,11 +113,19 @@ class Wording:
         self._limit: asyncio.Timeout | None = None
         self._hurried = False
         self._faults: set[type[ModelError]] = set()  # that were told since it last answered: each once
+        self._passing: ModelError | None = None  # the last fault, where all of them may pass by themselves
+        self._failed_now = asyncio.Event()
+        self._doubt_s = 0.0
 
     @property
     def busy(self) -> bool:
         """Something is at the captioner, or waits for it."""
         return self._at is not None or not self._waiting.empty()
+
+    @property
+    def takes_time(self) -> bool:
+        """The captioner is another than the grounded one, which has its text in milliseconds."""
+        return self.captioner.name != self.grounded.name
 
     async def put(self, window: Window, *, live: bool, overdue: bool = False) -> None:
         """Have a closed window told in its turn.
@@ -151,6 +172,16 @@ class Wording:
 
     async def run(self) -> None:
         """Word windows until :meth:`end`. Cancelled, :meth:`leave_nothing_open` tells what is left."""
+        watching = asyncio.create_task(self._watch(), name=f"recovery {self._stream}")
+        try:
+            await self._word_all()
+        finally:
+            watching.cancel()
+            (ended,) = await asyncio.gather(watching, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
+
+    async def _word_all(self) -> None:
         while (item := await self._waiting.get()) is not None:
             if isinstance(item, _Told):
                 await self.finalise_grounded(item.window)
@@ -178,11 +209,6 @@ class Wording:
         window = self._recalled(window)
         await self._revise(window, self.grounded.whole(window), self.grounded.name, final=True)
 
-    @property
-    def _costs(self) -> bool:
-        """The captioner is another than the grounded one, which has its text in milliseconds."""
-        return self.captioner.name != self.grounded.name
-
     async def _put(self, item: Window | _Told | _Summary, *, live: bool) -> None:
         if live and self._waiting.full() and self._limit is not None:
             _log.info("%s: %d captions wait, the one at work is given up", self._stream, WAITING)
@@ -191,7 +217,7 @@ class Wording:
 
     async def _word(self, window: Window) -> None:
         captioner, last = self.captioner, None
-        if not self._costs or self._is_news(window, self.grounded.whole(window)):
+        if not self.takes_time or self._is_news(window, self.grounded.whole(window)):
             last = await self._asked(lambda: self._described(captioner, window))
         if last is None:
             await self.finalise_grounded(window)
@@ -213,7 +239,7 @@ class Wording:
 
     async def _asked(self, ask: Callable[[], Awaitable[_T]]) -> _T | None:
         """What the captioner answers; None where it fails or is given up, which the stream's state then says."""
-        if self._hurried and self._costs:
+        if self._hurried and self.takes_time:
             return None
         try:
             async with asyncio.timeout(None) as self._limit:
@@ -229,13 +255,42 @@ class Wording:
             return None
         finally:
             self._limit = None
-        self._faults.clear()
-        await self._say(self._standing.end("captioner"))
+        self._doubt_s = 0.0
+        await self._well_again()
         return answer
+
+    async def _well_again(self) -> None:
+        self._faults.clear()
+        self._passing = None
+        await self._say(self._standing.end("captioner"))
+
+    async def _watch(self) -> None:
+        """End the state of a captioner that is well again though there is nothing to ask it."""
+        while True:
+            await self._failed_now.wait()
+            self._failed_now.clear()
+            fault, captioner = self._passing, self.captioner
+            if fault is None or not isinstance(captioner, Recovering):
+                continue
+            await asyncio.sleep(self._doubt_s)
+            await captioner.recovered()
+            if self._passing is fault:
+                self._doubt_s = min(DOUBT_MOST_S, max(DOUBT_S, 2 * self._doubt_s))
+                await self._well_again()
 
     def _failed(self, error: ModelError) -> Iterable[Status]:
         """What there is to say of a fault. That a server is left alone is no other fault than the one before."""
         rests = isinstance(error, ModelResting)
         news = not rests and type(error) not in self._faults
+        lasts = self._passing is None and bool(self._faults)  # one of those before
+        self._passing = error if not lasts and _may_pass(error) else None
+        self._failed_now.set()
         self._faults |= {type(error)}
         return self._standing.begin("captioner", f"{self.captioner.name}: {error.in_full}", news=news)
+
+
+def _may_pass(error: ModelError) -> bool:
+    """True for a fault of the model's, or of who serves it; False for one of what was asked or answered."""
+    if isinstance(error, AnswerCut):
+        return not error.at_limit
+    return isinstance(error, (ModelUnavailable, ModelNotFound, OutOfDeviceMemory, WeightsUnavailable))

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from streamcap.sources import Source, SourceOptions, open_source
 from streamcap.types import Frame, Notice, NoticeKind
+from tests.patience import PATIENCE_S
 
-__all__ = ["PATIENCE_S", "Camera", "Watch", "free_port", "sending"]
+__all__ = ["Camera", "Watch", "free_port", "sending"]
 
 SERVER = Path(__file__).parent / "integration" / "rtsp_server.py"
-PATIENCE_S = 45.0  # for what ought to take a second or two: the machine may be busy
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
@@ -63,7 +63,7 @@ class Camera:
     def off(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.communicate(timeout=10)
+            self._process.communicate(timeout=PATIENCE_S)
             self._process = None
 
     def thaw(self) -> None:
@@ -84,8 +84,8 @@ class Watch:
         self._changed = asyncio.Event()
         values = {
             "fps": 100,
-            "open_timeout": 10,
-            "read_timeout": 1,
+            "open_timeout": PATIENCE_S,
+            "read_timeout": 5,  # a camera of a busy machine may be quiet for longer than a second or two
             "reconnect_first": 0.1,
             "reconnect_cap": 0.5,
         } | values

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.engine_graphs import Made
 
 # What is about to end after a test (a thread in its last instructions, a cancelled task in its cleanup) gets this long.
-GRACE_S = 1.0
+GRACE_S = 20.0
 
 # Threads that may outlive a test, by the beginning of their name, each with the reason.
 ALLOWED_THREADS: dict[str, str] = {}
@@ -54,6 +54,12 @@ LONGEST = (
     ),
 )
 
+# How often a test of tests/integration that fails is run again: real cameras, servers and peers on a shared machine may
+# have a bad second. `make test` says 1, and the summary tells which it was; a unit test is never run again.
+RERUNS = int(os.environ.get("STREAMCAP_RERUNS") or 0)
+# After so long (seconds): what held the machine up may be over then.
+RERUN_AFTER_S = 2.0
+
 # On a busy machine a deadline tells of the machine, not of the code.
 settings.register_profile("streamcap", deadline=None)
 settings.load_profile("streamcap")
@@ -67,6 +73,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if RERUNS:
+        for item in items:
+            if item.path.parent.name == "integration":
+                item.add_marker(pytest.mark.flaky(reruns=RERUNS, reruns_delay=RERUN_AFTER_S))
     if hasattr(config, "workerinput"):  # one process of several
         rank = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
         items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
@@ -166,8 +176,11 @@ def _no_leaked_threads_or_files() -> Iterator[None]:
         thread.join(max(0.0, deadline - time.monotonic()))
     if running := sorted(thread.name for thread in left if thread.is_alive()):
         pytest.fail(f"the test leaves threads running: {', '.join(running)}", pytrace=False)
-    if _new_files(files):
+    while _new_files(files):
         gc.collect()  # an object in a cycle may hold it; whoever forgot to close it gets a ResourceWarning
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)  # a thread that has ended closes some of them: a library's, or a server's
     if still_open := sorted(_new_files(files)):
         pytest.fail(f"the test leaves open: {', '.join(still_open)}", pytrace=False)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import inspect
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 from websockets.asyncio.client import ClientConnection
 
 from streamcap.client import Gap
@@ -34,6 +36,7 @@ from streamcap.wire import (
     event_message,
     status_message,
 )
+from tests.patience import PATIENCE_S
 
 __all__ = [
     "CuttingProxy",
@@ -43,10 +46,13 @@ __all__ = [
     "caption",
     "event",
     "final",
+    "http_to",
     "opened",
     "receive",
     "serving",
+    "sockets_of",
     "status",
+    "until",
 ]
 
 
@@ -86,7 +92,7 @@ async def serving(
     hub: Hub,
     *,
     port: int = 0,
-    shutdown_s: float = 1.0,
+    shutdown_s: float = 10.0,
     source: str = "test:",
     tokens: TokenGuard | None = None,
     security: SecuritySettings | None = None,
@@ -112,14 +118,21 @@ async def serving(
         )
     )
     try:
-        yield await asyncio.wait_for(ready, 5)
+        yield await asyncio.wait_for(ready, PATIENCE_S)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
 
-async def receive(connection: ClientConnection, count: int, *, patience: float = 2.0) -> list[Message]:
+def http_to(where: Listening, **options: Any) -> httpx.AsyncClient:
+    """A client of a server of this machine, which may take its time."""
+    return httpx.AsyncClient(
+        base_url=where.url.replace("ws", "http", 1), trust_env=False, timeout=PATIENCE_S, **options
+    )
+
+
+async def receive(connection: ClientConnection, count: int, *, patience: float = PATIENCE_S) -> list[Message]:
     """The next messages."""
     async with asyncio.timeout(patience):
         return [decode(await connection.recv()) for _ in range(count)]
@@ -183,7 +196,7 @@ class StalledClient:
         """Read to the end: the texts of all frames, and the close code where there was one."""
         data, loop = b"", asyncio.get_running_loop()
         with contextlib.suppress(ConnectionResetError):
-            while chunk := await asyncio.wait_for(loop.sock_recv(self._socket, 1 << 20), 10):
+            while chunk := await asyncio.wait_for(loop.sock_recv(self._socket, 1 << 20), PATIENCE_S):
                 data += chunk
                 if _frames(data)[1] is not None:
                     break
@@ -212,9 +225,25 @@ class StalledHttp:
         """Read to the end of the connection, as it came."""
         data, loop = b"", asyncio.get_running_loop()
         with contextlib.suppress(ConnectionResetError):
-            while chunk := await asyncio.wait_for(loop.sock_recv(self._socket, 1 << 20), 10):
+            while chunk := await asyncio.wait_for(loop.sock_recv(self._socket, 1 << 20), PATIENCE_S):
                 data += chunk
         return data
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait for what nothing tells of; ``holds`` may be asynchronous, too."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            held = holds()
+            if await held if inspect.isawaitable(held) else held:
+                return
+            await asyncio.sleep(0.01)
+
+
+def sockets_of(port: int) -> int:
+    """Established connections whose local address is this port: those of the server's side."""
+    rows = [line.split() for line in Path("/proc/self/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    return sum(row[3] == "01" and row[1].endswith(f":{port:04X}") for row in rows)
 
 
 def _frames(data: bytes) -> tuple[list[str], int | None]:

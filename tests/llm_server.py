@@ -52,6 +52,7 @@ class LlmServer:
         shown: of each request for an answer, in order.
         most: greatest number of answers that were in work at a time; ``working``: now.
         left: answers whose client went away.
+        listed: times that the list of models was asked for.
     """
 
     rule: Callable[[Shown], str] = echo
@@ -66,6 +67,7 @@ class LlmServer:
     working: int = 0
     most: int = 0
     left: int = 0
+    listed: int = 0
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -120,6 +122,7 @@ class LlmServer:
         )
 
     async def _list(self, request: Request) -> Response:
+        self.listed += 1
         if refused := self._refusal(request):
             return refused
         return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import LONG_S
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -44,7 +46,7 @@ def missing(name: str) -> str:
 def _rtsp() -> str:
     code = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
     try:
-        done = subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, text=True, timeout=LONG_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{SYSTEM_PYTHON} does not run: {error}"
     return "" if done.returncode == 0 else f"{SYSTEM_PYTHON} has no GstRtspServer (see CONTRIBUTING.md)"
@@ -60,7 +62,7 @@ def _srt() -> str:
     if library_path() is None:
         return "no libsrt on this machine"
     done = subprocess.run(
-        ["ffmpeg", "-v", "quiet", "-protocols"], capture_output=True, text=True, timeout=30, check=False
+        ["ffmpeg", "-v", "quiet", "-protocols"], capture_output=True, text=True, timeout=LONG_S, check=False
     )
     return "" if "srt" in done.stdout.split() else "this ffmpeg speaks no srt"
 
@@ -75,7 +77,7 @@ def _weights() -> str:
     from streamcap.models.resolver import Resolver
 
     try:
-        Resolver().pull(["default"])
+        Resolver().pull(["default", "outlines"])
     except StreamcapError as error:
         return str(error)
     return ""

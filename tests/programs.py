@@ -18,13 +18,12 @@ from typing import IO
 import pytest
 
 from streamcap.cli import main
+from tests.patience import LONG_S, SOON_S
 
 __all__ = ["Done", "inside", "interrupted", "program", "running", "side_by_side", "streamcap", "until"]
 
-# What a program may take that ought to take seconds: the machine may be busy.
-PATIENCE_S = 120.0
-# How soon a program ends that was told to.
-QUICK_S = 10.0
+# How soon a program ends that was told to; otherwise it would go on for ever.
+QUICK_S = SOON_S
 SIDE_BY_SIDE = 2
 
 
@@ -77,7 +76,7 @@ def environment(changes: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "COLUMNS": "80", **changes}
 
 
-def streamcap(*arguments: str, env: Mapping[str, str] | None = None, limit: float = PATIENCE_S) -> Done:
+def streamcap(*arguments: str, env: Mapping[str, str] | None = None, limit: float = LONG_S) -> Done:
     """Run it to its end.
 
     Raises:
@@ -162,12 +161,12 @@ def interrupted(
         for _ in range(times):
             process.send_signal(number)
             time.sleep(0.03)
-        code = process.wait(PATIENCE_S)
+        code = process.wait(LONG_S)
         seconds = time.monotonic() - began
     return Done(code, out.read_text("utf-8"), err.read_text("utf-8"), seconds)
 
 
-def until(condition: Callable[[], bool], *, limit: float = PATIENCE_S) -> None:
+def until(condition: Callable[[], bool], *, limit: float = LONG_S) -> None:
     """Wait for something outside this process."""
     deadline = time.monotonic() + limit
     while not condition():

@@ -24,7 +24,7 @@ __all__ = ["Stuck", "VirtualClock", "VirtualLoop", "run_virtual", "virtual_time"
 T = TypeVar("T")
 
 # Real seconds to wait for another thread or a socket before a loop without timers is held to be stuck.
-REAL_LIMIT_S = 10.0
+REAL_LIMIT_S = 60.0
 
 
 class Stuck(Exception):

@@ -5,21 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fractions
+import hashlib
 import random
+import tempfile
 from collections.abc import AsyncIterator
 from typing import Any
 
 import av
 import httpx
 import numpy as np
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCCertificate, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
+from aiortc.rtcdtlstransport import RTCDtlsFingerprint, generate_certificate
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL, crypto
 
 from streamcap.sources.ports import EncodedFrame, Publication
 from streamcap.webrtc.connection import close_peer
 from streamcap.webrtc.taking import take_frames
 
-__all__ = ["SDP", "Camera", "LossyRelay", "Published", "offer_of", "publishing", "receiving", "watching"]
+__all__ = [
+    "SDP",
+    "Camera",
+    "LossyRelay",
+    "OddCertificate",
+    "Published",
+    "RsaCertificate",
+    "offer_of",
+    "publishing",
+    "receiving",
+    "watching",
+]
 
 SDP = {"content-type": "application/sdp"}
 CLOCK = 90_000
@@ -50,6 +67,47 @@ class Camera(MediaStreamTrack):
         return frame
 
 
+class OddCertificate(RTCCertificate):
+    """One of X.509 version 2, as libdatachannel has before 0.23. Its signature is not right, which nobody looks at.
+
+    Args:
+        said: what its fingerprint is made from, if not from it itself.
+    """
+
+    def __init__(self, said: bytes = b"", version: int = 2) -> None:
+        made = RTCCertificate.generateCertificate()
+        super().__init__(made._key, made._cert)
+        whole = made._cert.public_bytes(Encoding.DER)
+        field = b"\xa0\x03\x02\x01"  # of the version, which counts from 0
+        assert whole.count(field + b"\x02") == 1
+        self.encoded = whole.replace(field + b"\x02", field + bytes([version - 1]))
+        self._said = said or self.encoded
+
+    def getFingerprints(self) -> list[RTCDtlsFingerprint]:
+        return [RTCDtlsFingerprint("sha-256", hashlib.sha256(self._said).digest().hex(":").upper())]
+
+    def _create_ssl_context(self, srtp_profiles: list[Any]) -> SSL.Context:
+        context = super()._create_ssl_context(srtp_profiles)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.encoded)
+            file.flush()
+            context.use_certificate_file(file.name, crypto.FILETYPE_ASN1)
+        return context
+
+
+class RsaCertificate(RTCCertificate):
+    """One with an RSA key, as GStreamer has."""
+
+    def __init__(self) -> None:
+        key = rsa.generate_private_key(65537, 2048)
+        super().__init__(key, generate_certificate(key))  # type: ignore[arg-type]
+
+    def _create_ssl_context(self, srtp_profiles: list[Any]) -> SSL.Context:
+        context = super()._create_ssl_context(srtp_profiles)
+        context.set_cipher_list(b"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384")
+        return context
+
+
 class Published:
     """A session that was begun."""
 
@@ -61,9 +119,16 @@ class Published:
         return self.answer.headers["location"]
 
 
-async def offer_of(track: MediaStreamTrack | None, codec: str = "VP8", kind: str = "video") -> RTCPeerConnection:
+async def offer_of(
+    track: MediaStreamTrack | None,
+    codec: str = "VP8",
+    kind: str = "video",
+    certificate: RTCCertificate | None = None,
+) -> RTCPeerConnection:
     """A peer that offers to send a track, or to receive one of that kind."""
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    if certificate is not None:
+        peer._RTCPeerConnection__certificates = [certificate]  # type: ignore[attr-defined]
     if track is not None:
         transceiver = peer.addTransceiver(track, direction="sendonly")
     else:
@@ -82,9 +147,10 @@ async def publishing(
     camera: MediaStreamTrack,
     codec: str = "VP8",
     relay: LossyRelay | None = None,
+    certificate: RTCCertificate | None = None,
 ) -> AsyncIterator[Published]:
     """Publish for the length of the block; the session is left as it is at its end, unless it was ended."""
-    peer = await offer_of(camera, codec)
+    peer = await offer_of(camera, codec, certificate=certificate)
     try:
         path = f"/v1/streams/{stream}/whip"
         answer = await http.post(path, content=peer.localDescription.sdp, headers=SDP)
@@ -97,9 +163,11 @@ async def publishing(
 
 
 @contextlib.asynccontextmanager
-async def watching(http: httpx.AsyncClient, stream: str, codec: str = "VP8") -> AsyncIterator[Any]:
+async def watching(
+    http: httpx.AsyncClient, stream: str, codec: str = "VP8", certificate: RTCCertificate | None = None
+) -> AsyncIterator[Any]:
     """Watch for the length of the block; gives the track."""
-    peer = await offer_of(None, codec)
+    peer = await offer_of(None, codec, certificate=certificate)
     try:
         answer = await http.post(f"/v1/streams/{stream}/whep", content=peer.localDescription.sdp, headers=SDP)
         assert answer.status_code == 201, answer.text

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from streamcap.captioners.base import Captioner, Difference, Summariser
+from streamcap.captioners.base import Captioner, Difference, Recovering, Summariser
 from streamcap.captioners.grounded import GroundedCaptioner
 from streamcap.captioners.shared import SharedModel
 from streamcap.config import CaptionerName, StreamSettings
 from streamcap.errors import ConfigError
 
-__all__ = ["Captioner", "Difference", "GroundedCaptioner", "SharedModel", "Summariser", "captioner_for"]
+__all__ = ["Captioner", "Difference", "GroundedCaptioner", "Recovering", "SharedModel", "Summariser", "captioner_for"]
 
 
 def captioner_for(settings: StreamSettings, vision: SharedModel | None = None) -> Captioner:

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from streamcap.language import Description
 from streamcap.types import Window
 
-__all__ = ["Captioner", "Difference", "Summariser"]
+__all__ = ["Captioner", "Difference", "Recovering", "Summariser"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +55,17 @@ class Summariser(Protocol):
 
         Raises:
             ModelError: there is none; the grounded summary stands.
+        """
+        ...
+
+
+@runtime_checkable
+class Recovering(Protocol):
+    """A captioner that may be well again before it is asked again."""
+
+    async def recovered(self) -> None:
+        """Return when there is reason to think so; where none comes, never. Costs nothing.
+
+        Cancelling it leaves nothing behind.
         """
         ...

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
 
-from streamcap.breaker import Breaker, BreakerState
+from streamcap.breaker import REST_S, Breaker
 from streamcap.captioners.budget import Budget, Spent, Turn
+from streamcap.captioners.outlining import Outliner
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import (
     ModelError,
@@ -27,7 +28,7 @@ from streamcap.errors import (
 )
 from streamcap.flow import Clock
 from streamcap.metrics import Histogram
-from streamcap.models.language import CHARACTERS_A_TOKEN, LanguageModel, Piece, Usage, estimate
+from streamcap.models.language import CHARACTERS_A_TOKEN, LanguageModel, Piece, Probed, Usage, estimate
 from streamcap.prompts import Prompt
 
 __all__ = ["Asked", "SharedModel", "load_model"]
@@ -39,6 +40,8 @@ AGAIN_S: Final = 60.0
 AGAIN_MOST_S: Final = 900.0
 # Whoever asks while it is being loaded may ask again after this time (seconds).
 LOADING_AGAIN_S: Final = 10.0
+# A model that failed is looked after so often (seconds), but not while its server is left alone.
+PROBE_S: Final = REST_S
 # Seconds of an answer. From a small model on a GPU to a large one on a processor.
 ANSWER_BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
 
@@ -76,6 +79,7 @@ class SharedModel:
     Attributes:
         settings: as given.
         asked: what was asked so far.
+        outliner: cuts out whom its pictures show.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class SharedModel:
     ) -> None:
         self.settings = settings
         self.asked = Asked()
+        self.outliner = Outliner(settings.outlines, clock)
         self._clock, self._load = clock, load or load_model
         self._budget = Budget(settings, clock)
         self._model: LanguageModel | None = None
@@ -93,6 +98,8 @@ class SharedModel:
         self._loading: asyncio.Task[None] | None = None
         self._awaited = False
         self._tried = asyncio.Event()  # it is there, or was tried in vain
+        self._proof = asyncio.Event()  # set, and replaced, when it shows that it is well
+        self._probing = asyncio.Lock()
 
     async def __aenter__(self) -> SharedModel:
         """Raises ConfigError or ModelLoadError where a server's client cannot be made; what is loaded comes later."""
@@ -110,6 +117,7 @@ class SharedModel:
             self._loading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._loading
+        await self.outliner.close()
         if self._model is not None:
             await self._model.close()
             self._model = None
@@ -130,9 +138,7 @@ class SharedModel:
     @property
     def well(self) -> bool:
         """The model can be asked: it is loaded, and its server is not being left alone after failing."""
-        breaker = getattr(self._model, "breaker", None)
-        rests = isinstance(breaker, Breaker) and breaker.state(self._clock.monotonic()) is BreakerState.OPEN
-        return self._model is not None and not rests
+        return self._model is not None and not self._rest_s()
 
     @property
     def spent(self) -> Spent:
@@ -149,6 +155,48 @@ class SharedModel:
         await self._tried.wait()
         if self._model is None:
             raise self._trouble
+
+    async def recovered(self) -> None:
+        """Return when the model shows that it is well: it is loaded now, it answered somebody, its server lists it.
+
+        A server is looked at every 5 s, when it is not being left alone, by one for all who wait; that costs no tokens
+        and is no call. A model in this process has nothing to look at: it shows by being loaded, or by an answer.
+        Cancelling leaves nothing behind.
+        """
+        proof = self._proof
+        while not proof.is_set():
+            async with self._probing:
+                if not proof.is_set():
+                    await self._look(proof)
+
+    async def _look(self, proof: asyncio.Event) -> None:
+        """Wait for a proof for a while, then look."""
+        try:
+            async with asyncio.timeout(max(PROBE_S, self._rest_s())):
+                await proof.wait()
+        except TimeoutError:
+            await self._probe()
+
+    async def _probe(self) -> None:
+        model: object = self._model
+        if not isinstance(model, Probed):
+            return
+        try:
+            well = await model.probe()
+        except ModelError as error:
+            _log.debug("%s is not well yet: %s", self.name, error)
+        else:
+            if well:
+                self._is_well()
+
+    def _is_well(self) -> None:
+        self._proof.set()
+        self._proof = asyncio.Event()
+
+    def _rest_s(self) -> float:
+        """For how long the model's server is left alone yet."""
+        breaker = getattr(self._model, "breaker", None)
+        return breaker.rest(self._clock.monotonic()) if isinstance(breaker, Breaker) else 0.0
 
     async def answer(self, prompt: Prompt, *, of: str, sort: str, patience_s: float) -> AsyncGenerator[Piece, None]:
         """Yield an answer piece by piece; closing the generator ends the work on it.
@@ -198,6 +246,7 @@ class SharedModel:
                 turn.used(Usage(expected.prompt_tokens, 0))
             raise
         self.asked.whole.add(self._clock.monotonic() - began)
+        self._is_well()
 
     async def whole_answer(self, prompt: Prompt, *, of: str, sort: str, patience_s: float) -> str:
         """An answer in one piece; as :meth:`answer`."""
@@ -222,6 +271,7 @@ class SharedModel:
                 self._trouble = ModelLoadError(f"{self.settings.model} cannot be loaded: {error!r}")
                 return
             else:
+                self._is_well()
                 return
             finally:
                 self._tried.set()

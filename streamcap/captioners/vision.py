@@ -26,6 +26,8 @@ from streamcap.errors import AnswerCut
 from streamcap.language import Description
 from streamcap.prompts import (
     SENTENCE_ENDS,
+    Examples,
+    OwnWords,
     Prompt,
     RecaptionAnswer,
     RecaptionTask,
@@ -38,10 +40,12 @@ from streamcap.prompts import (
     build_recaption,
     build_summary,
     build_window,
-    check_end,
+    check_answer,
     contradictions,
     garbled,
+    is_a_shout,
     parse_answer,
+    pictured,
     repeats,
     scored,
 )
@@ -78,6 +82,7 @@ class VisionCaptioner:
             form=vision.settings.answers,
             max_tokens=vision.settings.max_tokens,
         )
+        self._examples = Examples(self._style.form, self._style.demonstrations)
         self._before = ""  # the last summary
 
     @property
@@ -91,8 +96,9 @@ class VisionCaptioner:
         if not window.looks:
             yield grounded
             return
-        prompt = await asyncio.to_thread(self._prompt, window, grounded)
-        writing = _Writing(window, self._settings.mode is VisionMode.RECAPTION, self._style.form)
+        outlined = await self._vision.outliner.ready(self._style.marks)
+        prompt = await asyncio.to_thread(self._prompt, window, grounded, outlined)
+        writing = _Writing(window, OwnWords(prompt), self._settings.mode is VisionMode.RECAPTION, self._style.form)
         due = 0.0
         loop = asyncio.get_running_loop()
         pieces = self._vision.answer(
@@ -110,7 +116,7 @@ class VisionCaptioner:
                 raise
             writing.cut = True
         answer = writing.answer()
-        check_end(answer)
+        check_answer(answer, writing.own)
         yield self._judged(window, grounded, answer)
 
     async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
@@ -123,20 +129,23 @@ class VisionCaptioner:
             prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
         )
         answer = parse_answer(text, SummaryAnswer, form=self._style.form)
-        check_end(answer)
+        check_answer(answer, OwnWords(prompt))
         self._before = answer.text
         return self._before
 
-    def _prompt(self, window: Window, grounded: Description) -> Prompt:
-        """Draws marks, so for a worker thread: some 10 ms a picture."""
+    async def recovered(self) -> None:
+        """See :class:`streamcap.captioners.base.Recovering`."""
+        await self._vision.recovered()
+
+    def _prompt(self, window: Window, grounded: Description, outlined: bool) -> Prompt:
+        """Draws marks, so for a worker thread: some 10 ms a picture, and as much for each silhouette."""
+        looks = self._outlined(window) if outlined else window.looks
         if self._settings.mode is VisionMode.RECAPTION:
-            return build_recaption(
-                RecaptionTask(grounded.text, window.looks, window.facts, window.instances), self._style
-            )
+            return build_recaption(RecaptionTask(grounded.text, looks, window.facts, window.instances), self._style)
         task = WindowTask(
             window.start,
             window.end,
-            looks=window.looks,
+            looks=looks,
             facts=window.facts,
             instances=window.instances,
             previous=tuple(Told(text) for text in window.said),
@@ -146,7 +155,13 @@ class VisionCaptioner:
             setting=window.setting,
             full=window.scene_start,
         )
-        return build_window(task, self._style, mode=self._settings.mode)
+        return build_window(task, self._style, mode=self._settings.mode, examples=self._examples)
+
+    def _outlined(self, window: Window) -> tuple[Look, ...]:
+        """The looks of a window, with silhouettes in those that become pictures."""
+        shown = pictured(window.looks, self._style, self._settings.mode)
+        cut = {look.t: look for look in self._vision.outliner.cut(shown, window.facts)}
+        return tuple(cut.get(look.t, look) for look in window.looks)
 
     def _memory(self, past: Sequence[Stretch]) -> tuple[Look, ...]:
         merged = self._vision.settings.memory is MemoryPictures.MERGED
@@ -165,6 +180,8 @@ class VisionCaptioner:
         grown = writing.answer(partial=True).text
         text = grown if grown.endswith(SENTENCE_ENDS) else grown.rpartition(" ")[0]
         if len(text) <= len(writing.shown) or len(text.split()) < FIRST_WORDS or garbled(text, growing=True):
+            return None
+        if is_a_shout(text) or writing.own.within(text):
             return None
         if self._settings.contradictions is Contradiction.VETO and writing.conflicts(text):
             return None
@@ -196,12 +213,14 @@ class _Writing:
     """An answer while it is being written.
 
     Attributes:
+        own: words of its prompt, which it has no reason to say.
         text: as it came.
         shown: what of it was shown as a draft.
         cut: it was cut off at its limit of tokens.
     """
 
     window: Window
+    own: OwnWords
     recaptions: bool
     form: AnswerForm
     text: str = ""

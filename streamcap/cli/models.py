@@ -61,7 +61,9 @@ def list_models(
 def pull_models(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IDS", help="Ids of models, or what needs them: default (if nothing is said), demo."),
+        typer.Argument(
+            metavar="IDS", help="Ids of models, or what needs them: default (if nothing is said), demo, outlines."
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that the catalog holds.")] = False,
 ) -> None:

@@ -17,7 +17,16 @@ from streamcap.cli.loading import load_models
 from streamcap.cli.output import reader_may_go
 from streamcap.cli.signals import stop_on_signals
 from streamcap.cli.vision import marks_of
-from streamcap.config import DEFAULT_FPS, AnswerForm, CaptionerName, Profile, StreamSettings, VisionMode, VisionSettings
+from streamcap.config import (
+    DEFAULT_FPS,
+    AnswerForm,
+    CaptionerName,
+    Outlines,
+    Profile,
+    StreamSettings,
+    VisionMode,
+    VisionSettings,
+)
 from streamcap.errors import UsageError
 from streamcap.flow import SystemClock
 
@@ -33,6 +42,8 @@ __all__ = ["prompt_command"]
 
 # A window is closed within this time (media seconds) after its last fact, see captions.py.
 CLOSED_S = 12.0
+# Weights for outlines that are not cached are fetched first, for at most so long (seconds).
+FETCH_S = 120.0
 # Of the picture file, most pixels a side.
 SHEET_SIDE = 2048
 
@@ -43,6 +54,9 @@ def prompt_command(
     marks: Annotated[
         str, typer.Option(help="Drawn on pictures: som, blur, frame-number, heat, with commas; or none.")
     ] = "som,frame-number",
+    outlines: Annotated[
+        Outlines, typer.Option(help="silhouette: marks follow the body, where it can be cut out; box: never.")
+    ] = Outlines.SILHOUETTE,
     mode: Annotated[VisionMode, typer.Option(help="How the model is shown what happened.")] = VisionMode.SLIDING,
     profile: Annotated[Profile, typer.Option(help="Who reads.")] = Profile.SURVEILLANCE,
     prompt: Annotated[str, typer.Option(help="What the model is to heed, in your words.")] = "",
@@ -66,7 +80,8 @@ def prompt_command(
     check(source)
     models = load_models()
     with models:
-        found, end = asyncio.run(_asked(settings, VisionSettings(model="nobody", answers=answers), at, models))
+        vision = VisionSettings(model="nobody", answers=answers, outlines=outlines)
+        found, end = asyncio.run(_asked(settings, vision, at, models))
     if at > end + 1.0 / fps + 0.5:
         raise UsageError(f"--at {at:g}: {source} ends at {end:.1f} s")
     if found is None:
@@ -182,6 +197,8 @@ async def _asked(
         return listener
 
     async with SharedModel(vision, clock, load) as shared:
+        with Console(stderr=True, highlight=False).status("loading what cuts out silhouettes"):
+            await shared.outliner.ready(settings.marks, patience_s=FETCH_S)
         captioner = _Captioner(settings, at, listener, VisionCaptioner(settings, shared))
         with progress_bar("watching") as bar:
             pipeline = Pipeline(

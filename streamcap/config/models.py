@@ -16,6 +16,7 @@ __all__ = [
     "DeviceName",
     "MemoryPictures",
     "ModelSettings",
+    "Outlines",
     "PrecisionName",
     "VisionBackend",
     "VisionSettings",
@@ -34,6 +35,13 @@ class MemoryPictures(StrEnum):
 
     KEY = "key"  # one kept frame for each span
     MERGED = "merged"  # the visual tokens of several kept frames of each span, blended (MovieChat, arXiv:2307.16449)
+
+
+class Outlines(StrEnum):
+    """What marks on pictures follow."""
+
+    SILHOUETTE = "silhouette"  # the body, where it can be cut out
+    BOX = "box"
 
 
 class VisionBackend(StrEnum):
@@ -109,6 +117,7 @@ class VisionSettings(Strict):
         answers: the form in which it is asked to answer.
         picture_tokens: most visual tokens of a picture, which is made smaller to keep to it; in this process alone.
         memory: how it is shown what was seen long before; ``merged`` in this process alone.
+        outlines: what the marks on its pictures follow.
         calls_per_minute, tokens_per_minute: of one stream; of all streams, ``..._in_all``.
     """
 
@@ -126,6 +135,7 @@ class VisionSettings(Strict):
     answers: AnswerForm = AnswerForm.JSON
     picture_tokens: Annotated[int, Field(ge=16, le=4096)] = 256
     memory: MemoryPictures = MemoryPictures.KEY
+    outlines: Outlines = Outlines.SILHOUETTE
     calls_per_minute: Annotated[float, Field(gt=0)] = 20.0
     tokens_per_minute: Annotated[float, Field(gt=0)] = 60_000.0
     calls_per_minute_in_all: Annotated[float, Field(gt=0)] = 120.0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamcap.types import Box, Detections
 
-__all__ = ["Detector", "Encoder", "Features", "Image", "PoseEstimator"]
+__all__ = ["Detector", "Encoder", "Features", "Image", "PoseEstimator", "Segmenter"]
 
 Image = NDArray[np.uint8]
 
@@ -94,6 +94,27 @@ class PoseEstimator(Protocol):
             (17, 3) float32 in COCO's order (see ``streamcap.pose.Joint``): x and y in 0..1 of the picture (outside of
             that for a joint held to lie beyond the border), score 0..1. A joint that is hidden is guessed, with a low
             score.
+
+        Raises:
+            ModelError: the runtime failed.
+        """
+        ...
+
+
+class Segmenter(Protocol):
+    """Finds the pixels of something whose box is known. Thread safe; blocking, so it is called from a worker thread."""
+
+    def segment(self, image: Image, box: Box, label: str) -> NDArray[np.float32] | None:
+        """Find which pixels show the instance at ``box``.
+
+        Args:
+            image: (height, width, 3) uint8 RGB of any size.
+            box: the instance, in 0..1 of the picture; it may reach beyond the border.
+            label: its class, of COCO's names or those of :mod:`streamcap.labels`.
+
+        Returns:
+            (height, width) float32, how likely each pixel of the picture shows it, 0..1; None where this model knows
+            nothing of the kind, or is not sure to see it there.
 
         Raises:
             ModelError: the runtime failed.

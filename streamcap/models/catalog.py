@@ -146,7 +146,7 @@ class Entry(BaseModel):
         sha256: 64 lower-case hexadecimal digits.
         licence: of the content, as upstream states it.
         upstream: who made it.
-        required_by: names of groups that cannot run without it: ``default``, ``demo``.
+        required_by: names of groups that cannot run without it: ``default``, ``demo``, ``outlines``.
         fallback: id of the entry that serves where this one cannot be had, or None.
         sources: tried in order.
     """
@@ -199,7 +199,7 @@ class Catalog(BaseModel):
         return by_id(entry_id, {entry.id: entry for entry in self.entries})
 
     def required_by(self, group: str) -> tuple[Entry, ...]:
-        """What the group (``default``, ``demo``) cannot run without; empty for an unknown group."""
+        """What the group (``default``, ``demo``, ``outlines``) cannot run without; empty for an unknown group."""
         return tuple(entry for entry in self.entries if group in entry.required_by)
 
     def chain(self, entry_id: str) -> tuple[Entry, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from streamcap.prompts import Prompt, Text
 
-__all__ = ["LanguageModel", "Piece", "Usage", "estimate", "text_tokens"]
+__all__ = ["LanguageModel", "Piece", "Probed", "Usage", "estimate", "text_tokens"]
 
 # English has about four characters a token; names, numbers and JSON have fewer.
 CHARACTERS_A_TOKEN = 3.5
@@ -70,6 +70,19 @@ class LanguageModel(Protocol):
 
     async def close(self) -> None:
         """Let go of connections, threads and memory. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A model that can be found to be there without being asked anything: it runs elsewhere."""
+
+    async def probe(self) -> bool:
+        """True where it is there, False where that cannot be told. Costs no tokens; a cancelled call leaves nothing.
+
+        Raises:
+            ModelError: it is not.
+        """
         ...
 
 

@@ -47,6 +47,7 @@ class Network:
         path: the file.
         role: what messages call it, such as "the detector".
         interpreters: how many pictures may be in the network at once.
+        content: of the network, where the file holds more than that.
 
     Attributes:
         outputs: for each output its index (for :meth:`run`) and shape.
@@ -55,14 +56,15 @@ class Network:
         ModelLoadError: the file or the runtime does not load.
     """
 
-    def __init__(self, path: Path, role: str, *, interpreters: int) -> None:
+    def __init__(self, path: Path, role: str, *, interpreters: int, content: bytes | None = None) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise ModelLoadError("LiteRT is not installed", hint="pip install 'streamcap[cpu]'") from error
         try:
             with _stderr_to_log():
-                pool = [Interpreter(str(path), num_threads=1) for _ in range(interpreters)]
+                source = {"model_path": str(path)} if content is None else {"model_content": content}
+                pool = [Interpreter(**source, num_threads=1) for _ in range(interpreters)]
                 for interpreter in pool:
                     interpreter.allocate_tensors()
         except (OSError, ValueError, RuntimeError) as error:
@@ -73,11 +75,11 @@ class Network:
         self._pool: list[Any] = pool
         self._free = threading.Semaphore(interpreters)
 
-    def run(self, picture: NDArray[np.uint8], *wanted: int) -> list[NDArray[np.float32]]:
+    def run(self, picture: NDArray[Any], *wanted: int) -> list[NDArray[np.float32]]:
         """Put one picture through. Thread safe; waits while all interpreters are busy.
 
         Args:
-            picture: of the shape of the network's input, without the batch axis.
+            picture: of the shape and type of the network's input, without the batch axis.
             wanted: indices of the outputs.
 
         Returns:
@@ -88,7 +90,7 @@ class Network:
         """
         return self.read(picture, lambda *outputs: [output.copy() for output in outputs], *wanted)
 
-    def read(self, picture: NDArray[np.uint8], take: Callable[..., T], *wanted: int) -> T:
+    def read(self, picture: NDArray[Any], take: Callable[..., T], *wanted: int) -> T:
         """Put one picture through and let ``take`` choose from the outputs, which are large: no copy is made of them.
 
         Args:

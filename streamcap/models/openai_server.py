@@ -143,6 +143,21 @@ class OpenAiServer:
                 f"the model server lists its models in another form: {type(error).__name__}"
             ) from None
 
+    async def probe(self) -> bool:
+        """See :class:`streamcap.models.language.Probed`: whether the model stands in the server's list of models.
+
+        The breaker learns nothing of it: that a server lists its models is no proof that one answers.
+        """
+        if self._closed:
+            return False
+        try:
+            names = await self.models()
+        except (AnswerMalformed, ModelNotFound):  # there is no such list; answers are asked for without it
+            return False
+        named = self._named
+        # Ollama lists what is asked for as `name` by `name:latest`.
+        return any(not named or name == named or name.startswith(f"{named}:") for name in names)
+
     async def close(self) -> None:
         """Close all connections; answers that are under way end as unavailable. Idempotent."""
         self._closed = True

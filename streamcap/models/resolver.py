@@ -145,7 +145,7 @@ class Resolver:
         return chain[-1], self.ensure(chain[-1].id, progress=progress, offline=offline)
 
     def plan(self, names: Iterable[str] = ("default",)) -> list[tuple[Entry, bool]]:
-        """What names mean: ids of entries, exactly these; groups (``default``, ``demo``), where fallbacks serve too.
+        """What names mean: ids of entries, exactly these; groups (``default``, ``demo`` …), where fallbacks serve too.
 
         Returns:
             Entries, each once, and whether a fallback serves.

@@ -13,17 +13,21 @@ from streamcap.prompts.answers import (
     WindowAnswer,
 )
 from streamcap.prompts.base import Answer, Part, Picture, Prompt, Text, Turn
-from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window
+from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window, pictured
 from streamcap.prompts.checking import contradictions, scored
 from streamcap.prompts.cleaning import broken_off, garbled
-from streamcap.prompts.parsing import SENTENCE_ENDS, check_end, parse_answer
+from streamcap.prompts.demonstrations import Examples
+from streamcap.prompts.obeying import OwnWords, check_answer, is_a_shout
+from streamcap.prompts.parsing import SENTENCE_ENDS, parse_answer
 from streamcap.prompts.repetition import repeats
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 
 __all__ = [
     "SENTENCE_ENDS",
     "Answer",
+    "Examples",
     "InstanceNote",
+    "OwnWords",
     "Part",
     "Picture",
     "Prompt",
@@ -45,10 +49,12 @@ __all__ = [
     "build_recaption",
     "build_summary",
     "build_window",
-    "check_end",
+    "check_answer",
     "contradictions",
     "garbled",
+    "is_a_shout",
     "parse_answer",
+    "pictured",
     "repeats",
     "scored",
 ]

@@ -20,14 +20,14 @@ from streamcap.prompts.answers import (
 )
 from streamcap.prompts.base import Part, Picture, Prompt, Text, Turn
 from streamcap.prompts.cleaning import fenced
-from streamcap.prompts.demonstrations import demonstrations_for
+from streamcap.prompts.demonstrations import Examples
 from streamcap.prompts.marks import grid, marked
 from streamcap.prompts.profiles import system_text
 from streamcap.prompts.structure import ask_line, fact_lines, instance_lines, seconds, setting_line
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 from streamcap.types import Fact, Look
 
-__all__ = ["build_question", "build_recaption", "build_summary", "build_window", "measured"]
+__all__ = ["build_question", "build_recaption", "build_summary", "build_window", "measured", "pictured"]
 
 T = TypeVar("T")
 
@@ -44,11 +44,14 @@ MOST_MEMORY = 3
 MOST_PICTURES = 8
 
 
-def build_window(task: WindowTask, style: Style, *, mode: VisionMode = VisionMode.SLIDING) -> Prompt:
+def build_window(
+    task: WindowTask, style: Style, *, mode: VisionMode = VisionMode.SLIDING, examples: Examples | None = None
+) -> Prompt:
     """What is asked of a window: what changed, or at a scene's start, what is there.
 
     Args:
         mode: sliding shows the picture before and the picture now; grid shows all pictures as one.
+        examples: of the stream, which stay the same where they can; None chooses for this window alone.
     """
     pictures, ids = _pictures(task, style, mode)
     brief = style.form is AnswerForm.TEXT
@@ -65,9 +68,16 @@ def build_window(task: WindowTask, style: Style, *, mode: VisionMode = VisionMod
             )
         ),
     ]
-    turns = demonstrations_for(task, style.form, style.demonstrations)
+    turns = (examples or Examples(style.form, style.demonstrations)).of(task)
     echo = [task.draft, *(said.text for said in task.previous[-1:])]
     return _prompt(WindowAnswer, style, parts, mode=mode, turns=turns, echo=echo)
+
+
+def pictured(looks: Sequence[Look], style: Style, mode: VisionMode) -> tuple[Look, ...]:
+    """Those of a window's looks that become pictures of its prompt."""
+    if mode is VisionMode.GRID:
+        return tuple(looks)
+    return _thinned(looks, MOST_PICTURES if mode is VisionMode.RECAPTION else style.pictures)
 
 
 def _shown(task: WindowTask) -> tuple[float, float]:
@@ -88,7 +98,7 @@ def build_summary(task: SummaryTask, style: Style) -> Prompt:
 
 def build_recaption(task: RecaptionTask, style: Style) -> Prompt:
     """What is asked where a short text is to be made dense."""
-    shown, ids = _separate(_thinned(task.looks, MOST_PICTURES), task.facts, style.marks)
+    shown, ids = _separate(pictured(task.looks, style, VisionMode.RECAPTION), task.facts, style.marks)
     window = WindowTask(0.0, 0.0, task.looks, task.facts, task.instances)
     lines = measured(window, ids if Mark.SET_OF_MARK in style.marks else None)
     ask = f"The short text: {fenced(task.text, MOST_SUMMARY)}\nWrite it in more detail, three to five sentences."
@@ -174,7 +184,7 @@ def _pictures(task: WindowTask, style: Style, mode: VisionMode) -> tuple[list[Pa
             Picture(look.image, look.t, alike=look.alike, count=look.count),
         )
     ]
-    shown, ids = _separate(_thinned(task.looks, style.pictures), task.facts, style.marks)
+    shown, ids = _separate(pictured(task.looks, style, mode), task.facts, style.marks)
     return [*before, *shown], ids
 
 
@@ -193,7 +203,7 @@ def _separate(
     parts: list[Part] = []
     ids: set[int] = set()
     for number, look in enumerate(looks, 1):
-        drawn = marked(look.image, look.instances, marks, number=number, facts=facts)
+        drawn = marked(look.image, look.instances, marks, number=number, facts=facts, silhouettes=look.silhouettes)
         ids.update(drawn.ids)
         now = ", now" if number == len(looks) > 1 else ""
         parts += [Text(f"Picture {number}, at {seconds(look.t)}{now}:"), Picture(drawn.image, look.t)]

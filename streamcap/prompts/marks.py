@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from streamcap.config import Mark
 from streamcap.prompts.lettering import text_size, write
-from streamcap.prompts.set_of_mark import Rect, set_of_mark
+from streamcap.prompts.set_of_mark import set_of_mark
 from streamcap.prompts.shading import attention_heat, blur_reverse_mask
+from streamcap.prompts.silhouettes import Mask, Rect
 from streamcap.types import Fact, Instance, Look
 
 __all__ = ["Marked", "grid", "legend", "marked", "numbered", "tiled"]
@@ -31,8 +32,8 @@ _LEGEND = {
     Mark.HEAT: "Bright parts of a picture are those that matter most; the rest was darkened on purpose and is not "
     "night.",
     Mark.BLUR: "All but the instances was blurred on purpose; never speak of blur.",
-    Mark.SET_OF_MARK: "Each instance has a coloured frame and a plate with its number; the same number is the same "
-    "instance in every picture. Frames and plates were drawn on and are no part of the scene.",
+    Mark.SET_OF_MARK: "Each instance has a coloured outline and a plate with its number; the same number is the same "
+    "instance in every picture. Outlines and plates were drawn on and are no part of the scene.",
     Mark.FRAME_NUMBER: "The red number at the bottom right of a picture is the number of the picture, in order of "
     "time.",
 }
@@ -63,6 +64,7 @@ def marked(
     *,
     number: int = 1,
     facts: Sequence[Fact] = (),
+    silhouettes: Mapping[int, Mask] | None = None,
 ) -> Marked:
     """A copy of a picture with the marks on it; the picture itself stays as it is.
 
@@ -74,17 +76,17 @@ def marked(
         instances: in view.
         number: of the picture in its prompt, from 1.
         facts: of the window: whom it tells of comes first where there are too many.
+        silhouettes: of some instances, by id, (height, width) bool of the picture or of a larger or smaller copy.
     """
     drawn = image.copy()
     ids: tuple[int, ...] = ()
     if Mark.HEAT in marks:
         drawn = attention_heat(drawn, instances, facts)
     if Mark.BLUR in marks:
-        drawn = blur_reverse_mask(drawn, instances, facts)
+        drawn = blur_reverse_mask(drawn, instances, facts, silhouettes=silhouettes)
     if Mark.SET_OF_MARK in marks:
-        drawn, ids = set_of_mark(
-            drawn, instances, facts, reserved=[_corner(image.shape, number)] if Mark.FRAME_NUMBER in marks else ()
-        )
+        reserved = [_corner(image.shape, number)] if Mark.FRAME_NUMBER in marks else []
+        drawn, ids = set_of_mark(drawn, instances, facts, silhouettes=silhouettes, reserved=reserved)
     if Mark.FRAME_NUMBER in marks:
         drawn = numbered(drawn, number)
     return Marked(drawn, ids)
@@ -139,7 +141,13 @@ def grid(
     drawn = set(marks) - {Mark.FRAME_NUMBER}
     size = _tile(len(looks), max((look.image.shape for look in looks), key=lambda each: each[0] * each[1]), side)
     tiles = [
-        marked(cv2.resize(look.image, size, interpolation=cv2.INTER_AREA), look.instances, drawn, facts=facts)
+        marked(
+            np.asarray(cv2.resize(look.image, size, interpolation=cv2.INTER_AREA), np.uint8),
+            look.instances,
+            drawn,
+            facts=facts,
+            silhouettes=look.silhouettes,
+        )
         for look in looks
     ]
     labels = [f"{i}   {look.t:.1f} s" for i, look in enumerate(looks, 1)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.prompts.choosing import chosen, weight
+from streamcap.prompts.silhouettes import Mask, regions
 from streamcap.types import Fact, Instance
 
 __all__ = ["attention_heat", "blur_reverse_mask"]
@@ -24,13 +25,18 @@ SHADE = 0.35
 
 
 def blur_reverse_mask(
-    image: NDArray[np.uint8], instances: Sequence[Instance], facts: Sequence[Fact] = ()
+    image: NDArray[np.uint8],
+    instances: Sequence[Instance],
+    facts: Sequence[Fact] = (),
+    *,
+    silhouettes: Mapping[int, Mask] | None = None,
 ) -> NDArray[np.uint8]:
-    """Everything but the instances blurred, on a copy; the inside of their boxes is as it was, to the pixel.
+    """Everything but the instances blurred, on a copy; what they cover is as it was, to the pixel.
 
     Args:
         image: (height, width, 3) uint8 RGB.
         instances: in view; where there are none, nothing is blurred.
+        silhouettes: of some of them, by id, (height, width) bool; of the others all of the box stays.
     """
     shown = [i for i in chosen(instances, facts) if i.visible]
     if not shown:
@@ -41,9 +47,15 @@ def blur_reverse_mask(
     sigma = SIGMA / SIGMA_AT * small.shape[0]
     vague = cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma), (w, h), interpolation=cv2.INTER_LINEAR)
     outside = np.ones((h, w), np.uint8)
+    covered = regions(shown, image.shape, silhouettes or {})
     for instance in shown:
         left, top, right, bottom = _inside(instance, w, h)
-        outside[top:bottom, left:right] = 0
+        region = covered.get(instance.id)
+        if region is not None and region.cover is not None:
+            left, top, right, bottom = region.rect
+            outside[top:bottom, left:right][region.cover] = 0
+        else:
+            outside[top:bottom, left:right] = 0
     edge = max(1.0, min(h, w) * EDGE)
     far = np.minimum(cv2.distanceTransform(outside, cv2.DIST_L2, 3) / np.float32(edge), 1.0)[..., None]
     mixed: NDArray[np.uint8] = np.round(image * (1.0 - far) + vague * far).astype(np.uint8)

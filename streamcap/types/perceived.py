@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -119,6 +120,7 @@ class Fact:
         saliency: 0..1, how much a viewer would want to know.
         boxes: where the instances were, one for each id.
         detail: further words that the sentence needs, by name.
+        sure: False for what is likely only: fit for a draft, told anew with each frame for as long as it is likely.
     """
 
     what: str
@@ -132,6 +134,7 @@ class Fact:
     saliency: float = 0.5
     boxes: tuple[Box, ...] = ()
     detail: dict[str, str] = field(default_factory=dict)
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +147,8 @@ class Look:
         instances: those in view, as they were at ``t``.
         alike: others that it stands for, for a model that blends them.
         count: frames that it stands for by itself.
+        silhouettes: by id of an instance (height, width) bool, the pixels of the picture that show it; of who is
+            missing here only the box is known.
     """
 
     t: float
@@ -151,6 +156,7 @@ class Look:
     instances: tuple[Instance, ...]
     alike: tuple[Alike, ...] = ()
     count: int = 1
+    silhouettes: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 class Condition(StrEnum):
@@ -229,6 +235,8 @@ class Observation:
         key_frame: the frame, made small, where it is kept; at most one in two seconds.
         health: what is wrong with the picture itself.
         setting: what kind of scene it is.
+        likely: facts that are not sure, as they stand with this frame: one that is missing in the next frame has become
+            sure, and is among its ``facts``, or was wrong.
     """
 
     pts: float
@@ -241,3 +249,4 @@ class Observation:
     key_frame: KeyFrame | None = None
     health: Health = field(default_factory=Health)
     setting: Setting = field(default_factory=Setting)
+    likely: tuple[Fact, ...] = ()

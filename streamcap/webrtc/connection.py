@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from streamcap.config import IceServer
+from streamcap.webrtc.identity import allow_rsa, trust_fingerprints
 from streamcap.webrtc.offers import Fragment, Unmet
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Connection:
         ice = [RTCIceServer(each.url, each.username or None, each.credential or None) for each in servers]
         # An empty list, not none at all: else aiortc asks a STUN server of its own choice.
         self.peer: RTCPeerConnection = RTCPeerConnection(RTCConfiguration(iceServers=ice))
+        allow_rsa(self.peer)
         self.peer.on("connectionstatechange", self._changed)
 
     @property
@@ -69,6 +71,7 @@ class Connection:
             # Its parser tells of what it did not expect in all of these ways.
             logger.debug("%s: an offer that cannot be read: %r", self.name, error)
             raise ValueError("the offer cannot be read") from None
+        trust_fingerprints(self.peer)
 
     async def answer(self) -> str:
         """The answer, with all candidates in it.
@@ -96,8 +99,6 @@ class Connection:
             candidate.sdpMid = mid or "0"
             with contextlib.suppress(ValueError):  # of a sort that is of no use here, such as TCP
                 await self.peer.addIceCandidate(candidate)
-        if more.ended:
-            await self.peer.addIceCandidate(None)
 
     async def settled(self) -> None:
         """Return once media can flow, or it is over."""

@@ -28,6 +28,8 @@ __all__ = ["PUBLISH", "WATCH", "BadOffer", "Begun", "PeerGone", "Peers", "Refuse
 
 logger = logging.getLogger(__name__)
 
+# Sessions remembered that were over before they were ended: OBS closes its connection first, and then says so.
+LEFT_MAX: Final = 64
 PUBLISH: Final = "whip"
 WATCH: Final = "whep"
 
@@ -94,6 +96,7 @@ class _Session:
     ufrag: str
     peer: Publisher | Viewer
     task: asyncio.Task[None] | None = None
+    ended: bool = False  # because somebody wished it
 
 
 @functools.cache
@@ -125,6 +128,7 @@ class Peers:
         self.refused: Counter[str] = Counter()
         self._ports, self._view, self._relay = ports, view, relay
         self._sessions: dict[str, _Session] = {}
+        self._left: dict[str, tuple[str, str]] = {}  # sort and stream of those that nobody has ended yet, oldest first
         self._broadcasts: dict[tuple[str, bool], tuple[Broadcast, asyncio.Task[None]]] = {}
         self._beginning = {PUBLISH: 0, WATCH: 0}
         self._ending: set[asyncio.Task[None]] = set()
@@ -196,12 +200,16 @@ class Peers:
             raise BadOffer(str(error), unmet=isinstance(error, Unmet)) from None
 
     async def end(self, sort: str, stream: str, key: str) -> None:
-        """End a session, and return once everything of it is closed.
+        """End a session, and return once everything of it is closed. One that is over by itself is ended once, too.
 
         Raises:
             PeerGone: there is no such session.
         """
+        if self._left.get(key) == (sort, stream):
+            del self._left[key]
+            return
         session = self._session(sort, stream, key)
+        session.ended = True
         session.peer.connection.end()
         if session.task is not None:
             await asyncio.wait({session.task})
@@ -275,7 +283,11 @@ class Peers:
         except Exception:  # a defect of one session must not be lost, nor end the others
             logger.exception("%s broke", peer.connection.name)
         finally:
-            del self._sessions[key]
+            session = self._sessions.pop(key)
+            if not session.ended:
+                self._left[key] = (session.sort, session.stream)
+                while len(self._left) > LEFT_MAX:
+                    del self._left[next(iter(self._left))]
             self._tidy()
 
     def _open(self) -> bool:

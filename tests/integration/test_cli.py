@@ -28,6 +28,7 @@ from streamcap.wire import (
     StreamState,
     decode,
 )
+from tests.patience import LONG_S
 from tests.programs import QUICK_S, Done, inside, interrupted, running, side_by_side, streamcap, until
 
 # The rendered street: 5 s a person enters from the left.
@@ -400,7 +401,7 @@ def test_a_reader_that_goes_away_is_no_trouble(tmp_path: Path) -> None:
             assert process.stdout is not None
             line = process.stdout.readline()
             process.stdout.close()
-            return Done(process.wait(60), line, err.read_text("utf-8"), 0.0)
+            return Done(process.wait(LONG_S), line, err.read_text("utf-8"), 0.0)
 
     for form, done in side_by_side({form: lambda form=form: head(form) for form in ("text", "jsonl")}).items():  # type: ignore[misc]
         assert done.out
@@ -435,7 +436,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Pa
         assert found, err.read_text("utf-8")
         yield Server(found.group(), found.group(1), process, err)
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(LONG_S)
 
 
 @pytest.mark.weights
@@ -488,7 +489,7 @@ def test_serve_ends_cleanly(server: Server) -> None:
         assert watcher.stdout is not None
         assert '"hello"' in watcher.stdout.readline()
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(30) == 0
+        assert server.process.wait(LONG_S) == 0
         watcher.stdout.close()
     told = server.err.read_text("utf-8")
     assert "Traceback" not in told

@@ -36,7 +36,8 @@ from streamcap.wire import (
     is_durable,
 )
 from tests.crash_server import STREAMS
-from tests.feeding import whole
+from tests.feeding import until, whole
+from tests.patience import PATIENCE_S
 from tests.prerequisites import ROOT
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,6 @@ logger = logging.getLogger(__name__)
 CRASHES = int(os.environ.get("STREAMCAP_CRASHES", "4"))
 SUBSCRIBERS = 20
 BY_CLIENT = 4  # of them with streamcap's own client, the others with a bare websocket
-PATIENCE_S = 20.0
 
 
 @contextlib.asynccontextmanager
@@ -110,7 +110,7 @@ class Subscriber:
     async def _visit(self, count: int) -> None:
         after = ",".join(f"{stream}:{seq}" for stream, seq in self.places.items())
         url = f"ws://127.0.0.1:{self.port}/v1/captions?streams=*&after={after}&epoch={self.epoch}"
-        async with connect(url, open_timeout=2, close_timeout=1, compression=None) as socket:
+        async with connect(url, open_timeout=PATIENCE_S, close_timeout=1, compression=None) as socket:
             self.connections += 1
             for _ in range(count):
                 text = str(await socket.recv())
@@ -151,13 +151,16 @@ async def test_every_subscriber_ends_with_exactly_the_journal(tmp_path: Path) ->
             asyncio.create_task(s.read_with_the_client() if n < BY_CLIENT else s.read_for_ever())
             for n, s in enumerate(subscribers)
         ]
-        await asyncio.sleep(0.5)
+        await until(lambda: all(s.connections and min(s.places.values()) > CRASHES for s in subscribers))
     for crash in range(1, CRASHES):
         async with process("tests.crash_server", tmp_path, port) as server:
             if crash % 5 == 4:  # while it starts
                 await asyncio.sleep(chance.uniform(0.0, 0.6))
                 continue
             assert await ready(server) == (port, epoch)
+            if crash == 1:  # all come back to it
+                known = [s.connections for s in subscribers]
+                await until(lambda known=known: all(map(int.__lt__, known, (s.connections for s in subscribers))))  # type: ignore[misc]
             await asyncio.sleep(chance.uniform(0.0, 1.0))
     async with process("tests.crash_server", tmp_path, port, "quiet") as last:
         assert await ready(last) == (port, epoch)

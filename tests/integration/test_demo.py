@@ -10,6 +10,7 @@ import pytest
 
 from streamcap.errors import WeightsUnavailable
 from streamcap.models.resolver import Resolver
+from tests.patience import PATIENCE_S
 from tests.programs import QUICK_S, Done, interrupted, side_by_side, streamcap
 
 pytestmark = pytest.mark.weights
@@ -46,7 +47,7 @@ def test_it_captions_a_real_clip_and_ends_cleanly(demos: dict[str, Done], name: 
 
 
 def test_it_takes_about_as_long_as_it_was_told(demos: dict[str, Done]) -> None:
-    assert 4 <= demos["short"].seconds < 60
+    assert 4 <= demos["short"].seconds < 4 + 2 * PATIENCE_S
 
 
 def test_it_ends_soon_after_ctrl_c(demos: dict[str, Done]) -> None:

@@ -29,6 +29,7 @@ from streamcap.journal.sqlite import SqliteJournal
 from streamcap.models.store import cache_root
 from tests.cameras import free_port
 from tests.feeding import event
+from tests.patience import LONG_S, PATIENCE_S
 from tests.prerequisites import ROOT, need
 from tests.programs import until
 
@@ -164,7 +165,7 @@ class Image:
     def run(self, *arguments: str) -> tuple[int, str, str]:
         """Run one to its end."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=LONG_S)
             return process.returncode, out, err
 
 
@@ -192,11 +193,11 @@ def _image(steps: list[tuple[str, str]], root: Path) -> Image:
         shutil.chown(data, "nobody", NOGROUP)
         return Image(opt, env, "nobody")
     env["STREAMCAP_CACHE"] = str(cache_root().parent)
-    subprocess.run([sys.executable, "-m", "venv", opt], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", opt], check=True, timeout=LONG_S)
     (site,) = opt.glob("lib/python*/site-packages")
     (site / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
     install = [str(opt / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", *map(str, dist.glob("*.whl"))]
-    subprocess.run(install, check=True, timeout=120)
+    subprocess.run(install, check=True, timeout=LONG_S)
     shutil.copy(HEALTHCHECK, opt)
     return Image(opt, env, None)
 
@@ -234,12 +235,12 @@ def test_the_image_serves_says_that_it_is_well_and_stops(image: Image, tmp_path:
         until(lambda: server.poll() is not None or image.run(python, check, url)[0] == 0)
         request = urllib.request.Request(url.replace("healthz", "v1/streams"))
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(request, timeout=5)
+            urllib.request.urlopen(request, timeout=PATIENCE_S)
         request.add_header("authorization", f"Bearer {token.strip()}")
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             assert [each["id"] for each in json.load(answer)["streams"]] == ["sample"]
         server.send_signal(signal.SIGTERM)
-        _, err = server.communicate(timeout=20)
+        _, err = server.communicate(timeout=LONG_S)
         assert server.returncode == 0 and "Traceback" not in err, err
     written = sorted(path.name for path in Path(image.env["STREAMCAP_DATA"]).iterdir())
     assert "journal.sqlite3" in written and "tokens.json" in written

@@ -32,12 +32,13 @@ from streamcap.sources.rendered_art import Painter
 from streamcap.types import Detections, Instance
 from streamcap.wire import PublishableMessage
 from tests.graphs import make_detector
+from tests.patience import PATIENCE_S
 from tests.prerequisites import need
 
 STREAMS = 12
 PICTURES = [Painter(160, 90, 1).paint(4.0 * n, n) for n in range(STREAMS)]
 BAD, CANCELLED = 5, (2, 7, 8)
-WAIT_S = 60.0
+WAIT_S = PATIENCE_S
 
 
 class Gated:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from streamcap.errors import ModelError, StreamcapError, UsageError, WeightsUnavailable
 from streamcap.models.graph import Precision, engines_root, read_graph, sidecar_of, write_graph_info
 from streamcap.models.plans import BatchProfile, PlanInfo, PlanKey
+from tests.patience import LONG_S
 from tests.prerequisites import ROOT, missing
 
 if not missing("engines"):
@@ -160,7 +161,7 @@ def test_without_a_hub_it_says_so_in_a_line_and_how_to_go_on(tmp_path: Path) -> 
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "engines", "make", "clip-vit-b16"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONG_S, check=False,
     )  # fmt: skip
     assert done.returncode == 4
     assert "engines: the model hub cannot be reached for openai/clip-vit-base-patch16" in done.stderr
@@ -178,7 +179,7 @@ def test_without_torch_it_says_what_to_install(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     done = subprocess.run(
         [sys.executable, "-m", "engines", "make", "clip-vit-b16", "--random"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONG_S, check=False,
     )  # fmt: skip
     assert done.returncode == 4
     assert "torch is not installed" in done.stderr
@@ -197,7 +198,7 @@ def test_plans_are_built_and_graphs_are_timed_without_torch(cache: Path, tmp_pat
         command, *options = words.split()
         done = subprocess.run(
             [sys.executable, "-m", "engines", command, "siglip2-b16", "--tiny", *options],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONG_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert said in done.stdout

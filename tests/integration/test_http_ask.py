@@ -21,6 +21,7 @@ from streamcap.errors import ConfigError, FeedError
 from streamcap.models.pool import Models
 from streamcap.questions import ask as ask_of
 from streamcap.server.service import Service, running
+from tests.feeding import http_to
 from tests.llm_server import Fault, LlmServer, llm_server
 from tests.openai_backend import until
 from tests.patience import LONG_S, PATIENCE_S
@@ -45,7 +46,7 @@ async def service(
         raw["vision"] = settings_for(server, **vision).model_dump()
     async with (
         running(Settings.model_validate(raw), models) as run,
-        httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False, timeout=30) as http,
+        http_to(run.listening) as http,
     ):
         yield run, http
 

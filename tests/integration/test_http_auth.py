@@ -19,6 +19,8 @@ from streamcap.models.pool import Models
 from streamcap.server.control import admission
 from streamcap.server.service import running
 from streamcap.tokens import TOKENS_FILE, Scope, TokenFile
+from tests.feeding import http_to
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.weights
 OPEN = {"/", "/healthz", "/readyz"}
@@ -34,7 +36,7 @@ async def service(models: Models, data: Path, **security: Any) -> AsyncIterator[
     }
     async with (
         running(Settings.model_validate(raw), models) as run,
-        httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(run.listening) as http,
     ):
         yield http
 
@@ -99,7 +101,7 @@ async def test_events_end_when_their_token_is_revoked(
             lines = feed.aiter_lines()
             assert await anext(lines) == "retry: 2000"
             tokens.revoke(token.id)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 async for _ in lines:
                     pass
         assert (await http.get("/v1/streams", headers=headers)).status_code == 401

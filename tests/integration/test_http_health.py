@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -15,7 +14,8 @@ from streamcap.metrics import STAGE_BOUNDS, Histogram, Stages
 from streamcap.models.pool import Models
 from streamcap.server.service import running
 from streamcap.wire import StreamState
-from tests.feeding import caption, event, final, opened, serving, status
+from tests.feeding import caption, event, final, http_to, opened, serving, status
+from tests.patience import PATIENCE_S
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -32,7 +32,7 @@ async def test_what_the_hub_did() -> None:
     hub = await opened("cam", "yard", limits=OutboxLimits(messages=2))
     async with (
         serving(hub) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         async with hub.subscribe("cam") as slow:
             await anext(aiter(slow))
@@ -85,8 +85,8 @@ async def test_what_a_real_stream_costs(models: Models) -> None:
     raw = {"server": {"port": 0}, "streams": [{"id": "scene", "source": "test:?seconds=3600", "fps": 5}]}
     async with (
         running(Settings.model_validate(raw), models) as run,
-        httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False) as http,
-        asyncio.timeout(30),
+        http_to(run.listening) as http,
+        asyncio.timeout(PATIENCE_S),
     ):
         found: Samples = {}
         while ("streamcap_caption_age_seconds_count", (("status", "draft"), ("stream", "scene"))) not in found:
@@ -118,7 +118,7 @@ def test_a_histogram_counts_each_value_once() -> None:
 async def test_health_may_be_asked_with_head() -> None:
     async with (
         serving(await opened()) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         for path in ("/healthz", "/readyz"):
             assert (await http.head(path)).status_code == 200

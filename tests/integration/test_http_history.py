@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import json
@@ -19,7 +18,7 @@ from streamcap.journal import MemoryJournal
 from streamcap.server.api import history
 from streamcap.types import Caption, CaptionKind, CaptionStatus, Event
 from streamcap.wire import CaptionMessage, EventMessage, Message, caption_message, decode, event_message
-from tests.feeding import StalledHttp, event, opened, serving, status
+from tests.feeding import StalledHttp, event, http_to, opened, serving, sockets_of, status, until
 
 PATH = "/v1/streams/cam/captions"
 T0 = 1_700_000_000.0  # 2023-11-14T22:13:20Z
@@ -29,7 +28,7 @@ T0 = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 async def asking(hub: Hub, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         serving(hub, **settings) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         yield http
 
@@ -261,7 +260,7 @@ async def test_a_reader_that_stalls_is_cut_and_costs_little() -> None:
         await hub.publish("cam", said(n, "x" * 2000))
     async with serving(hub, send_timeout_s=0.5) as where:
         async with StalledHttp(where, f"{PATH}?format=jsonl&limit=10000") as stalled:
-            await asyncio.sleep(1.0)
+            await until(lambda: sockets_of(where.port) == 0)
             body = await stalled.read_all()
         assert body.startswith(b"HTTP/1.1 200")
         assert len(body) < 2_000_000 and not body.endswith(b"0\r\n\r\n"), "cut, and not to be taken for whole"

@@ -19,6 +19,8 @@ from streamcap.models.pool import Models
 from streamcap.server.service import running
 from streamcap.server.sessions import COOKIE
 from streamcap.tokens import TOKENS_FILE, Scope, TokenFile
+from tests.feeding import http_to
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.weights
 
@@ -34,14 +36,14 @@ async def service(models: Models, data: Path | None = None) -> AsyncIterator[htt
     }
     async with (
         running(Settings.model_validate(raw), models) as run,
-        httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(run.listening) as http,
     ):
         yield http
 
 
 async def seen(http: httpx.AsyncClient, path: str = "/v1/streams/yard/preview.jpg", **options: Any) -> httpx.Response:
     """The answer once there is one."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             answer = await http.get(path, **options)
             if answer.status_code != 404:
@@ -50,7 +52,7 @@ async def seen(http: httpx.AsyncClient, path: str = "/v1/streams/yard/preview.jp
 
 
 async def first_caption(http: httpx.AsyncClient) -> dict[str, Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             found: list[dict[str, Any]] = (await http.get("/v1/streams/yard/captions")).json()["messages"]
             if found:
@@ -81,7 +83,7 @@ async def test_the_newest_frame_and_frames_as_they_come(models: Models) -> None:
         async with http.stream("GET", "/v1/streams/yard/preview.mjpg", params={"width": 160, "fps": 15}) as moving:
             assert moving.headers["content-type"].startswith("multipart/x-mixed-replace; boundary=")
             body = b""
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_S):
                 async for chunk in moving.aiter_raw():
                     body += chunk
                     if body.count(b"streamcap-time") > 4:
@@ -124,7 +126,7 @@ async def test_a_viewer_does_not_hold_up_the_end(models: Models) -> None:
             body = moving.aiter_raw()
             await anext(body)
             await http.delete("/v1/streams/yard")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 async for _ in body:
                     pass
 
@@ -154,10 +156,12 @@ async def test_a_browser_gets_in_with_a_cookie(models: Models, tmp_path: Path) -
         cookie = f"{COOKIE}={http.cookies[COOKIE]}"
         url = own.replace("http", "ws") + "/v1/streams/yard/captions"
         async with connect(url, proxy=None, origin=own, additional_headers={"cookie": cookie}) as feed:  # type: ignore[arg-type]
-            assert '"hello"' in str(await asyncio.wait_for(feed.recv(), 5))
+            assert '"hello"' in str(await asyncio.wait_for(feed.recv(), PATIENCE_S))
         async with connect(url, proxy=None, additional_headers={"cookie": cookie}) as feed:
             await feed.send('{"type":"auth","token":"sc_no"}')
-            assert '"unauthorized"' in str(await asyncio.wait_for(feed.recv(), 5)), "a program has a token of its own"
+            assert '"unauthorized"' in str(await asyncio.wait_for(feed.recv(), PATIENCE_S)), (
+                "a program has a token of its own"
+            )
 
         assert (await http.delete("/v1/session", headers={"origin": own})).status_code == 204
         http.cookies.set(COOKIE, cookie.partition("=")[2], domain="127.0.0.1")
@@ -167,5 +171,7 @@ async def test_a_browser_gets_in_with_a_cookie(models: Models, tmp_path: Path) -
         await http.post("/v1/session", headers=bearer)
         assert (await http.get("/v1/streams")).status_code == 200
         tokens.revoke(token.id)
-        await asyncio.sleep(1.1)
+        async with asyncio.timeout(PATIENCE_S):
+            while (await http.get("/v1/streams")).status_code == 200:  # noqa: ASYNC110 - the file is read again soon
+                await asyncio.sleep(0.1)
         assert (await http.get("/v1/streams")).status_code == 401

@@ -21,7 +21,7 @@ from streamcap.server import StreamInfo, create_app
 from streamcap.server.schema import asyncapi
 from streamcap.server.service import running
 from streamcap.wire import CloseCode
-from tests.feeding import opened, serving
+from tests.feeding import http_to, opened, serving
 from tests.prerequisites import ROOT
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -37,7 +37,7 @@ positive_data_acceptance.expected-statuses = ["2xx", "400", "403", "404", "409",
 async def get(path: str) -> httpx.Response:
     async with (
         serving(await opened()) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         return await http.get(path)
 

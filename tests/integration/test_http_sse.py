@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from streamcap.journal import MemoryJournal
 from streamcap.server import Listening
 from streamcap.wire import StreamState, decode
 from streamcap.wire.fold import FeedState
-from tests.feeding import CuttingProxy, StalledHttp, caption, event, final, opened, serving, status
+from tests.feeding import CuttingProxy, StalledHttp, caption, event, final, opened, serving, status, until
+from tests.patience import LONG_S, PATIENCE_S
 
 PATH = "/v1/streams/cam/captions/sse"
 
@@ -44,7 +45,7 @@ class EventSource:
     async def events(self) -> AsyncIterator[Event]:
         headers = {"accept": "text/event-stream"} | ({"last-event-id": self.last_id} if self.last_id else {})
         async with (
-            httpx.AsyncClient(trust_env=False, timeout=10) as http,
+            httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http,
             http.stream("GET", self.url, headers=headers) as answer,
         ):
             assert answer.status_code == 200, answer.status_code
@@ -73,7 +74,7 @@ class EventSource:
 
     async def take(self, count: int) -> list[Event]:
         found = []
-        async with asyncio.timeout(5), contextlib.aclosing(self.events()) as events:  # type: ignore[type-var]
+        async with asyncio.timeout(PATIENCE_S), contextlib.aclosing(self.events()) as events:  # type: ignore[type-var]
             async for each in events:
                 found.append(each)
                 if len(found) == count:
@@ -111,12 +112,6 @@ async def test_the_conversation_is_that_of_the_websocket() -> None:
         durable = [e async for e in _texts(hub)]
         assert [done.data, happened.data] == durable[1:]
         await until(lambda: not hub.subscribers)  # the client has gone, and so does its subscription
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what the server holds rings no bell
-            await asyncio.sleep(0.01)
 
 
 async def _texts(hub: Hub) -> AsyncIterator[str]:
@@ -164,7 +159,7 @@ async def test_cut_anywhere_a_client_that_comes_back_has_all_of_it_once() -> Non
                     await asyncio.sleep(0.01)
 
             publishing = asyncio.create_task(publish())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while folded.seq < 120:
                     with contextlib.suppress(httpx.TransportError):
                         async for each in source.events():
@@ -185,7 +180,7 @@ async def test_heartbeats_are_comments() -> None:
     async with serving(hub) as where:
         source = EventSource(where, "?interim=false&kinds=event")
         reading = asyncio.create_task(source.take(3))
-        await asyncio.sleep(0.5)
+        await until(lambda: len(source.comments) >= 2)
         await hub.publish("cam", caption())
         await hub.publish("cam", status())
         await hub.publish("cam", event(1))
@@ -196,12 +191,12 @@ async def test_heartbeats_are_comments() -> None:
 
 async def test_the_end_of_a_stream_is_told_and_not_to_be_come_back_to() -> None:
     hub = await opened()
-    async with serving(hub) as where, httpx.AsyncClient(trust_env=False) as http:
+    async with serving(hub) as where, httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
         source = EventSource(where)
         reading = asyncio.create_task(_all(source))
         await until(lambda: hub.watchers("cam") == 1)
         await hub.publish("cam", status(StreamState.ENDED))
-        events = await asyncio.wait_for(reading, 5)
+        events = await asyncio.wait_for(reading, PATIENCE_S)
         assert (events[-1].type, events[-1].body["code"]) == ("close", 1000)
         assert (await http.get(source.url, headers={"last-event-id": source.last_id})).status_code == 204
         late = await _all(EventSource(where))
@@ -218,16 +213,16 @@ async def test_a_server_that_stops_says_so() -> None:
         reading = asyncio.create_task(_all(EventSource(where)))
         await until(lambda: hub.watchers("cam") == 1)
         await hub.close()
-        events = await asyncio.wait_for(reading, 5)
+        events = await asyncio.wait_for(reading, PATIENCE_S)
         assert (events[-1].type, events[-1].body["code"]) == ("close", 1012)
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
             refused = await http.get(EventSource(where).url)
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
 
 
 async def test_refusals_are_problems() -> None:
     hub = await opened(subscribers_max=0)
-    async with serving(hub) as where, httpx.AsyncClient(trust_env=False) as http:
+    async with serving(hub) as where, httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http:
         base = where.url.replace("ws", "http")
         for path, code in (
             (PATH, 503),
@@ -241,7 +236,7 @@ async def test_refusals_are_problems() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "timeout_s"), [(OutboxLimits(messages=50), 30.0), (OutboxLimits(10**6, 10**9, 60), 0.5)]
+    ("limits", "timeout_s"), [(OutboxLimits(messages=50), LONG_S), (OutboxLimits(10**6, 10**9, 60), 3.0)]
 )
 async def test_a_client_that_stalls_is_cut_and_others_are_not(limits: OutboxLimits, timeout_s: float) -> None:
     hub = await opened(limits=limits)

@@ -20,6 +20,8 @@ from streamcap.server.control import Control
 from streamcap.server.registry import Registry
 from streamcap.server.service import Service, running
 from streamcap.wire import CaptionMessage, StatusMessage, decode
+from tests.feeding import http_to
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.weights
 BEACON = "test:?seconds=3600"
@@ -35,12 +37,12 @@ async def service(
     }
     async with (
         running(Settings.model_validate(raw), models) as run,
-        httpx.AsyncClient(base_url=run.listening.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(run.listening) as http,
     ):
         yield run, http
 
 
-async def until(http: httpx.AsyncClient, path: str, wanted: str, patience: float = 15.0) -> dict[str, Any]:
+async def until(http: httpx.AsyncClient, path: str, wanted: str, patience: float = PATIENCE_S) -> dict[str, Any]:
     async with asyncio.timeout(patience):
         while True:
             found: dict[str, Any] = (await http.get(path)).json()
@@ -98,7 +100,7 @@ async def _rest(feed: Any) -> list[Any]:
 
 async def test_what_was_open_becomes_final_when_a_stream_is_paused(models: Models) -> None:
     async with service(models, gate="test:?seconds=3600") as (run, http):
-        async with asyncio.timeout(30), run.hub.subscribe("gate") as feed:
+        async with asyncio.timeout(PATIENCE_S), run.hub.subscribe("gate") as feed:
             async for item in feed:
                 draft = decode(item.text)
                 if isinstance(draft, CaptionMessage) and draft.status in ("open", "update"):
@@ -154,10 +156,9 @@ async def test_what_is_kept_is_held_to_the_policy_as_it_is_now(
         control = Control(run.manager, Registry(tmp_path), admit=admit)
         await control.restore()
         assert watched(run) == set(), "nobody knows yet where it leads"
-        for _ in range(500):
-            if watched(run):
-                break
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(PATIENCE_S):
+            while not watched(run):  # noqa: ASYNC110 - it is tried again soon
+                await asyncio.sleep(0.02)
         assert watched(run) == {"a"}
         await control.close()
 

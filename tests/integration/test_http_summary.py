@@ -10,7 +10,7 @@ import pytest
 
 from streamcap.types import Caption, CaptionKind, CaptionStatus, Event, Instance
 from streamcap.wire import caption_message, event_message, gap_message
-from tests.feeding import final, opened, serving, status
+from tests.feeding import final, http_to, opened, serving, status
 
 PATH = "/v1/streams/cam/summary"
 T0 = 1_700_000_000.0  # 2023-11-14T22:13:20Z
@@ -34,7 +34,7 @@ async def asking() -> AsyncIterator[httpx.AsyncClient]:
     await hub.publish("cam", gap_message("cam", start=200.0, end=212.5, at=T0))
     async with (
         serving(hub) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         yield http
 

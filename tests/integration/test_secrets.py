@@ -71,7 +71,10 @@ async def said_until(source: str, state: StreamState, then: Callable[[], None] |
                 if found := re.search(r"on (ws://[0-9.:]+)$", line.strip()):
                     url = found.group(1)
             draining = asyncio.create_task(process.stderr.read())  # a full pipe would hold the service up
-            async with subscribe(url) as feed, httpx.AsyncClient(base_url=url.replace("ws", "http", 1)) as http:
+            async with (
+                subscribe(url) as feed,
+                httpx.AsyncClient(base_url=url.replace("ws", "http", 1), timeout=PATIENCE_S) as http,
+            ):
                 for wanted, after in (state, then), (at_last, None):
                     while not is_(feed, wanted):
                         said.append(encode(whole(await anext(feed))))
@@ -82,8 +85,8 @@ async def said_until(source: str, state: StreamState, then: Callable[[], None] |
     finally:
         process.send_signal(signal.SIGINT)
         if draining is not None:
-            said.append((await asyncio.wait_for(draining, 30)).decode())
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+            said.append((await asyncio.wait_for(draining, PATIENCE_S)).decode())
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     return "\n".join([*said, out.decode(), err.decode()])
 
 

@@ -29,7 +29,8 @@ from streamcap.server import Guard, Listening, serve
 from streamcap.server.rules import access_of
 from streamcap.tokens import Scope, TokenFile, TokenGuard
 from streamcap.wire import SUBPROTOCOL, ErrorMessage, Message, decode
-from tests.feeding import event, opened, receive, serving
+from tests.feeding import event, http_to, opened, receive, serving
+from tests.patience import PATIENCE_S, SOON_S
 from tests.prerequisites import ROOT
 
 CAM = "/v1/streams/cam/captions"
@@ -74,7 +75,7 @@ async def connected(
 async def refused(connection: ClientConnection) -> tuple[str, int, str]:
     """Code of the error message, close code, reason."""
     messages: list[Message] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         try:
             while True:
                 messages.append(decode(await connection.recv()))
@@ -87,7 +88,7 @@ async def refused(connection: ClientConnection) -> tuple[str, int, str]:
 
 def client(where: Listening, token: str | None = None) -> httpx.AsyncClient:
     headers = {"authorization": f"Bearer {token}"} if token is not None else {}
-    return httpx.AsyncClient(base_url=where.url.replace("ws", "http", 1), trust_env=False, headers=headers)
+    return http_to(where, headers=headers)
 
 
 # HTTP
@@ -148,9 +149,9 @@ async def test_any_application_is_covered_and_learns_who_asks(keys: Keys) -> Non
 @contextlib.asynccontextmanager
 async def listening(app: Guard, limits: LimitSettings | None = None) -> AsyncIterator[Listening]:
     ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(app, port=0, ready=ready, shutdown_s=1.0, limits=limits))
+    task = asyncio.create_task(serve(app, port=0, ready=ready, shutdown_s=10.0, limits=limits))
     try:
-        yield await asyncio.wait_for(ready, 5)
+        yield await asyncio.wait_for(ready, PATIENCE_S)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -177,7 +178,7 @@ async def test_a_revoked_token_ends_an_answer_under_way(keys: Keys, monkeypatch:
         pieces = answer.aiter_bytes()
         assert (await anext(pieces)).startswith(b"more")
         keys.file.revoke("cam")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             async for _ in pieces:
                 pass
 
@@ -241,7 +242,7 @@ async def test_a_first_message_that_does_not_come(keys: Keys) -> None:
     async with serving(hub, tokens=keys.guard(), security=QUICK) as where, connected(where, CAM) as connection:
         begun = asyncio.get_running_loop().time()
         assert (await refused(connection))[:2] == ("unauthorized", 4401)
-        assert 0.2 < asyncio.get_running_loop().time() - begun < 2
+        assert 0.2 < asyncio.get_running_loop().time() - begun < SOON_S
 
 
 async def test_a_token_where_none_is_asked_for_does_no_harm(keys: Keys) -> None:
@@ -381,8 +382,8 @@ async def test_watch_takes_the_token_from_the_environment(keys: Keys) -> None:
                 stderr=asyncio.subprocess.PIPE,
             )
             assert process.stdout is not None
-            first = await asyncio.wait_for(process.stdout.readline(), 20)
+            first = await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)
             if code == 0:
                 process.send_signal(signal.SIGINT)
-            out, err = await asyncio.wait_for(process.communicate(), 20)
+            out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
             assert process.returncode == code and said in first + out + err, err

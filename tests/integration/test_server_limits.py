@@ -12,10 +12,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -28,12 +27,15 @@ from streamcap.config import LimitSettings, SecuritySettings
 from streamcap.server import Guard, Listening, serve
 from streamcap.server.limits import FILES_RESERVED, allow_open_files, room_for
 from streamcap.server.transport import FRAGMENTS_MAX
-from tests.feeding import event, opened, receive, serving
+from tests.feeding import event, http_to, opened, receive, serving, sockets_of, until
+from tests.patience import PATIENCE_S, SOON_S
 
 CAM = "/v1/streams/cam/captions"
 HEAD = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
 POST = b"POST /echo HTTP/1.1\r\nhost: localhost\r\n"
 HUGE = b"x" * 8_000_000
+# What takes minutes, a byte at a time; less than a head may hold.
+MINUTES = HEAD + b"x: y\r\n" * 1000
 
 
 async def echo(request: Request) -> Response:
@@ -60,7 +62,7 @@ async def listening(**limits: Any) -> AsyncIterator[Listening]:
     guard = Guard(APP, None, security)
     task = asyncio.create_task(serve(guard, port=0, ready=ready, shutdown_s=1.0, limits=security.limits))
     try:
-        yield await asyncio.wait_for(ready, 5)
+        yield await asyncio.wait_for(ready, PATIENCE_S)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -76,7 +78,7 @@ class Wire:
     def send(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def rest(self, patience: float = 5.0) -> bytes:
+    async def rest(self, patience: float = PATIENCE_S) -> bytes:
         """All that still comes, until the server closes."""
         data = b""
         async with asyncio.timeout(patience):
@@ -96,7 +98,7 @@ class Wire:
                 if done:
                     break
             with contextlib.suppress(ConnectionError):
-                await asyncio.wait_for(ended, 5)
+                await asyncio.wait_for(ended, PATIENCE_S)
         finally:
             ended.cancel()
         return time.monotonic() - begun
@@ -126,26 +128,26 @@ async def test_a_request_that_never_becomes_whole() -> None:
     async with listening(header_timeout_s=0.4) as where:
         async with wired(where) as silent, wired(where) as slow, wired(where) as other:
             begun = time.monotonic()
-            took, said = await asyncio.gather(slow.drip(HEAD + b"x: y\r\n" * 50, 0.05), silent.rest())
-            assert said == b"" and 0.3 < time.monotonic() - begun < 2 and took < 2
+            took, said = await asyncio.gather(slow.drip(MINUTES, 0.05), silent.rest())
+            assert said == b"" and time.monotonic() - begun > 0.3 and took < SOON_S
             assert await other.rest() == b""
-        assert await is_well(where)
+        await until(lambda: is_well(where))
 
 
 async def test_a_second_request_that_never_becomes_whole() -> None:
-    async with listening(header_timeout_s=0.4) as where, wired(where) as wire:
+    async with listening(header_timeout_s=1.5) as where, wired(where) as wire:
         wire.send(HEAD + b"\r\n")
         assert (await wire.reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
-        assert await wire.drip(HEAD + b"x: y\r\n" * 50, 0.05) < 2
+        assert await wire.drip(MINUTES, 0.05) < SOON_S
 
 
 async def test_a_body_that_never_becomes_whole() -> None:
     async with listening(body_timeout_s=0.4) as where, wired(where) as wire:
-        wire.send(POST + b"content-length: 1000\r\n\r\n")
+        wire.send(POST + b"content-length: 10000\r\n\r\n")
         begun = time.monotonic()
-        pouring = asyncio.create_task(wire.drip(b"x" * 900, 0.05))
-        assert await asyncio.wait_for(pouring, 5) < 2 and time.monotonic() - begun > 0.3
-        assert await is_well(where)
+        pouring = asyncio.create_task(wire.drip(b"x" * 9000, 0.05))
+        assert await pouring < SOON_S and time.monotonic() - begun > 0.3
+        await until(lambda: is_well(where))
 
 
 async def test_a_late_body_is_told() -> None:
@@ -156,8 +158,8 @@ async def test_a_late_body_is_told() -> None:
 
 async def test_a_body_that_nobody_reads_does_not_hold_the_connection() -> None:
     async with listening(header_timeout_s=0.4) as where, wired(where) as wire:
-        wire.send(b"POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n")
-        assert await wire.drip(b"x" * 900, 0.05) < 2
+        wire.send(b"POST /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10000\r\n\r\n")
+        assert await wire.drip(b"x" * 9000, 0.05) < SOON_S
 
 
 async def test_an_answer_that_is_never_read() -> None:
@@ -168,23 +170,23 @@ async def test_an_answer_that_is_never_read() -> None:
         bare.setblocking(False)
         with contextlib.closing(bare):
             bare.sendall(b"GET /huge HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            await asyncio.sleep(1.0)
+            await until(lambda: sockets_of(where.port) == 0)
             data, loop = 0, asyncio.get_running_loop()
             with contextlib.suppress(ConnectionError):
-                while piece := await asyncio.wait_for(loop.sock_recv(bare, 1 << 20), 5):
+                while piece := await asyncio.wait_for(loop.sock_recv(bare, 1 << 20), PATIENCE_S):
                     data += len(piece)
             assert data < len(HUGE)
-        assert await is_well(where)
+        await until(lambda: is_well(where))
 
 
 async def test_who_takes_the_answer_slowly_gets_all_of_it() -> None:
-    async with listening(stall_timeout_s=0.5) as where, wired(where) as wire:
+    async with listening(stall_timeout_s=4.0) as where, wired(where) as wire:
         wire.send(b"GET /huge HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-        data = 0
-        while piece := await asyncio.wait_for(wire.reader.read(400_000), 5):
+        data, begun = 0, time.monotonic()
+        while piece := await asyncio.wait_for(wire.reader.read(200_000), PATIENCE_S):
             data += len(piece)
-            await asyncio.sleep(0.02)
-        assert data > len(HUGE)
+            await asyncio.sleep(0.1)
+        assert data > len(HUGE) and time.monotonic() - begun > 4.0
 
 
 # Large
@@ -199,7 +201,7 @@ async def test_large_heads() -> None:
         async with wired(where) as wire:
             wire.send(b"GET /" + b"a" * 20_000)
             assert (await wire.rest()).startswith(b"HTTP/1.1 4")
-        assert await is_well(where)
+        await until(lambda: is_well(where))
 
 
 async def test_large_bodies() -> None:
@@ -209,7 +211,7 @@ async def test_large_bodies() -> None:
 
     async with (
         listening(body_bytes=4096) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         assert (await http.post("/echo", content=b"x" * 4096)).text == "4096\n"
         assert (await http.post("/echo", content=pieces(8))).text == "4000\n"
@@ -217,7 +219,7 @@ async def test_large_bodies() -> None:
             answer = await http.post("/echo", content=content)
             assert answer.status_code == 413 and answer.json()["title"]
         assert (await http.post("/echo", content=pieces(9))).status_code == 413
-        assert await is_well(where)
+        await until(lambda: is_well(where))
 
 
 async def test_requests_that_are_none() -> None:
@@ -234,7 +236,7 @@ async def test_requests_that_are_none() -> None:
                 wire.writer.write_eof()
                 said = await wire.rest()
                 assert b"HTTP/1.1 2" not in said, data[:40]
-        assert await is_well(where)
+        await until(lambda: is_well(where))
 
 
 # Websocket frames
@@ -285,7 +287,7 @@ async def test_frames_that_are_none(name: str) -> None:
         async with wired(where) as wire:
             await upgraded(wire)
             wire.send(data)
-            assert close_code(await wire.rest(10)) == code
+            assert close_code(await wire.rest()) == code
         await receive(other, 2)
         await hub.publish("cam", event(1))
         await receive(other, 1)
@@ -329,41 +331,45 @@ async def test_websockets_count_until_they_are_gone() -> None:
             await until(lambda: is_well(where))
 
 
-async def until(holds: Callable[[], Any]) -> None:
-    for _ in range(250):
-        held = holds()
-        if await held if asyncio.iscoroutine(held) else held:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come to that in 5 s")
-
-
 async def test_requests_from_one_address() -> None:
     hub = await opened()
-    limits = LimitSettings(requests_per_s=2.0, burst=5, exempt_loopback=False)
+    limits = LimitSettings(requests_per_s=0.02, burst=5, exempt_loopback=False)
     async with (
         serving(hub, security=SecuritySettings(limits=limits)) as where,
-        httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http,
+        http_to(where) as http,
     ):
         answers = [await http.get("/healthz") for _ in range(8)]
         codes = [answer.status_code for answer in answers]
         assert codes[:5] == [200] * 5 and codes[-1] == 429
-        assert answers[-1].headers["retry-after"] == "1" and answers[-1].json()["status"] == 429
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 50 and answers[-1].json()["status"] == 429
         with pytest.raises(InvalidStatus) as refusal:
             async with connect(where.url + CAM, proxy=None):
                 pass
         assert refusal.value.response.status_code == 429
-        await asyncio.sleep(0.7)
-        assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_a_request_is_earned_with_time() -> None:
+    hub = await opened()
+    limits = LimitSettings(requests_per_s=0.5, burst=1, exempt_loopback=False)
+    async with (
+        serving(hub, security=SecuritySettings(limits=limits)) as where,
+        http_to(where) as http,
+    ):
+
+        async def answered(code: int) -> bool:
+            return (await http.get("/healthz")).status_code == code
+
+        await until(lambda: answered(429))
+        await until(lambda: answered(200))
 
 
 async def test_behind_a_proxy_each_client_counts_by_itself() -> None:
     hub = await opened()
-    limits = LimitSettings(requests_per_s=0.1, burst=3, connections_per_address=2, exempt_loopback=False)
+    limits = LimitSettings(requests_per_s=0.001, burst=3, connections_per_address=2, exempt_loopback=False)
     local = (ipaddress.IPv4Network("127.0.0.0/8"),)
 
     async def codes(where: Listening, *addresses: str) -> list[int]:
-        async with httpx.AsyncClient(base_url=where.url.replace("ws", "http"), trust_env=False) as http:
+        async with http_to(where) as http:
             headers = [{"x-forwarded-for": address} for address in addresses]
             return [(await http.get("/healthz", headers=each)).status_code for each in headers]
 
@@ -388,7 +394,7 @@ def flood(where: Listening, count: int, failed: list[int]) -> None:
     reset = struct.pack("ii", 1, 0)
     for n in range(count):
         client = socket.socket()
-        client.settimeout(10)
+        client.settimeout(PATIENCE_S)
         try:
             client.connect((where.host, where.port))
             if n % 3:
@@ -408,20 +414,18 @@ async def test_ten_thousand_quick_connects() -> None:
         await receive(other, 2)
         failed: list[int] = []
         threads = [threading.Thread(target=flood, args=(where, 2500, failed)) for _ in range(4)]
-        begun = time.monotonic()
         for thread in threads:
             thread.start()
         delays: list[float] = []
         while any(thread.is_alive() for thread in threads):
             sent = time.monotonic()
             await hub.publish("cam", event(len(delays)))
-            await receive(other, 1, patience=10)
+            await receive(other, 1)
             delays.append(time.monotonic() - sent)
             await asyncio.sleep(0.1)
-        assert time.monotonic() - begun < 20
         assert len(failed) < 100, "most were answered"
-        assert max(delays) < 3, "the feed goes on meanwhile"
-        assert await is_well(where)
+        assert max(delays) < SOON_S, "the feed goes on meanwhile"
+        await until(lambda: is_well(where))
         await until(lambda: open_files() <= files + 12)
         assert len(asyncio.all_tasks()) < 20
 

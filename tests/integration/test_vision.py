@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from streamcap.pipeline import Pipeline
 from streamcap.sources import SourceOptions, open_source
 from streamcap.types import CaptionKind, CaptionStatus
 from streamcap.wire import CaptionMessage, StatusMessage, StreamState
+from tests.clips_made import still
 from tests.integration.test_pipeline import Run
 from tests.llm_server import Fault, LlmServer, llm_server
 from tests.vision import answered, draft_of, fluent, of_windows, settings_for, windows
@@ -45,10 +47,11 @@ async def watch(
     during: Callable[[Pipeline], Awaitable[object]] | None = None,
     vision: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
+    run: Run | None = None,
     **stream: Any,
 ) -> Run:
-    """Watch a source to its end, or for as long as ``during`` takes."""
-    run, clock = Run(), SystemClock()
+    """Watch a source to its end, or for as long as ``during`` takes; what is told goes to ``run``."""
+    run, clock = run or Run(), SystemClock()
     settings = StreamSettings(id="street", source=source, captioner=CaptionerName.VISION, **stream)
     async with SharedModel(settings_for(server, **(vision or {})), clock) as shared, asyncio.timeout(90):
         pipeline = run.pipeline = Pipeline(
@@ -322,6 +325,23 @@ async def test_a_server_that_is_down_at_the_start_may_come_later(models: Models,
 
     run = await watch(models, server, "test:?realtime=1", during=during)
     assert [m.source for m in told(run)][:2] == ["grounded", "vision:test-vlm"]
+
+
+async def test_a_quiet_scene_is_well_again_when_the_server_is_and_costs_no_call(
+    models: Models, server: LlmServer, tmp_path: Path
+) -> None:
+    """A still picture, whose one caption, of the scene, fails: nothing else will ever be asked for."""
+    server.stop()
+
+    async def during(pipeline: Pipeline) -> None:
+        await until(lambda: (StreamState.DEGRADED, "captioner") in run.states)
+        await asyncio.to_thread(server.start)
+        await until(lambda: (StreamState.LIVE, "recovered") in run.states)
+
+    clip, run = still(tmp_path / "still.mp4", seconds=120), Run()
+    await watch(models, server, str(clip), during=during, options={"realtime": True}, run=run)
+    assert run.states.count((StreamState.DEGRADED, "captioner")) == 1
+    assert server.shown == [] and server.listed >= 1, "it was looked at, and not asked"
 
 
 async def test_without_a_model_it_is_a_fault_of_the_settings(models: Models) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from aiortc import RTCSessionDescription
 
 from streamcap.config import Settings
 from streamcap.models.pool import Models
 from streamcap.server.service import running
+from tests.feeding import http_to
+from tests.patience import PATIENCE_S
 from tests.webrtc_peers import SDP, Camera, offer_of
 
 pytestmark = [pytest.mark.weights, pytest.mark.requires("webrtc", "turn")]
@@ -105,7 +106,7 @@ def turn_server(host: str, folder: Path) -> Iterator[int]:
 def _answers(host: str, port: int) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as asking:
         asking.settimeout(0.3)
-        for _ in range(50):
+        for _ in range(200):
             asking.sendto(BINDING, (host, port))
             with contextlib.suppress(OSError):
                 asking.recv(1500)
@@ -124,16 +125,16 @@ async def test_a_camera_is_published_through_a_turn_server(models: Models, tmp_p
         }
         async with (
             running(Settings.model_validate(settings), models) as service,
-            httpx.AsyncClient(base_url=service.listening.url.replace("ws", "http"), trust_env=False) as http,
+            http_to(service.listening) as http,
         ):
             peer, wall = await offer_of(Camera()), Wall()
             try:
                 offer = await wall.before_client(peer.localDescription.sdp)
-                answer = await http.post("/v1/streams/cam/whip", content=offer, headers=SDP, timeout=20)
+                answer = await http.post("/v1/streams/cam/whip", content=offer, headers=SDP, timeout=PATIENCE_S)
                 assert answer.status_code == 201, answer.text
                 told = wall.before_relay(answer.text)
                 await peer.setRemoteDescription(RTCSessionDescription(told, "answer"))
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE_S):
                     while (seen := (await http.get("/v1/streams/cam")).json())["frames"] < 10:  # noqa: ASYNC110
                         await asyncio.sleep(0.1)
                 assert (seen["state"], seen["detail"]) == ("live", "320×240")

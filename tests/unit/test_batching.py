@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from streamcap.errors import ModelError, OutOfDeviceMemory, Overloaded
 from streamcap.models.batching import MicroBatcher
+from tests.patience import LONG_S, PATIENCE_S, SOON_S
 
 
 class Engine:
@@ -35,7 +36,7 @@ class Engine:
     def __call__(self, items: Sequence[int]) -> list[int]:
         self.batches.append(list(items))
         self.entered.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(PATIENCE_S)
         if len(items) > self._fits:
             raise OutOfDeviceMemory("full")
         if any(item < 0 for item in items):
@@ -47,7 +48,7 @@ def held(engine: Engine, batcher: MicroBatcher[int, int]) -> Future[int]:
     """Bring the engine to a stand in a batch of its own, so that what comes next has to wait."""
     engine.gate.clear()
     first = batcher.submit(1000)
-    assert engine.entered.wait(10)
+    assert engine.entered.wait(PATIENCE_S)
     return first
 
 
@@ -61,13 +62,13 @@ def held(engine: Engine, batcher: MicroBatcher[int, int]) -> Future[int]:
 def test_each_gets_its_own_answer_and_a_bad_one_fails_alone(items: list[int], size: int, fits: int, queue: int) -> None:
     engine = Engine(fits=fits)
     with closing(MicroBatcher(engine, size=size, delay_s=0, queue=queue)) as batcher:
-        futures = [batcher.submit(item, wait_s=10) for item in items]
+        futures = [batcher.submit(item, wait_s=PATIENCE_S) for item in items]
         for item, future in zip(items, futures, strict=True):
             if item < 0:
                 with pytest.raises(ModelError, match="cannot be done"):
-                    future.result(10)
+                    future.result(PATIENCE_S)
             else:
-                assert future.result(10) == 2 * item
+                assert future.result(PATIENCE_S) == 2 * item
     assert all(len(batch) <= size for batch in engine.batches)
     stats = batcher.stats
     assert (stats.requests, stats.failed) == (len(items), sum(item < 0 for item in items))
@@ -83,7 +84,7 @@ def test_the_earliest_deadline_goes_first_and_equals_in_order(requests: list[tup
         futures = [batcher.submit(item, deadline=float(due)) for due, item in requests]
         engine.gate.set()
         for future in futures:
-            future.result(10)
+            future.result(PATIENCE_S)
     done = [item for batch in engine.batches[1:] for item in batch]
     assert done == [item for _, item in sorted(requests, key=lambda request: request[0])]
 
@@ -99,14 +100,14 @@ def test_what_is_cancelled_before_its_batch_never_reaches_the_engine(cancel: lis
             assert not wish or future.cancel()
         engine.gate.set()
         kept = [n for n, wish in enumerate(cancel) if not wish]
-        assert [futures[n].result(10) for n in kept] == [2 * n for n in kept]
+        assert [futures[n].result(PATIENCE_S) for n in kept] == [2 * n for n in kept]
     assert [item for batch in engine.batches[1:] for item in batch] == kept
     assert all(future.cancelled() == wish for future, wish in zip(futures, cancel, strict=True))
 
 
 def test_requests_of_many_threads_share_batches() -> None:
     engine = Engine()
-    with closing(MicroBatcher(engine, size=8, delay_s=0.2)) as batcher, ThreadPoolExecutor(8) as threads:
+    with closing(MicroBatcher(engine, size=8, delay_s=PATIENCE_S)) as batcher, ThreadPoolExecutor(8) as threads:
         results = list(threads.map(lambda n: batcher.map([n])[0], range(8)))
     assert results == [2 * n for n in range(8)]
     assert len(engine.batches) < 8
@@ -122,25 +123,25 @@ def test_as_many_batches_are_in_the_engine_as_it_takes(lanes: int) -> None:
         with lock:
             inside += 1
             most = max(most, inside)
-        together.wait(10)  # nobody goes on before all lanes are full
+        together.wait(PATIENCE_S)  # nobody goes on before all lanes are full
         with lock:
             inside -= 1
         return [2 * item for item in items]
 
     with closing(MicroBatcher[int, int](run, size=1, delay_s=0, lanes=lanes)) as batcher:
-        assert batcher.map(range(6 * lanes), timeout_s=10) == [2 * n for n in range(6 * lanes)]
+        assert batcher.map(range(6 * lanes), timeout_s=PATIENCE_S) == [2 * n for n in range(6 * lanes)]
     assert most == lanes
     assert batcher.stats.batches == 6 * lanes
 
 
 def test_a_full_batch_waits_for_nobody_and_a_lone_request_not_long() -> None:
     engine = Engine()
-    with closing(MicroBatcher(engine, size=2, delay_s=30)) as batcher:
-        assert batcher.map([1, 2], timeout_s=10) == [2, 4]
+    with closing(MicroBatcher(engine, size=2, delay_s=LONG_S)) as batcher:
+        assert batcher.map([1, 2], timeout_s=PATIENCE_S) == [2, 4]
     with closing(MicroBatcher(engine, size=100, delay_s=0.05)) as batcher:
         began = time.monotonic()
-        assert batcher.map([3], timeout_s=10) == [6]
-        assert 0.04 < time.monotonic() - began < 5
+        assert batcher.map([3], timeout_s=PATIENCE_S) == [6]
+        assert 0.04 < time.monotonic() - began < SOON_S
 
 
 def test_a_full_queue_says_so_and_takes_more_when_there_is_room() -> None:
@@ -155,7 +156,7 @@ def test_a_full_queue_says_so_and_takes_more_when_there_is_room() -> None:
         assert waiting[0].cancel()  # a cancelled request holds no place
         last = batcher.submit(4)
         engine.gate.set()
-        assert last.result(10) == 8
+        assert last.result(PATIENCE_S) == 8
 
 
 def test_more_items_than_the_queue_holds_go_in_turns() -> None:
@@ -182,18 +183,20 @@ def test_closed_it_fails_what_waits_and_takes_no_more() -> None:
     batcher = MicroBatcher(engine, size=1, delay_s=0)
     running = held(engine, batcher)
     waiting = batcher.submit(2)
-    threading.Timer(0.02, engine.gate.set).start()
-    batcher.close()
-    assert running.result(0) == 2000
+    thread = threading.Thread(target=batcher.close)
+    thread.start()
     with pytest.raises(ModelError, match="closed"):
-        waiting.result(0)
+        waiting.result(PATIENCE_S)
+    engine.gate.set()
+    thread.join(PATIENCE_S)
+    assert running.result(0) == 2000
     with pytest.raises(ModelError, match="closed"):
         batcher.submit(3)
     batcher.close()
 
 
 def test_a_device_that_fails_for_good_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    with closing(MicroBatcher(Engine(), size=8, delay_s=0.05)) as batcher:
+    with closing(MicroBatcher(Engine(), size=8, delay_s=PATIENCE_S)) as batcher:
         for _ in range(5):
             with pytest.raises(ModelError, match="cannot be done"):
                 batcher.map([-1] * 8)
@@ -235,7 +238,7 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
             await asyncio.sleep(0)  # the loop turns while the engine stands still
         assert not task.done()
         engine.gate.set()
-        assert await asyncio.wait_for(task, 10) == [2, 4, 6]
+        assert await asyncio.wait_for(task, PATIENCE_S) == [2, 4, 6]
         with pytest.raises(ModelError, match="cannot be done"):
             await batcher.gather([1, -1])
 
@@ -265,5 +268,5 @@ async def test_cancelled_it_leaves_nothing_in_the_queue() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         engine.gate.set()
-        assert await asyncio.wait_for(batcher.gather([7]), 10) == [14]
+        assert await asyncio.wait_for(batcher.gather([7]), PATIENCE_S) == [14]
     assert engine.batches == [[1000], [7]]

@@ -29,6 +29,7 @@ from benchmarks.trackers import scenes
 from benchmarks.tracking.scenes import crowd, street
 from benchmarks.tracking.scores import score
 from streamcap.models.cuda import gpu_present
+from tests.patience import LONG_S, SOON_S
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "# Head\n\n<!-- begin a -->\nold\n<!-- end a -->\nprose\n<!-- begin b -->\n<!-- end b -->\ntail\n"
@@ -113,11 +114,11 @@ def test_only_full_results_reach_the_documentation(
 
 def test_a_child_is_measured() -> None:
     code = "import sys; x = bytearray(64 << 20); sum(range(2_000_000)); print('out'); print('err', file=sys.stderr)"
-    done = process.run([sys.executable, "-c", code], timeout=60)
+    done = process.run([sys.executable, "-c", code], timeout=LONG_S)
     assert (done.stdout, done.stderr) == ("out\n", "err\n")
     assert 64 < done.peak_mb < 200
     assert done.cpu > 0
-    assert 0 < done.seconds < 60
+    assert 0 < done.seconds < LONG_S
 
 
 def test_a_child_that_fails_or_hangs_is_named_and_leaves_nothing() -> None:
@@ -125,8 +126,8 @@ def test_a_child_that_fails_or_hangs_is_named_and_leaves_nothing() -> None:
         process.run([sys.executable, "-c", "import sys; print('so it is', file=sys.stderr); sys.exit(3)"])
     began = time.monotonic()
     with pytest.raises(CannotRun, match="did not end within 1 s"):
-        process.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=1)
-    assert time.monotonic() - began < 20
+        process.run([sys.executable, "-c", "import time; time.sleep(600)"], timeout=1)
+    assert time.monotonic() - began < SOON_S
 
 
 def test_timings_are_read_from_what_the_command_prints() -> None:
@@ -174,7 +175,7 @@ def test_a_perfect_tracker_scores_one_and_swapped_identities_are_counted() -> No
 @pytest.mark.parametrize("script", ["run.py", "speed.py", "quality.py", "trackers.py"])
 def test_each_program_explains_itself(script: str) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / script), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG_S, check=False)
     assert done.returncode == 0, done.stderr
     assert "--quick" in done.stdout
 

@@ -15,6 +15,7 @@ from streamcap.cli.checks import Check, Level
 from streamcap.cli.doctor import doctor_command, examine
 from streamcap.sources.nvdec import trouble
 from tests.graphs import make_encoder
+from tests.patience import LONG_S
 from tests.prerequisites import need
 
 app = typer.Typer()
@@ -59,7 +60,7 @@ def test_nothing_reports_to_anybody(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in {"ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "CI"}}
     environment["HOME"] = str(tmp_path / "home")
     code = "import streamcap, onnxruntime; assert onnxruntime.get_available_providers()"
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=LONG_S)
     assert not (tmp_path / "home").exists()
     assert checks()["telemetry"].detail == "off"
 

@@ -11,6 +11,7 @@ import pytest
 
 from streamcap.crew import Crew
 from streamcap.metrics import CPU_EVERY, Stages
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -35,12 +36,12 @@ def test_what_no_worker_has_begun_is_done_by_who_waits(pool: ThreadPoolExecutor)
     busy, both = threading.Event(), threading.Barrier(3)
 
     def block() -> None:
-        both.wait(timeout=5)
-        busy.wait(timeout=5)
+        both.wait(timeout=PATIENCE_S)
+        busy.wait(timeout=PATIENCE_S)
 
     for _ in range(2):
         pool.submit(block)
-    both.wait(timeout=5)
+    both.wait(timeout=PATIENCE_S)
     try:
         finish = Crew(pool, Stages()).begin("s", lambda _: threading.current_thread(), "abc")
         assert finish() == [threading.current_thread()] * 3
@@ -60,13 +61,13 @@ def test_processor_time_of_workers_counts_for_the_stage(pool: ThreadPoolExecutor
     began = threading.Barrier(3)
 
     def work(_: int) -> int:
-        began.wait(timeout=5)
+        began.wait(timeout=PATIENCE_S)
         return sum(range(60_000))
 
     for _ in range(CPU_EVERY):
         with stages.part("s"):
             finish = crew.begin("s", work, range(2))
-            began.wait(timeout=5)  # both are in the workers
+            began.wait(timeout=PATIENCE_S)  # both are in the workers
         with stages("s"):
             finish()
     told = stages.times["s"]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamcap.flow import Channel, ChannelClosed, SystemClock
+from tests.patience import PATIENCE_S
 
 Policy = Literal["newest", "block"]
 
@@ -26,12 +27,12 @@ async def thread(work: Callable[[], None]) -> AsyncIterator[threading.Thread]:
     try:
         yield worker
     finally:
-        await asyncio.to_thread(worker.join, 5)
+        await asyncio.to_thread(worker.join, PATIENCE_S)
         assert not worker.is_alive()
 
 
 async def rest(channel: Channel[int]) -> list[int]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         return [item async for item in channel]
 
 
@@ -108,7 +109,7 @@ async def test_newest_never_makes_the_producer_wait_and_ends_with_the_last_item(
         channel.close()
 
     got: list[int] = []
-    async with thread(produce), asyncio.timeout(10):
+    async with thread(produce), asyncio.timeout(PATIENCE_S):
         async for item in channel:
             got.append(item)
             await asyncio.sleep(0)
@@ -134,10 +135,10 @@ async def test_a_producer_that_waits_for_room_learns_that_nobody_reads_any_more(
             outcome.append("closed")
 
     async with thread(produce):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             async for _ in channel:
                 break
-        assert await asyncio.to_thread(full.wait, 5)
+        assert await asyncio.to_thread(full.wait, PATIENCE_S)
         await asyncio.sleep(0.01)  # the third waits by now, most likely; if not yet, it must be told as well
         getattr(channel, end)()
     assert outcome == ["closed"]
@@ -175,7 +176,7 @@ async def test_closing_wakes_a_consumer_that_waits() -> None:
     await asyncio.sleep(0.01)
     assert not reader.done()
     async with thread(channel.close):
-        assert await asyncio.wait_for(reader, 5) == []
+        assert await asyncio.wait_for(reader, PATIENCE_S) == []
 
 
 async def test_a_cancelled_wait_loses_nothing() -> None:
@@ -190,7 +191,7 @@ async def test_a_cancelled_wait_loses_nothing() -> None:
         channel.close()
 
     cancelled = 0
-    async with thread(produce), asyncio.timeout(10):
+    async with thread(produce), asyncio.timeout(PATIENCE_S):
         while True:
             waiting = asyncio.ensure_future(anext(aiter(channel), None))
             await asyncio.sleep(0)
@@ -213,7 +214,7 @@ async def test_nothing_is_something() -> None:
     channel.put(None)
     channel.put(1)
     channel.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         assert [item async for item in channel] == [None, 1]
 
 
@@ -250,7 +251,7 @@ def test_a_producer_that_waits_for_room_outlives_its_loop_not_at_all() -> None:
     worker.start()
     assert not ended.wait(0.05)
     made[0].close()
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE_S)
     worker.join()
 
 
@@ -275,11 +276,11 @@ def steps_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[fl
 def test_a_step_of_the_machines_clock_does_not_move_the_wall_time(steps_of_the_clock: Callable[[float], None]) -> None:
     clock = SystemClock()
     before = clock.wall()
-    assert before == pytest.approx(time.time(), abs=0.5)
+    assert before == pytest.approx(time.time(), abs=PATIENCE_S)
     steps_of_the_clock(-3600)
-    assert 0 <= clock.wall() - before < 5
+    assert 0 <= clock.wall() - before < PATIENCE_S
     steps_of_the_clock(7200)
-    assert 0 <= clock.wall() - before < 5
+    assert 0 <= clock.wall() - before < PATIENCE_S
 
 
 async def test_the_clock_sleeps_on_the_loop() -> None:

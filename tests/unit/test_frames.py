@@ -17,6 +17,7 @@ from streamcap.frames.jpeg import narrowed
 from streamcap.frames.sqlite import FILE_NAME, SqliteFrames
 from streamcap.frames.store import nearest_of
 from streamcap.types import Frame
+from tests.patience import PATIENCE_S
 
 
 def frame(t: float, grey: int = 100, width: int = 640) -> Frame:
@@ -51,12 +52,12 @@ async def test_who_waits_for_a_frame_is_woken_by_it_and_by_the_end() -> None:
     waiting = [asyncio.create_task(view.fresh(0)) for _ in range(3)]
     await asyncio.sleep(0)
     view.show(frame(1.0))
-    await asyncio.wait_for(asyncio.gather(*waiting), 1)
+    await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE_S)
     last = asyncio.create_task(view.fresh(1))
     await asyncio.sleep(0)
     assert not last.done()
     view.close()
-    await asyncio.wait_for(last, 1)
+    await asyncio.wait_for(last, PATIENCE_S)
     assert view.closed
 
 

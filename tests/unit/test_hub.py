@@ -34,13 +34,14 @@ from streamcap.wire import (
     unchanged_message,
 )
 from tests.feeding import SlowJournal, caption, event, final, opened, status
+from tests.patience import PATIENCE_S
 from tests.virtual_time import VirtualClock, virtual_time
 
 
 async def take(subscription: Subscription, count: int) -> list[Message]:
-    """The next messages; fails where they do not come within a second."""
+    """The next messages; fails where they do not come."""
     got: list[Message] = []
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         async for item in subscription:
             got.append(decode(item.text))
             if len(got) == count:
@@ -50,7 +51,7 @@ async def take(subscription: Subscription, count: int) -> list[Message]:
 
 async def rest(subscription: Subscription) -> list[Message]:
     """All messages until the subscription is closed."""
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         return [decode(item.text) async for item in subscription]
 
 
@@ -242,7 +243,7 @@ async def test_one_that_stalls_is_cut_and_costs_the_others_nothing(limits: Outbo
             assert seqs(await take(reader, 1)) == [n]
             most = max(most, stalled.waiting)
         assert 5 < most <= 10
-        await asyncio.wait_for(stalled.wait_cut(), 1)
+        await asyncio.wait_for(stalled.wait_cut(), PATIENCE_S)
         assert stalled.waiting == 0  # let go of at once
         assert code(stalled) is CloseCode.TOO_SLOW
         assert await rest(stalled) == []

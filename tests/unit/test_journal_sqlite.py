@@ -29,6 +29,7 @@ from streamcap.wire import (
     gap_message,
 )
 from tests.feeding import caption, event, final, status
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ async def test_numbers_go_on_where_retention_has_taken_everything(tmp_path: Path
     await journal.close()
     clock = 2000.0
     journal = await SqliteJournal.open(tmp_path, retention=Retention(age_s=60), wall=lambda: clock)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (await journal.bounds("cam")) != Bounds(3 * TRIM + 1, 3 * TRIM):
             await journal.read("cam", after=0, limit=1)
     assert await journal.read("cam", after=0, limit=10) == await journal.search("e1") == []

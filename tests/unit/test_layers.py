@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import LONG_S
 from tests.prerequisites import ROOT
 
 PACKAGE = ROOT / "streamcap"
@@ -196,7 +197,7 @@ class Blocker(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Blocker())
 importlib.import_module({module!r})
 """
-    done = subprocess.run([sys.executable, "-c", blocker], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", blocker], capture_output=True, text=True, timeout=LONG_S, check=False)
     assert done.returncode == 0, done.stderr
 
 

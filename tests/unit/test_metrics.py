@@ -7,6 +7,7 @@ import time
 import pytest
 
 from streamcap.metrics import CPU_EVERY, Stages, StageTime
+from tests.patience import PATIENCE_S
 
 
 def test_a_stage_that_never_ran_took_no_time() -> None:
@@ -34,7 +35,7 @@ def test_the_body_is_timed_also_when_it_raises() -> None:
         raise RuntimeError
     gate = stages.times["gate"]
     assert gate.count == 2
-    assert 0.019 <= gate.seconds < 1
+    assert 0.019 <= gate.seconds < PATIENCE_S
     assert gate.worst >= 0.019
 
 
@@ -47,13 +48,17 @@ def test_stages_may_be_nested() -> None:
 
 def test_processor_time_is_sampled_and_stands_for_all_runs() -> None:
     stages = Stages()
+    begun, slept = time.thread_time(), 0.0
     for _ in range(4 * CPU_EVERY):
         with stages("busy"):
             sum(range(60_000))
+        before = time.thread_time()
         with stages("asleep"):
             time.sleep(0.0005)
+        slept += time.thread_time() - before
+    worked = time.thread_time() - begun - slept
     busy, asleep = stages.times["busy"], stages.times["asleep"]
     assert busy.count == asleep.count == 4 * CPU_EVERY
-    assert 0.2 * busy.seconds < busy.cpu, "a busy machine lends the processor to others in between"
+    assert busy.cpu == pytest.approx(worked, rel=0.8)
     assert asleep.cpu < 0.5 * asleep.seconds
     assert [stages.sampled("busy"), stages.sampled("never")] == [False, False]

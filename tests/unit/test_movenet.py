@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from streamcap.errors import ModelLoadError
-from streamcap.models.movenet import SIZE, MoveNetLightning, crop_to_picture
+from streamcap.models.crops import crop_to_picture
+from streamcap.models.movenet import ROOM, SIZE, MoveNetLightning
 from streamcap.pose import Pose, Posture
 from streamcap.types import Box
 
@@ -29,7 +30,7 @@ def test_a_crop_has_the_person_in_its_middle_and_room_around(
     x: float, y: float, w: float, h: float, width: int
 ) -> None:
     size = (width, 700)
-    matrix = crop_to_picture((x, y, x + w, y + h), size)
+    matrix = crop_to_picture((x, y, x + w, y + h), size, side=SIZE, room=ROOM)
     centre = matrix @ [SIZE / 2, SIZE / 2, 1]
     assert centre == pytest.approx([(x + w / 2) * width, (y + h / 2) * 700])
     assert matrix[0, 0] == matrix[1, 1]  # nobody is squeezed

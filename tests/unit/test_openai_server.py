@@ -369,3 +369,24 @@ async def test_the_address_is_checked_when_the_model_is_made() -> None:
     with pytest.raises(ConfigError):
         async with backend("ftp://host"):
             raise AssertionError("it was taken")
+
+
+async def test_a_probe_says_whether_the_model_is_there_and_asks_it_nothing(llm: LlmServer) -> None:
+    async with backend(llm) as model:
+        assert await model.probe()
+        llm.models = (f"{MODEL}:latest",)
+        assert await model.probe()
+        llm.models = (f"{MODEL}-2", "other-vlm")
+        assert not await model.probe()
+        llm.key = "another"
+        with pytest.raises(ModelUnauthorised):
+            await model.probe()
+        llm.stop()
+        for _ in range(20):
+            with pytest.raises(ModelUnavailable):
+                await model.probe()
+        assert model.breaker.opened == 0 and llm.shown == []
+    assert not await model.probe(), "closed"
+    async with backend(f"{llm.url}/elsewhere") as model:
+        llm.start()
+        assert not await model.probe(), "it lists no models there"

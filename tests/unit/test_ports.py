@@ -16,6 +16,7 @@ from streamcap.sources.ports import (
     Publication,
     is_key,
 )
+from tests.patience import PATIENCE_S
 
 
 class Clock:
@@ -87,12 +88,12 @@ def test_who_waits_at_a_port_is_woken_by_a_publisher_and_by_the_end() -> None:
     waiting[0].start()
     publication = made(clock)
     port.attach(publication)
-    waiting[0].join(5)
+    waiting[0].join(PATIENCE_S)
     publication.close()
     waiting[1].start()
     stop.set()
     port.wake()
-    waiting[1].join(5)
+    waiting[1].join(PATIENCE_S)
     assert found == [publication, None]
 
 

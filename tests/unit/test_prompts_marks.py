@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from streamcap.config import Mark
 from streamcap.prompts.choosing import MOST_MARKED, MOST_STANDING, chosen
 from streamcap.prompts.lettering import colour_of, ink_on
 from streamcap.prompts.marks import grid, legend, marked, shape
-from streamcap.prompts.set_of_mark import plates
+from streamcap.prompts.set_of_mark import Plate, plates
+from streamcap.prompts.silhouettes import Rect, regions
 from streamcap.types import Box, Fact, Instance, Look, Skill
 from tests.prompt_goldens import DRAWINGS, crowd, golden, rendered
 
@@ -42,6 +44,11 @@ def picture(size: tuple[int, int]) -> NDArray[np.uint8]:
     image = np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8)
     image.flags.writeable = False  # drawing on it would raise
     return image
+
+
+def placed_for(size: tuple[int, int], some: Sequence[Instance], reserved: Sequence[Rect] = ()) -> tuple[Plate, ...]:
+    """The numbers of instances of which only the boxes are known."""
+    return plates(size, regions(some, size, {}), reserved=reserved)
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
@@ -72,7 +79,7 @@ def test_the_original_is_untouched_and_the_copy_has_its_size(
 @settings(max_examples=60, deadline=None)
 @given(sizes, instances())
 def test_numbers_lie_in_the_picture_and_never_on_one_another(size: tuple[int, int], some: tuple[Instance, ...]) -> None:
-    placed = plates(size, some)
+    placed = placed_for(size, some)
     for plate in placed:
         left, top, right, bottom = plate.rect
         assert 0 <= left < right <= size[1]
@@ -94,7 +101,7 @@ def test_set_of_mark_changes_nothing_outside_of_boxes_and_numbers(
     for each in some:
         x0, y0, x1, y1 = (max(0.0, min(1.0, v)) for v in each.box)
         free[int(y0 * h) : int(np.ceil(y1 * h)) + 1, int(x0 * w) : int(np.ceil(x1 * w)) + 1] = False
-    for plate in plates(size, [i for i in chosen(some) if i.id in drawn.ids]):
+    for plate in placed_for(size, [i for i in chosen(some) if i.id in drawn.ids]):
         free[plate.rect[1] : plate.rect[3], plate.rect[0] : plate.rect[2]] = False
     np.testing.assert_array_equal(drawn.image[free], image[free])
 
@@ -163,7 +170,7 @@ def test_a_shelf_of_bowls_is_not_numbered_bowl_by_bowl() -> None:
 def test_a_number_stands_in_the_middle_of_a_large_box_and_beside_a_small_one() -> None:
     large = Instance(1, "person", 0.9, (0.3, 0.1, 0.5, 0.9), (0, 0), 0.0, 1.0)
     small = Instance(2, "person", 0.9, (0.8, 0.5, 0.815, 0.55), (0, 0), 0.0, 1.0)
-    one, two = sorted(plates((360, 640), (large, small)), key=lambda plate: plate.id)
+    one, two = sorted(placed_for((360, 640), (large, small)), key=lambda plate: plate.id)
     x, y = (one.rect[0] + one.rect[2]) / 2 / 640, (one.rect[1] + one.rect[3]) / 2 / 360
     assert (round(x, 1), round(y, 1)) == (0.4, 0.5)
     assert two.rect[3] <= 180 or two.rect[1] >= 198 or two.rect[2] <= 512 or two.rect[0] >= 521
@@ -173,14 +180,14 @@ def test_a_number_is_not_put_on_who_stands_before() -> None:
     behind = Instance(1, "bed", 0.9, (0.1, 0.4, 0.9, 0.8), (0, 0), 0.0, 1.0)
     before = Instance(2, "person", 0.9, (0.4, 0.1, 0.6, 0.9), (0, 0), 0.0, 1.0)
     # The smaller box is in front where it is smaller by area.
-    placed = {plate.id: plate.rect for plate in plates((360, 640), (behind, before))}
+    placed = {plate.id: plate.rect for plate in placed_for((360, 640), (behind, before))}
     assert placed[1][2] <= 0.4 * 640 or placed[1][0] >= 0.6 * 640
 
 
 def test_no_number_stands_where_something_else_is_to_be_drawn() -> None:
     corner = Instance(12, "person", 0.9, (0.8, 0.5, 1.0, 1.0), (0, 0), 0.0, 1.0)
     reserved = (280, 60, 320, 180)
-    (plate,) = plates((180, 320), (corner,), reserved=(reserved,))
+    (plate,) = placed_for((180, 320), (corner,), reserved=(reserved,))
     assert plate.rect[2] <= reserved[0]
 
 
@@ -202,7 +209,7 @@ def test_the_smallest_and_the_largest_picture_are_marked(size: tuple[int, int]) 
     look = rendered(24.2, size[1], size[0])
     drawn = marked(look.image, look.instances, tuple(Mark), number=2)
     assert drawn.ids == (2, 3, 4)
-    heights = {p.rect[3] - p.rect[1] for p in plates(size, look.instances)}
+    heights = {p.rect[3] - p.rect[1] for p in placed_for(size, look.instances)}
     assert all(11 <= height <= size[0] / 6 for height in heights)
 
 

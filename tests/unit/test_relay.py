@@ -17,6 +17,7 @@ from streamcap.sources.ports import CLOCK, EncodedFrame
 from streamcap.sources.relay import GROUP_FRAMES, Relay
 from streamcap.webrtc.offers import offered_codecs
 from tests.clips_made import clip
+from tests.patience import PATIENCE_S
 
 SPS, PPS, IDR, SLICE = b"\x67\x42\xe0\x1f", b"\x68\xce\x38\x80", b"\x65\x88\x84\x21", b"\x41\x9a\x01\x02"
 
@@ -178,5 +179,5 @@ async def test_who_is_slow_goes_on_at_a_key_frame() -> None:
         seat.put(frame(number))
     seat.put(frame(200, key=True))
     seat.put(frame(201))
-    after = [await asyncio.wait_for(seat.get(), 1) for _ in range(2)]
+    after = [await asyncio.wait_for(seat.get(), PATIENCE_S) for _ in range(2)]
     assert [each.timestamp // 3000 for each in after if each] == [200, 201]

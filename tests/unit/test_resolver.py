@@ -16,6 +16,7 @@ from streamcap.models.download import FetchPolicy
 from streamcap.models.resolver import Resolver, ensure
 from streamcap.models.store import Store
 from tests.file_server import FileServer, deaf_port, serving
+from tests.patience import LONG_S, PATIENCE_S
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 FAST = FetchPolicy(connect_s=0.3, read_s=0.5, attempts=3, backoff_s=0.01, pip_s=30)
@@ -352,7 +353,7 @@ def test_two_threads_fetch_once(make: Make, server: FileServer) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert len(waits) == 1
     assert len(paths) == 2
     assert len(server.requests) == 1
@@ -383,7 +384,7 @@ def test_two_processes_fetch_once_and_one_that_is_killed_leaves_no_lock(server: 
 
     with start() as first:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_S
             while not (cache / "a.bin.part").exists():
                 assert first.poll() is None
                 assert time.monotonic() < deadline
@@ -394,7 +395,7 @@ def test_two_processes_fetch_once_and_one_that_is_killed_leaves_no_lock(server: 
     gate.set()
     with start() as second, start() as third:
         for process in (second, third):
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=LONG_S)
             assert process.returncode == 0, err
             assert out.strip() == str(cache / "a.bin")
     assert (cache / "a.bin").read_bytes() == BODY

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import pytest
 
+from streamcap.breaker import REST_S, Breaker, Trial
 from streamcap.captioners import SharedModel
-from streamcap.captioners.shared import AGAIN_S
+from streamcap.captioners.shared import AGAIN_S, PROBE_S
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import ModelError, ModelLoadError, ModelUnavailable, OverBudget, WeightsUnavailable
 from streamcap.models.language import LanguageModel, Piece, Usage
@@ -148,3 +150,86 @@ async def test_who_has_spent_the_budget_is_refused_at_once() -> None:
         with pytest.raises(OverBudget):
             await shared.whole_answer(PROMPT, of="s", sort="caption", patience_s=1)
         await shared.whole_answer(PROMPT, of="another", sort="caption", patience_s=1)
+
+
+class Served(Parrot):
+    """A model elsewhere, which is there from a moment on; counts how often it was looked for."""
+
+    def __init__(self, there_s: float, error: ModelError | None = None) -> None:
+        super().__init__(error)
+        self.there_s, self.probes = there_s, 0
+        self.breaker = Breaker()
+
+    async def probe(self) -> bool:
+        self.probes += 1
+        if asyncio.get_running_loop().time() < self.there_s:
+            raise ModelUnavailable("nobody answers")
+        return True
+
+
+@contextlib.asynccontextmanager
+async def shared_of(model: LanguageModel) -> AsyncIterator[SharedModel]:
+    async def load(_: VisionSettings) -> LanguageModel:
+        return model
+
+    async with SharedModel(LOCAL, VirtualClock(), load) as shared:
+        await shared.ready()
+        yield shared
+
+
+@virtual_time
+async def test_whether_it_is_there_again_is_looked_for_by_one_for_all_and_costs_no_call() -> None:
+    served = Served(there_s=22)
+    async with shared_of(served) as shared:
+        await asyncio.gather(*(shared.recovered() for _ in range(20)))
+        assert asyncio.get_running_loop().time() == 5 * PROBE_S
+        assert served.probes == 5
+        assert (shared.asked.calls, shared.spent.calls) == ({}, 0)
+
+
+@virtual_time
+async def test_a_server_that_is_left_alone_is_not_looked_for_either() -> None:
+    served = Served(there_s=0)
+    async with shared_of(served) as shared:
+        for _ in range(5):
+            trial = served.breaker.ask(0.0)
+            assert isinstance(trial, Trial)
+            trial.failed("down", 0.0)
+        trial = served.breaker.ask(REST_S)
+        assert isinstance(trial, Trial)
+        trial.failed("still down", REST_S)  # for 10 s
+        await shared.recovered()
+        assert (served.probes, asyncio.get_running_loop().time()) == (1, 3 * REST_S)
+
+
+@virtual_time
+async def test_an_answer_to_somebody_else_shows_that_it_is_well() -> None:
+    async with shared_of(Parrot()) as shared:
+        waiting = asyncio.create_task(shared.recovered())
+        await asyncio.sleep(1000)
+        assert not waiting.done(), "of a model in this process nothing else tells"
+        await shared.whole_answer(PROMPT, of="other", sort="caption", patience_s=1)
+        await asyncio.sleep(0.1)
+        assert waiting.done()
+
+
+@virtual_time
+async def test_who_asked_too_early_is_told_when_it_is_loaded() -> None:
+    async def load(_: VisionSettings) -> LanguageModel:
+        await asyncio.sleep(90)
+        return Parrot()
+
+    async with SharedModel(LOCAL, VirtualClock(), load) as shared:
+        await shared.recovered()
+        assert shared.well and asyncio.get_running_loop().time() == 90
+
+
+@virtual_time
+async def test_who_no_longer_waits_leaves_the_looking_to_another() -> None:
+    served = Served(there_s=12)
+    async with shared_of(served) as shared:
+        first, second = (asyncio.create_task(shared.recovered()) for _ in range(2))
+        await asyncio.sleep(1)
+        first.cancel()
+        await second
+        assert served.probes == 3

@@ -13,6 +13,7 @@ import pytest
 
 from streamcap.models.catalog import Entry
 from streamcap.models.store import LockStalled, State, Store, cache_root
+from tests.patience import PATIENCE_S
 
 BODY = b"weights"
 
@@ -134,9 +135,9 @@ def test_the_lock_excludes_and_is_freed(store: Store, entry: Entry) -> None:
     thread = threading.Thread(target=second)
     with store.lock(entry):
         thread.start()
-        assert waited.wait(10)
+        assert waited.wait(PATIENCE_S)
         order.append("first")
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert order == ["first", "second"]
 
 
@@ -150,15 +151,15 @@ def test_a_holder_that_gets_on_is_waited_for(store: Store, entry: Entry) -> None
     waited, done = threading.Event(), threading.Event()
 
     def second() -> None:
-        with store.lock(entry, stall_s=0.3, on_wait=waited.set):
+        with store.lock(entry, stall_s=3.0, on_wait=waited.set):
             done.set()
 
     thread = threading.Thread(target=second)
     with store.lock(entry):
         thread.start()
-        assert waited.wait(10)
-        for size in range(6):
+        assert waited.wait(PATIENCE_S)
+        for size in range(12):
             store.part(entry).write_bytes(b"x" * size)
-            assert not done.wait(0.15)
-    thread.join(10)
+            assert not done.wait(0.5)
+    thread.join(PATIENCE_S)
     assert done.is_set()

@@ -16,6 +16,7 @@ from streamcap.cli import app
 from streamcap.config import SecuritySettings, ServerSettings, Settings
 from streamcap.errors import ConfigError, UsageError
 from streamcap.tokens import RELOAD_S, Access, Scope, TokenFile, TokenGuard, guard_for
+from tests.patience import LONG_S
 
 READ, PUBLISH, ADMIN = Scope.READ, Scope.PUBLISH, Scope.ADMIN
 
@@ -236,7 +237,7 @@ def test_the_secret_goes_to_stdout_alone(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONG_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -244,12 +245,14 @@ def test_the_secret_goes_to_stdout_alone(tmp_path: Path) -> None:
     assert TokenGuard(TokenFile(tmp_path / "t.json")).check(secret) is not None
     assert secret not in done.stderr
     assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["tokens"][0]["scopes"] == ["admin"]
-    done = subprocess.run([*command[:4], "list"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*command[:4], "list"], cwd=tmp_path, capture_output=True, text=True, timeout=LONG_S, check=False
+    )
     assert done.returncode == 2 and "--tokens" in done.stderr
 
 
 def test_serve_refuses_an_open_door_before_it_loads_anything(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "streamcap", "serve", "--stream", "a=test:", "--host", "0.0.0.0"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LONG_S, check=False)
     assert done.returncode == 2 and "no token" in done.stderr and "--insecure" in done.stderr
     assert done.stderr.count("\n") == 2

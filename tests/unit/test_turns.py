@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from streamcap.flow import Turns
+from tests.patience import PATIENCE_S
 
 
 async def test_no_more_than_the_limit_and_the_earliest_deadline_first() -> None:
@@ -65,7 +66,7 @@ async def test_cancelled_waiting_or_just_when_its_turn_came() -> None:
     second.cancel()  # the turn has passed to it, and it has not run yet
     await asyncio.wait({second})
     assert second.cancelled()
-    async with asyncio.timeout(1), turns.turn(3.0):
+    async with asyncio.timeout(PATIENCE_S), turns.turn(3.0):
         pass
 
 

@@ -16,6 +16,7 @@ import pytest
 import streamcap
 from streamcap import errors, types
 from streamcap.types import Detections, Instance
+from tests.patience import LONG_S
 
 MODULES = sorted(info.name for info in pkgutil.walk_packages(streamcap.__path__, "streamcap."))
 
@@ -61,7 +62,7 @@ def test_an_instance_may_not_be_changed() -> None:
 
 def test_a_subscriber_needs_no_numpy() -> None:
     code = "import sys; sys.modules['numpy'] = None; import streamcap.types, streamcap.wire, streamcap.client"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=LONG_S)
 
 
 def test_each_error_has_the_exit_code_of_its_branch() -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from streamcap.captioners import SharedModel
 from streamcap.captioners.vision import VisionCaptioner
-from streamcap.config import CaptionerName, MemoryPictures, StreamSettings, VisionBackend, VisionSettings
+from streamcap.config import CaptionerName, MemoryPictures, Outlines, StreamSettings, VisionBackend, VisionSettings
 from streamcap.flow import SystemClock
 from streamcap.models.language import LanguageModel, Piece, Usage
 from streamcap.prompts import Prompt
@@ -54,7 +54,7 @@ async def shown(memory: MemoryPictures) -> Prompt:
     async def load(_: VisionSettings) -> LanguageModel:
         return model
 
-    settings = VisionSettings(backend=VisionBackend.TRANSFORMERS, model="a/b", memory=memory)
+    settings = VisionSettings(backend=VisionBackend.TRANSFORMERS, model="a/b", memory=memory, outlines=Outlines.BOX)
     looks = tuple(Look(t, np.zeros((36, 64, 3), np.uint8), (instance(1),)) for t in (20.0, 21.0))
     window = Window("c1", "s", 20.0, 21.0, 1021.0, (fact("enter"),), (instance(1),), looks=looks, past=PAST)
     async with SharedModel(settings, SystemClock(), load) as shared:

@@ -15,6 +15,7 @@ from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import AnswerCut, AnswerEmpty, ModelBusy, ModelError, ModelTimeout, ModelUnavailable
 from streamcap.prompts import Picture, Prompt, Text
 from tests import vlm_models
+from tests.patience import LONG_S, PATIENCE_S
 
 pytestmark = pytest.mark.torch
 
@@ -37,7 +38,7 @@ async def model(folder: Path) -> AsyncIterator[Any]:
 
     lines: list[str] = []
     stated = VisionSettings(
-        backend=VisionBackend.TRANSFORMERS, model=str(folder), device="cpu", max_tokens=4000, timeout_s=20
+        backend=VisionBackend.TRANSFORMERS, model=str(folder), device="cpu", max_tokens=4000, timeout_s=LONG_S
     )
     loaded = await load(stated, progress=lines.append)
     assert lines[0].startswith("loading ")
@@ -46,7 +47,9 @@ async def model(folder: Path) -> AsyncIterator[Any]:
     await loaded.close()
 
 
-async def said(model: Any, prompt: Prompt = PROMPT, timeout_s: float = 30, begun: asyncio.Event | None = None) -> str:
+async def said(
+    model: Any, prompt: Prompt = PROMPT, timeout_s: float = LONG_S, begun: asyncio.Event | None = None
+) -> str:
     """The answer, which ends at the most tokens that it may have."""
     pieces = []
     with pytest.raises(AnswerCut) as caught:
@@ -61,7 +64,7 @@ async def said(model: Any, prompt: Prompt = PROMPT, timeout_s: float = 30, begun
 async def test_pieces_come_while_the_answer_is_made(model: Any) -> None:
     pieces = []
     with pytest.raises(AnswerCut):
-        async for piece in model.generate(PROMPT, timeout_s=30):
+        async for piece in model.generate(PROMPT, timeout_s=LONG_S):
             pieces.append(piece)
     assert len(pieces) > 10
     assert "".join(piece.text for piece in pieces) == await said(model)
@@ -89,7 +92,7 @@ async def test_the_loop_goes_on_while_the_model_works(model: Any) -> None:
 @pytest.mark.parametrize("pieces", [0, 1, 20])
 async def test_closing_the_iteration_ends_the_work(model: Any, pieces: int) -> None:
     before = await said(model)
-    async with aclosing(model.generate(LONG, timeout_s=30)) as answer:
+    async with aclosing(model.generate(LONG, timeout_s=LONG_S)) as answer:
         for _ in range(pieces):
             await anext(answer)
     made = model.runner.work.passes
@@ -102,7 +105,7 @@ async def test_a_cancelled_task_ends_the_work(model: Any) -> None:
     before = await said(model)
     begun = asyncio.Event()
     task = asyncio.create_task(said(model, LONG, begun=begun))
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), PATIENCE_S)
     waiting = asyncio.create_task(said(model))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -119,7 +122,7 @@ async def test_an_answer_that_takes_too_long_is_told(model: Any) -> None:
 
 
 async def test_who_waits_too_long_is_told(model: Any) -> None:
-    async with aclosing(model.generate(LONG, timeout_s=30)) as answer:
+    async with aclosing(model.generate(LONG, timeout_s=LONG_S)) as answer:
         await anext(answer)
         with pytest.raises(ModelBusy, match="busy"):
             await said(model, timeout_s=0.05)
@@ -129,7 +132,7 @@ async def test_no_more_than_so_many_wait(model: Any, monkeypatch: pytest.MonkeyP
     from streamcap.models.vlm import local
 
     monkeypatch.setattr(local, "WAITING", 2)
-    async with aclosing(model.generate(LONG, timeout_s=30)) as answer:
+    async with aclosing(model.generate(LONG, timeout_s=LONG_S)) as answer:
         await anext(answer)
         waiting = [asyncio.create_task(said(model)) for _ in range(2)]
         await asyncio.sleep(0)
@@ -142,7 +145,7 @@ async def test_no_more_than_so_many_wait(model: Any, monkeypatch: pytest.MonkeyP
 async def test_closing_ends_the_answer_that_is_made(model: Any) -> None:
     begun = asyncio.Event()
     task = asyncio.create_task(said(model, LONG, begun=begun))
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), PATIENCE_S)
     await model.close()
     with pytest.raises(ModelUnavailable, match="closed"):
         await task
@@ -154,7 +157,7 @@ async def test_closing_ends_the_answer_that_is_made(model: Any) -> None:
 async def test_an_answer_without_a_word_is_told(model: Any) -> None:
     model.runner._ends = frozenset(range(vlm_models.VOCABULARY))
     with pytest.raises(AnswerEmpty):
-        _ = [piece async for piece in model.generate(PROMPT, timeout_s=30)]
+        _ = [piece async for piece in model.generate(PROMPT, timeout_s=LONG_S)]
 
 
 async def test_a_defect_is_not_taken_for_an_answer(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

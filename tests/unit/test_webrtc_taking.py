@@ -14,6 +14,7 @@ from aiortc.rtcrtpreceiver import decoder_worker
 
 from streamcap.sources.ports import Publication
 from streamcap.webrtc import taking
+from tests.patience import PATIENCE_S
 
 
 async def test_frames_go_into_the_publication_and_the_decoder_gets_the_end_alone() -> None:
@@ -33,7 +34,7 @@ async def test_frames_go_into_the_publication_and_the_decoder_gets_the_end_alone
     await asyncio.to_thread(
         decoder_worker, asyncio.get_running_loop(), diverted, output, getattr(receiver, taking._ERROR)
     )
-    assert await asyncio.wait_for(output.get(), 2) is None and publication.closed
+    assert await asyncio.wait_for(output.get(), PATIENCE_S) is None and publication.closed
     await peer.close()
 
 

@@ -18,6 +18,7 @@ from streamcap.models.download import FetchPolicy
 from streamcap.models.resolver import Resolver
 from streamcap.models.store import Store
 from tests.file_server import FileServer, serving
+from tests.patience import LONG_S
 
 # Not compressible, so that ranges have a length that tells something; not a multiple of any chunk.
 WEIGHTS = random.Random(1).randbytes(300_001)
@@ -181,7 +182,7 @@ def test_a_release_that_does_not_exist_is_named(wheel: Path, tmp_path: Path, mon
 
 
 def test_an_environment_without_pip_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True, timeout=LONG_S)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
     with pytest.raises(WeightsUnavailable, match="pip is not installed in this environment"):
         resolver(tmp_path / "cache").ensure("a")

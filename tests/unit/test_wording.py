@@ -6,13 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 
+import pytest
+
 from streamcap.captioners import Difference, GroundedCaptioner
-from streamcap.errors import ModelError, ModelResting, ModelUnauthorised, ModelUnavailable
+from streamcap.errors import (
+    AnswerCut,
+    AnswerUnreadable,
+    ModelError,
+    ModelResting,
+    ModelTimeout,
+    ModelUnauthorised,
+    ModelUnavailable,
+    PromptTooLong,
+)
 from streamcap.language import Description
 from streamcap.standing import Standing, Status
 from streamcap.types import Window
 from streamcap.wire import StreamState
-from streamcap.wording import HURRIED_S, WAITING, Wording
+from streamcap.wording import DOUBT_S, HURRIED_S, WAITING, Wording
 from tests.scenes import fact, instance
 from tests.virtual_time import virtual_time
 
@@ -153,6 +164,84 @@ async def test_another_fault_is_news_once_and_rest_after_faults_is_none() -> Non
     assert [s.detail.removeprefix("slow: ") for s in lane.states] == [
         "left alone", "down", "no key", "no longer: captioner", "down",
     ]  # fmt: skip
+
+
+class Mending(Failing):
+    """Is well again so long after it was looked after; counts how often that was."""
+
+    def __init__(self, after: float, *ways: ModelError | None) -> None:
+        super().__init__(*ways)
+        self.after, self.looked_after = after, 0
+
+    async def recovered(self) -> None:
+        self.looked_after += 1
+        await asyncio.sleep(self.after)
+
+
+async def told_at(lane: Lane, times: Sequence[float], until: float) -> list[str]:
+    """States of a lane that gets a window at each of these seconds, each with the second at which it was said."""
+    run, loop = asyncio.create_task(lane.wording.run()), asyncio.get_running_loop()
+    spoken: list[str] = []
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            spoken.extend(f"{loop.time() - begun:.0f} {s.state.value}" for s in lane.states[len(spoken) :])
+
+    begun = loop.time()
+    watching = asyncio.create_task(watch())
+    for n, t in enumerate([*times, until]):
+        await asyncio.sleep(begun + t - loop.time())
+        if t is not until:
+            await lane.wording.put(window(f"w{n}"), live=True)
+    await lane.wording.end()
+    await run
+    watching.cancel()
+    await asyncio.wait({watching})
+    return spoken
+
+
+@virtual_time
+async def test_a_captioner_that_is_well_again_is_so_without_being_asked() -> None:
+    captioner = Mending(8, ModelUnavailable("down"))
+    lane = Lane(captioner)
+    assert await told_at(lane, [1], 100) == ["1 degraded", "9 live"]
+    assert captioner.looked_after == 1, "and no longer than it was wrong"
+    assert captioner.ways == []
+
+
+@virtual_time
+async def test_a_sign_that_was_wrong_is_doubted_for_longer_each_time_until_a_good_answer() -> None:
+    down = ModelTimeout("it hangs")
+    captioner = Mending(5, down, down, down, None, down)
+    lane = Lane(captioner)
+    found = await told_at(lane, [0, 20, 200, 500, 510], 600)
+    assert found == [
+        "0 degraded", "5 live", "20 degraded", f"{20 + DOUBT_S + 5:.0f} live",
+        "200 degraded", f"{200 + 2 * DOUBT_S + 5:.0f} live", "510 degraded", "515 live",
+    ]  # fmt: skip
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ModelUnauthorised("no key"),
+        AnswerUnreadable("no JSON"),
+        PromptTooLong("too long"),
+        AnswerCut("cut", at_limit=True),
+    ],
+)
+async def test_a_fault_of_what_is_asked_or_answered_is_over_with_a_good_answer_alone(fault: ModelError) -> None:
+    captioner = Mending(1, fault, ModelUnavailable("and down"), None)
+    assert await told_at(Lane(captioner), [0, 50, 90], 100) == ["0 degraded", "50 degraded", "90 live"]
+    assert captioner.looked_after == 0
+
+
+@virtual_time
+async def test_a_good_answer_while_it_is_looked_after_ends_it_once() -> None:
+    lane = Lane(Mending(50, ModelUnavailable("down"), None, None))
+    assert await told_at(lane, [0, 10, 70], 100) == ["0 degraded", "10 live"]
 
 
 @virtual_time
