@@ -10,6 +10,8 @@ INSTALLED := $(VENV)/.installed
 MODELS_INSTALLED := $(VENV)/.installed-models
 # Processes that share the tests out among them, file by file; more than there are processors does not help.
 JOBS ?= 2
+# How often a test of tests/integration, or a file of tests/browser, that fails is run again; the summary says which.
+RERUNS ?= 1
 # no: `make test` leaves torch and the other backends of models out, and skips their tests.
 MODELS ?= yes
 # Where torch has builds without CUDA (0.2 GB in place of 3); asked only where it can be reached.
@@ -58,7 +60,8 @@ demo: weights  ## Play a real clip as a live stream, captions in the terminal an
 # Without weights the tests that need them are skipped, or fail where STREAMCAP_REQUIRE names them.
 test: $(INSTALLED) $(if $(filter yes,$(MODELS)),$(MODELS_INSTALLED))  ## Run the tests
 	@$(BIN)/streamcap models pull default || echo "going on without weights"
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	STREAMCAP_RERUNS=$(RERUNS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		-r aR --rerun-show-tracebacks $(ARGS)
 
 # Its tests start feed servers with this virtual environment's Python.
 js: $(INSTALLED)  ## Check and test the JavaScript client (Node 20.10 or newer)
@@ -67,7 +70,7 @@ js: $(INSTALLED)  ## Check and test the JavaScript client (Node 20.10 or newer)
 	cd clients/js && npm ci --no-audit --no-fund && npm run check && npm test
 
 browser: weights  ## Test with a real browser: the monitor, WebRTC, previews, sessions (Node as above, and Chromium)
-	cd tests/browser && npm ci --no-audit --no-fund && npm run check && npm test
+	cd tests/browser && npm ci --no-audit --no-fund && npm run check && RERUNS=$(RERUNS) npm test
 
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .

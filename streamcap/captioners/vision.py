@@ -26,6 +26,7 @@ from streamcap.errors import AnswerCut
 from streamcap.language import Description
 from streamcap.prompts import (
     SENTENCE_ENDS,
+    Examples,
     Prompt,
     RecaptionAnswer,
     RecaptionTask,
@@ -79,6 +80,7 @@ class VisionCaptioner:
             form=vision.settings.answers,
             max_tokens=vision.settings.max_tokens,
         )
+        self._examples = Examples(self._style.form, self._style.demonstrations)
         self._before = ""  # the last summary
 
     @property
@@ -151,7 +153,7 @@ class VisionCaptioner:
             setting=window.setting,
             full=window.scene_start,
         )
-        return build_window(task, self._style, mode=self._settings.mode)
+        return build_window(task, self._style, mode=self._settings.mode, examples=self._examples)
 
     def _outlined(self, window: Window) -> tuple[Look, ...]:
         """The looks of a window, with silhouettes in those that become pictures."""

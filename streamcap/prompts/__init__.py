@@ -16,6 +16,7 @@ from streamcap.prompts.base import Answer, Part, Picture, Prompt, Text, Turn
 from streamcap.prompts.build import build_question, build_recaption, build_summary, build_window, pictured
 from streamcap.prompts.checking import contradictions, scored
 from streamcap.prompts.cleaning import broken_off, garbled
+from streamcap.prompts.demonstrations import Examples
 from streamcap.prompts.parsing import SENTENCE_ENDS, check_end, parse_answer
 from streamcap.prompts.repetition import repeats
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
@@ -23,6 +24,7 @@ from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryT
 __all__ = [
     "SENTENCE_ENDS",
     "Answer",
+    "Examples",
     "InstanceNote",
     "Part",
     "Picture",

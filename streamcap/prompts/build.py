@@ -20,7 +20,7 @@ from streamcap.prompts.answers import (
 )
 from streamcap.prompts.base import Part, Picture, Prompt, Text, Turn
 from streamcap.prompts.cleaning import fenced
-from streamcap.prompts.demonstrations import demonstrations_for
+from streamcap.prompts.demonstrations import Examples
 from streamcap.prompts.marks import grid, marked
 from streamcap.prompts.profiles import system_text
 from streamcap.prompts.structure import ask_line, fact_lines, instance_lines, seconds, setting_line
@@ -44,11 +44,14 @@ MOST_MEMORY = 3
 MOST_PICTURES = 8
 
 
-def build_window(task: WindowTask, style: Style, *, mode: VisionMode = VisionMode.SLIDING) -> Prompt:
+def build_window(
+    task: WindowTask, style: Style, *, mode: VisionMode = VisionMode.SLIDING, examples: Examples | None = None
+) -> Prompt:
     """What is asked of a window: what changed, or at a scene's start, what is there.
 
     Args:
         mode: sliding shows the picture before and the picture now; grid shows all pictures as one.
+        examples: of the stream, which stay the same where they can; None chooses for this window alone.
     """
     pictures, ids = _pictures(task, style, mode)
     brief = style.form is AnswerForm.TEXT
@@ -65,7 +68,7 @@ def build_window(task: WindowTask, style: Style, *, mode: VisionMode = VisionMod
             )
         ),
     ]
-    turns = demonstrations_for(task, style.form, style.demonstrations)
+    turns = (examples or Examples(style.form, style.demonstrations)).of(task)
     echo = [task.draft, *(said.text for said in task.previous[-1:])]
     return _prompt(WindowAnswer, style, parts, mode=mode, turns=turns, echo=echo)
 

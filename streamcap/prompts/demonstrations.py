@@ -1,7 +1,8 @@
 """A few examples before the question, those most like it (LM-BFF, arXiv:2012.15723). Written for this program.
 
 They are material like any window's, so that their form is always that of the question; they show no pictures. What is
-alike is told by the kinds of fact and of instance: no embedding, always the same choice.
+alike is told by the kinds of fact and of instance: no embedding. They stand in the constant prefix of a stream's
+prompts, which a backend keeps: see :class:`Examples`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from streamcap.config import AnswerForm
 from streamcap.labels import group
@@ -18,7 +19,11 @@ from streamcap.prompts.structure import ask_line, fact_lines, instance_lines
 from streamcap.prompts.tasks import WindowTask
 from streamcap.types import Fact, Instance, Skill
 
-__all__ = ["demonstrations_for"]
+__all__ = ["Examples"]
+
+# Others are taken where they are more like the window by this much: mean likeness of the choice, 0..1. What that keeps
+# of prompts is told in docs/prompts.md.
+MARGIN: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +34,30 @@ class _Demonstration:
     full: bool = False
 
 
-def demonstrations_for(task: WindowTask, form: AnswerForm, most: int) -> tuple[Turn, ...]:
-    """The examples most like a window, the most alike last, next to the question; never more than a few."""
-    asked = _features(task.facts, task.instances)
-    fit = [each for each in _ALL if each.full == task.full]
-    ranked = sorted(fit, key=lambda each: -_alike(asked, _features(each.facts, each.instances)))  # stable
-    return tuple(_turn(each, form) for each in reversed(ranked[:most]))
+class Examples:
+    """The examples of one stream: those most like its window, or those of the window before if they are nearly as like.
+
+    Each other choice has a backend read examples and all after them anew. They always stand in the same order, so that
+    streams and windows with the same ones share their prefix.
+
+    Args:
+        form: in which the model is to answer.
+        most: examples of one prompt.
+    """
+
+    def __init__(self, form: AnswerForm, most: int) -> None:
+        self._form, self._most = form, most
+        self._held: dict[bool, tuple[int, ...]] = {}  # by whether a scene begins, which has examples of its own
+
+    def of(self, task: WindowTask) -> tuple[Turn, ...]:
+        """The examples for a window."""
+        asked = _features(task.facts, task.instances)
+        alike = {n: _alike(asked, _features(e.facts, e.instances)) for n, e in enumerate(_ALL) if e.full == task.full}
+        best = tuple(sorted(sorted(alike, key=lambda n: -alike[n])[: self._most]))
+        held = self._held.get(task.full)
+        if held is None or sum(alike[n] for n in best) - sum(alike[n] for n in held) > MARGIN * len(best):
+            held = self._held[task.full] = best
+        return tuple(_turn(_ALL[n], self._form) for n in held)
 
 
 def _features(facts: tuple[Fact, ...], instances: tuple[Instance, ...]) -> dict[str, float]:

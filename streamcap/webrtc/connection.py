@@ -99,8 +99,6 @@ class Connection:
             candidate.sdpMid = mid or "0"
             with contextlib.suppress(ValueError):  # of a sort that is of no use here, such as TCP
                 await self.peer.addIceCandidate(candidate)
-        if more.ended:
-            await self.peer.addIceCandidate(None)
 
     async def settled(self) -> None:
         """Return once media can flow, or it is over."""

@@ -17,7 +17,9 @@ _LINE: Final = re.compile(r"[\x20-\x7e\x80-\U0010ffff\t]*")
 _UFRAG: Final = re.compile(r"^a=ice-ufrag:([A-Za-z0-9+/]{4,256})\s*$", re.MULTILINE)
 _RTPMAP: Final = re.compile(r"a=rtpmap:(\d+) ([\w.-]+)/")
 _WHOLE: Final = re.compile(r"[ ;]packetization-mode=1\b")
-# Browsers hide their addresses behind names of multicast DNS; theirs are found as the checks come in.
+# Browsers hide their addresses behind names of multicast DNS; theirs are found as the checks come in. So that there are
+# no more candidates is never handed on: aioice would give up at once where it knows of none yet.
+_END: Final = "a=end-of-candidates"
 _MDNS: Final = re.compile(r"^a=candidate:\S+ \d+ \S+ \d+ \S+\.local \d+ .*$")
 
 
@@ -32,12 +34,10 @@ class Fragment:
     Attributes:
         ufrag: whose candidates these are; empty where it does not say.
         candidates: each with the ``mid`` of its media, without ``a=``.
-        ended: no more will come.
     """
 
     ufrag: str
     candidates: tuple[tuple[str, str], ...]
-    ended: bool
 
 
 def checked_offer(text: str, *, sends: bool) -> tuple[str, str]:
@@ -64,7 +64,7 @@ def checked_offer(text: str, *, sends: bool) -> tuple[str, str]:
     wanted = ("sendonly", "sendrecv") if sends else ("recvonly", "sendrecv")
     if not any(_direction(part) in wanted for part in _sections(lines) if part[0].startswith("m=video")):
         raise Unmet(f"the offer's video is not {wanted[0]}")
-    kept = [line for line in lines if not _MDNS.fullmatch(line)]
+    kept = [line for line in lines if not _MDNS.fullmatch(line) and line != _END]
     return "\r\n".join(kept) + "\r\n", ufrag.group(1)
 
 
@@ -97,7 +97,7 @@ def fragment(text: str) -> Fragment:
             ufrag = value.strip()
         elif line.startswith("a=mid:"):
             mid = value.strip()
-        elif line.strip() == "a=end-of-candidates":
+        elif line.strip() == _END:
             ended = True
         elif line.startswith("a=candidate:") and not _MDNS.fullmatch(line.strip()):
             candidates.append((mid, f"{name}:{value.strip()}"))
@@ -105,7 +105,7 @@ def fragment(text: str) -> Fragment:
         raise ValueError(f"at most {CANDIDATES_MAX} candidates")
     if not (ufrag or candidates or ended):
         raise ValueError("this is no fragment of a session description")
-    return Fragment(ufrag, tuple(candidates), ended)
+    return Fragment(ufrag, tuple(candidates))
 
 
 def _sections(lines: list[str]) -> list[list[str]]:

@@ -12,7 +12,9 @@ import { chromium } from "playwright-core";
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const VENV = join(ROOT, ".venv/bin/python");
 export const PYTHON = process.env.PYTHON ?? (existsSync(VENV) ? VENV : "python3");
-const START_MS = 60_000; // loading the models, on a busy machine
+const START_MS = 300_000; // loading the models, on a busy machine
+// For what ought to take a second or two; a wait ends as soon as what it waits for is there.
+const PATIENCE_MS = 90_000;
 
 const BROWSER =
   process.env.CHROMIUM ??
@@ -138,7 +140,7 @@ export class Server {
     if (this.#process.exitCode === null && this.#process.signalCode === null) {
       const gone = new Promise((resolve) => this.#process.once("exit", resolve));
       this.#process.kill("SIGINT");
-      const late = setTimeout(() => this.#process.kill("SIGKILL"), 20_000);
+      const late = setTimeout(() => this.#process.kill("SIGKILL"), PATIENCE_MS);
       await gone;
       clearTimeout(late);
     }
@@ -148,7 +150,19 @@ export class Server {
 
 /** A browser with a fake camera; further flags may be given. @param {string[]} flags */
 export async function launch(flags = []) {
-  return chromium.launch({ executablePath: BROWSER ?? "chromium", args: [...FLAGS, ...flags], headless: true });
+  const browser = await chromium.launch({
+    executablePath: BROWSER ?? "chromium",
+    args: [...FLAGS, ...flags],
+    headless: true,
+    timeout: PATIENCE_MS,
+  });
+  const contextOf = browser.newContext.bind(browser);
+  browser.newContext = async (options) => {
+    const context = await contextOf(options);
+    context.setDefaultTimeout(PATIENCE_MS);
+    return context;
+  };
+  return browser;
 }
 
 /** A browser that can be killed without a word. */
@@ -167,7 +181,7 @@ export async function launchToKill() {
  * @param {number} patience milliseconds
  * @returns {Promise<T>}
  */
-export async function until(look, what, patience = 30_000) {
+export async function until(look, what, patience = PATIENCE_MS) {
   const end = Date.now() + patience;
   for (;;) {
     const found = await look();

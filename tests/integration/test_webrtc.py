@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
+from aiortc import RTCSessionDescription
 from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 
 from streamcap.config import Settings
 from streamcap.models.pool import Models
 from streamcap.server.service import Service, running
+from streamcap.webrtc.connection import close_peer
 from streamcap.wire import GapMessage, StatusMessage, decode
 from tests.feeding import http_to
 from tests.patience import PATIENCE_S
@@ -127,6 +130,21 @@ async def test_lost_packets_are_made_good(models: Models, codec: str) -> None:
         finally:
             relay.close()
         assert not any(isinstance(each, GapMessage) for each in await told(http))
+
+
+async def test_a_browser_that_hides_all_its_addresses_is_found(models: Models) -> None:
+    async with service(models) as (_, http):
+        await first_frame(http)
+        peer = await offer_of(None)
+        offer = re.sub(r"(?m)^(a=candidate:\S+ \d \S+ \d+) \S+", r"\1 5f2a.local", peer.localDescription.sdp)
+        assert ".local" in offer and "a=end-of-candidates" in offer, "as Firefox says it"
+        try:
+            answer = await http.post("/v1/streams/yard/whep", content=offer, headers=SDP)
+            await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+            async with asyncio.timeout(PATIENCE_S):
+                await peer.getReceivers()[0].track.recv()
+        finally:
+            await close_peer(peer)
 
 
 @pytest.mark.parametrize("sort", [OddCertificate, RsaCertificate])

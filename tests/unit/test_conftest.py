@@ -71,6 +71,49 @@ def test_both():
     raise AssertionError("must not run")
 """
 
+# Each fails at its first run; one of them at the setup of its module, one leaves a task behind.
+BAD_SECONDS = """
+import asyncio
+import pathlib
+import pytest
+import tests.conftest
+
+tests.conftest.GRACE_S = 0.5
+SEEN = pathlib.Path(__file__).with_suffix(".seen")
+
+def first(what):
+    with SEEN.open("a+") as file:
+        file.seek(0)
+        before = file.read().split()
+        file.write(what + "\\n")
+    return what not in before
+
+@pytest.fixture(scope="module")
+def server():
+    assert not first("server"), "the server had a bad second"
+    yield "server"
+
+def test_plain():
+    assert not first("plain"), "the test had a bad second"
+
+async def test_async():
+    await asyncio.sleep(0)
+    assert not first("async")
+
+async def test_leaves_a_task():
+    if first("task"):
+        asyncio.create_task(asyncio.sleep(60), name="stray task")
+
+def test_of_the_module(server):
+    assert server == "server"
+
+def test_also_of_the_module(server):
+    assert server == "server"
+
+def test_never():
+    assert False, "it is broken"
+"""
+
 # The real watch, and two prerequisites whose state is known.
 CONFTEST = """
 from tests import prerequisites
@@ -125,3 +168,22 @@ def test_an_unknown_requirement_is_an_error(inner: pytest.Pytester, monkeypatch:
     result = inner.runpytest_subprocess("-p", "no:cacheprovider", timeout=LONG_S)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*unknown ffmpg*"])
+
+
+@pytest.mark.parametrize("jobs", [(), ("-n", "2", "--dist", "loadfile")], ids=["alone", "side by side"])
+def test_an_integration_test_that_fails_is_run_once_more_and_a_unit_test_is_not(
+    inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, jobs: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("STREAMCAP_RERUNS", "1")
+    for folder in ("integration", "unit"):
+        (inner.path / folder).mkdir()
+        (inner.path / folder / f"test_{folder}.py").write_text(BAD_SECONDS, "utf-8")
+    plain = ("-p", "no:cacheprovider", "-W", "ignore", "-r", "aR", "--rerun-show-tracebacks")
+    result = inner.runpytest_subprocess(*plain, *jobs, timeout=LONG_S)
+    outcomes = result.parseoutcomes()
+    # Of integration all but the last pass then; of unit none has a second try, and what needs the server meets it late.
+    assert outcomes["rerun"] == 5, result.outlines
+    assert outcomes["failed"] == 1 + 3, result.outlines
+    result.stdout.fnmatch_lines(["*RERUN integration/test_integration.py::test_plain*"])
+    result.stdout.fnmatch_lines(["*the test had a bad second*"])
+    assert not any(line.startswith("RERUN unit") for line in result.outlines)

@@ -11,6 +11,7 @@ import pytest
 
 from streamcap.config import AnswerForm, Mark, Profile, VisionMode
 from streamcap.prompts import (
+    Examples,
     Picture,
     Prompt,
     QuestionAnswer,
@@ -22,6 +23,7 @@ from streamcap.prompts import (
     SummaryTask,
     Text,
     Told,
+    Turn,
     WindowAnswer,
     WindowTask,
     build_question,
@@ -32,6 +34,7 @@ from streamcap.prompts import (
 )
 from streamcap.prompts.answers import answer_for
 from streamcap.types import Fact, Instance, Look, Skill
+from tests.scenes import fact, instance
 
 SIZE = (180, 320)
 
@@ -226,3 +229,29 @@ def test_words_from_outside_stay_data(attack: str) -> None:
         if "ignore all rules" in line:
             assert "ignore all rules" in json.loads(line[line.index('"') :])
     assert prompt.answer == answer_for(WindowAnswer)
+
+
+def test_examples_stay_while_no_others_are_much_more_like_the_window() -> None:
+    """They stand in the prefix that a backend keeps: what is about as like is not worth reading all anew."""
+    examples = Examples(AnswerForm.JSON, 2)
+    comes = task(facts=(fact("enter", 1, where="left"),))
+    first = examples.of(comes)
+    assert first == build_window(comes, Style()).demonstrations, "those most like it"
+    with_a_car = dataclasses.replace(comes, instances=(*comes.instances, instance(7, label="car")))
+    assert examples.of(with_a_car) == first
+    falls = task(facts=(fact("fall", 1), fact("lie", 1)))
+    other = examples.of(falls)
+    assert other != first and any("falls to the floor" in turn.ask for turn in other)
+    begins = examples.of(dataclasses.replace(comes, full=True))
+    assert not set(begins) & {*first, *other}
+    assert examples.of(falls) == other, "a scene that begins has examples of its own"
+
+
+def test_the_same_examples_stand_in_the_same_order() -> None:
+    """Whatever came before: streams that share a backend share what it keeps."""
+    orders: dict[frozenset[Turn], tuple[Turn, ...]] = {}
+    for what in ("enter", "leave", "fall", "sit", "meet", "pick_up", "stop"):
+        for label in ("person", "car", "dog"):
+            turns = build_window(task(facts=(fact(what, 1, label=label),)), Style(demonstrations=3)).demonstrations
+            assert orders.setdefault(frozenset(turns), turns) == turns
+    assert len(orders) > 3

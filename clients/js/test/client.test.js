@@ -49,7 +49,7 @@ function follow(url, options = {}) {
 
 /** @param {() => unknown} holds */
 async function until(holds) {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!holds()) {
     assert.ok(Date.now() < deadline, `it did not come to that: ${holds}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

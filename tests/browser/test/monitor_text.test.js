@@ -97,12 +97,12 @@ test("a page signs in once, and goes on by itself after a restart", { skip }, as
     await accessible(page, "sign in");
     await page.getByLabel("Token").fill(server.token);
     await page.getByRole("button", { name: "Sign in" }).click();
-    await page.locator('.tile[data-stream="yard"] canvas[data-drawn]').waitFor({ timeout: 60_000 });
+    await page.locator('.tile[data-stream="yard"] canvas[data-drawn]').waitFor();
     assert.equal(await page.getByRole("button", { name: "Add stream" }).count(), 0, "a reader adds nothing");
     assert.equal(await page.evaluate(() => document.cookie + JSON.stringify({ ...localStorage })), "{}");
     await server.crash();
     await server.again();
-    await page.locator(".connection", { hasText: "Connected" }).waitFor({ timeout: 60_000 });
+    await page.locator(".connection", { hasText: "Connected" }).waitFor();
     assert.equal(await page.locator("dialog[open]").count(), 0);
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.getByLabel("Token").waitFor();

@@ -115,11 +115,11 @@ describe("on air", { skip }, () => {
     await feed.say("say wrong 0.5 A person falls.");
     await page.getByText("A person falls.").waitFor();
     await feed.say("take_back wrong");
-    await page.locator("#captions:not(.on)").waitFor({ state: "attached", timeout: 1000 });
+    await page.locator("#captions:not(.on)").waitFor({ state: "attached", timeout: 30_000 });
     await feed.say("say last 0.5 The person leaves.");
     await page.getByText("The person leaves.").waitFor();
     await feed.say("status ended");
-    await page.locator("#captions:not(.on)").waitFor({ state: "attached", timeout: 4000 });
+    await page.locator("#captions:not(.on)").waitFor({ state: "attached", timeout: 30_000 });
     await feed.say("status live");
   });
 
@@ -152,7 +152,7 @@ test("killed and started again: every caption once, in order", { skip }, async (
     await feed.say("say c2 0.5 The person stops."); // before the page is back
     await connected(feed);
     await feed.say("say c3 0.5 The person leaves.");
-    await page.getByText("The person leaves.").waitFor({ timeout: 10_000 });
+    await page.getByText("The person leaves.").waitFor();
     const texts = (await shown(page)).map((each) => each.lines.join(" ")).filter(Boolean);
     assert.deepEqual(texts, ["A person enters.", "The person stops.", "The person leaves."]);
   } finally {
@@ -187,7 +187,7 @@ test("a real stream on air", { skip: skipped() }, async () => {
   try {
     const { page } = await overlay({ url: server.url });
     const thing = clip ? "bicycle" : "person";
-    await page.locator("#captions.on", { hasText: thing }).waitFor({ timeout: 60_000 });
+    await page.locator("#captions.on", { hasText: thing }).waitFor();
     const lines = await page.locator("#captions .line").allTextContents();
     const text = await page.screenshot({ omitBackground: true });
     // As a vision mixer puts it over the picture: the one that it speaks about.
@@ -206,7 +206,7 @@ test("a real stream on air", { skip: skipped() }, async () => {
     const seen = await until(async () => {
       const all = await shown(page);
       return all.length > 2 && all;
-    }, "captions follow each other", 60_000);
+    }, "captions follow each other");
     seen.forEach(({ at, lines }, n, all) => {
       assert.ok(lines.length <= 2 && lines.every((line) => line.length <= 42), lines.join("|"));
       const next = all[n + 1];

@@ -48,17 +48,17 @@ test("the captioner and its prompt are set while the stream is watched", { skip 
 });
 
 test("a draft is refined by the model, and the list says who worded it", { skip }, async () => {
-  await page.locator(".draft .kind", { hasText: "refined by test-vlm" }).waitFor({ timeout: 60_000 });
+  await page.locator(".draft .kind", { hasText: "refined by test-vlm" }).waitFor();
   const row = page.locator(".rows .row", { has: page.locator(".source") }).first();
   assert.match((await row.locator(".row-text").textContent()) ?? "", /^In this picture one can see that /);
   assert.equal(await row.locator(".source").getAttribute("title"), "Worded by test-vlm");
 });
 
 test("a question is answered, and what it cites can be looked at", { skip }, async () => {
-  await page.locator(".rows .row-text", { hasText: "enters" }).first().waitFor({ timeout: 60_000 });
+  await page.locator(".rows .row-text", { hasText: "enters" }).first().waitFor();
   await page.getByLabel("Question about this stream").fill("Who came?");
   await page.keyboard.press("Enter");
-  await page.locator('.ask[data-state="answered"] .answer-text', { hasText: "tell of a person." }).waitFor({ timeout: 30_000 });
+  await page.locator('.ask[data-state="answered"] .answer-text', { hasText: "tell of a person." }).waitFor();
   await page.locator(".cited button").first().click();
   const evidence = page.locator("dialog.evidence");
   await evidence.locator("canvas[data-drawn]").waitFor();
