@@ -166,6 +166,7 @@ class Perception:
             key_frame,
             health,
             setting,
+            self._facts.likely,
         )
 
     def close(self) -> None:

@@ -259,7 +259,8 @@ class Pipeline:
             self.instances = seen.instances
             self._feed.show_instances(self._id, t=seen.pts, instances=seen.instances)
             seen = calibrated(seen)
-            seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts))
+            likely = self._rarity.weighed(seen.likely, seen.pts)
+            seen = replace(seen, facts=self._rarity.rated(seen.facts, seen.pts), likely=likely)
             self.pts, self.frames = seen.pts, self.frames + 1
             if self._first_pts is None:
                 self._first_pts = seen.pts

@@ -122,6 +122,11 @@ class Wording:
         """Something is at the captioner, or waits for it."""
         return self._at is not None or not self._waiting.empty()
 
+    @property
+    def takes_time(self) -> bool:
+        """The captioner is another than the grounded one, which has its text in milliseconds."""
+        return self.captioner.name != self.grounded.name
+
     async def put(self, window: Window, *, live: bool, overdue: bool = False) -> None:
         """Have a closed window told in its turn.
 
@@ -204,11 +209,6 @@ class Wording:
         window = self._recalled(window)
         await self._revise(window, self.grounded.whole(window), self.grounded.name, final=True)
 
-    @property
-    def _costs(self) -> bool:
-        """The captioner is another than the grounded one, which has its text in milliseconds."""
-        return self.captioner.name != self.grounded.name
-
     async def _put(self, item: Window | _Told | _Summary, *, live: bool) -> None:
         if live and self._waiting.full() and self._limit is not None:
             _log.info("%s: %d captions wait, the one at work is given up", self._stream, WAITING)
@@ -217,7 +217,7 @@ class Wording:
 
     async def _word(self, window: Window) -> None:
         captioner, last = self.captioner, None
-        if not self._costs or self._is_news(window, self.grounded.whole(window)):
+        if not self.takes_time or self._is_news(window, self.grounded.whole(window)):
             last = await self._asked(lambda: self._described(captioner, window))
         if last is None:
             await self.finalise_grounded(window)
@@ -239,7 +239,7 @@ class Wording:
 
     async def _asked(self, ask: Callable[[], Awaitable[_T]]) -> _T | None:
         """What the captioner answers; None where it fails or is given up, which the stream's state then says."""
-        if self._hurried and self._costs:
+        if self._hurried and self.takes_time:
             return None
         try:
             async with asyncio.timeout(None) as self._limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from streamcap.config import Profile
 from streamcap.language import Description, describe_change, describe_scene
@@ -24,8 +25,8 @@ class GroundedCaptioner:
         self._smooth = profile is not Profile.SURVEILLANCE
 
     def draft(self, window: Window) -> Description:
-        """What can be said of an open window; of a scene in which nothing is found yet, nothing."""
-        whole = self.whole(window)
+        """What can be said of an open window, and what is likely; of a scene in which nothing is found yet, nothing."""
+        whole = self.whole(replace(window, facts=window.facts + window.likely))
         return whole if whole.who or not window.scene_start else Description("")
 
     def whole(self, window: Window) -> Description:
