@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -90,7 +90,7 @@ class VisionCaptioner:
         """See :class:`streamcap.captioners.base.Captioner`."""
         return self._vision.name
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         """See :class:`streamcap.captioners.base.Captioner`."""
         grounded = replace(self._grounded.whole(window), source=self._grounded.name)
         if not window.looks:
