@@ -248,7 +248,7 @@ async def test_who_leaves_calls_the_model_off(models: Models, server: LlmServer,
 
 async def test_two_streams_share_a_budget(models: Models, server: LlmServer) -> None:
     streams = [VISION | {"id": f"s{n}", "source": STREET} for n in range(2)]
-    async with service(models, server, streams=streams, calls_per_minute_in_all=3) as (_, http):
+    async with service(models, server, streams=streams, calls_per_minute_in_all=3, timeout_s=20) as (_, http):
         for stream in ("s0", "s1"):
             await said(http, "enters", stream)
         assert len(windows(server)) == 3
