@@ -195,6 +195,8 @@ class _Feed:
         """Take the age of a caption."""
         if not isinstance(message, CaptionMessage) or message.kind is CaptionKind.SUMMARY or not self._glass:
             return
+        if not message.text:  # a draft is withdrawn: that speaks of no frame
+            return
         pts, wall = min(self._glass, key=lambda each: abs(each[0] - message.end))
         age = 1e3 * (self._clock.wall() - wall - (message.end - pts))  # the end may lie between two analysed frames
         if message.status is CaptionStatus.FINAL:

@@ -49,7 +49,7 @@ class Gathered:
 
     def take(self, message: CaptionMessage, now: float) -> None:
         """Count one caption message that was read at wall time ``now`` (Unix seconds)."""
-        if message.kind is CaptionKind.SUMMARY:
+        if message.kind is CaptionKind.SUMMARY or not message.text:
             return
         final = message.status is CaptionStatus.FINAL
         which = "final" if final else "draft"

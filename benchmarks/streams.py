@@ -196,7 +196,8 @@ async def _ages(server: Server, seconds: float) -> tuple[list[float], list[float
 
 
 def _is_draft(message: CaptionMessage) -> bool:
-    return message.status is not CaptionStatus.FINAL and message.kind is not CaptionKind.SUMMARY
+    """One that says something; a withdrawal speaks of no frame."""
+    return message.status is not CaptionStatus.FINAL and message.kind is not CaptionKind.SUMMARY and bool(message.text)
 
 
 def _naive(clips: list[str], fps: str, times: Times) -> Load:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from streamcap.types import Observation
+from streamcap.types import Fact, Observation
 
 __all__ = ["TABLE", "Table", "calibrated", "logit", "probability"]
 
@@ -79,8 +79,10 @@ def probability(what: str, confidence: float, table: Table = TABLE) -> float:
 
 def calibrated(seen: Observation) -> Observation:
     """An observation whose facts' confidence is the probability that they are true."""
-    if not seen.facts:
+    if not seen.facts and not seen.likely:
         return seen
-    return replace(
-        seen, facts=tuple(replace(fact, confidence=probability(fact.what, fact.confidence)) for fact in seen.facts)
-    )
+    return replace(seen, facts=_calibrated(seen.facts), likely=_calibrated(seen.likely))
+
+
+def _calibrated(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    return tuple(replace(fact, confidence=probability(fact.what, fact.confidence)) for fact in facts)

@@ -59,7 +59,10 @@ PACES = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A window that changed; ``closed`` when it is complete, ``overdue`` where it was held as long as may be."""
+    """A window that changed; ``closed`` when it is complete, ``overdue`` where it was held as long as may be.
+
+    One that has neither begun a scene nor any fact, sure or likely, is withdrawn: what was likely has not come true.
+    """
 
     window: Window
     closed: bool
@@ -68,6 +71,9 @@ class Step:
 
 class WindowBuilder:
     """Collects facts into windows. A window opens at a scene start or a fact and closes when it grows quiet.
+
+    What is likely only changes no window: it is shown with the one that is open, or under the id of the next one, until
+    it is sure, and then is a fact like any other, or until it is likely no more.
 
     Args:
         stream: id of the stream.
@@ -83,6 +89,8 @@ class WindowBuilder:
         self._stream, self.pace, self._prefix = stream, pace, prefix
         self.held = False
         self._count = 0
+        self._reserved = ""  # id of the next window, where it was shown already
+        self._likely: tuple[Fact, ...] = ()  # as last shown
         self._window: Window | None = None
         self._opened = self._touched = 0.0
         self._closed_at: deque[float] = deque(maxlen=64)
@@ -93,34 +101,60 @@ class WindowBuilder:
         steps: list[Step] = []
         floor = max(self.pace.floor, min(BUSY_FLOOR, self.pace.floor + FLOOR_STEP * self._haste(seen.pts)))
         facts = tuple(fact for fact in seen.facts if fact.saliency >= floor)
+        changed = False
         if seen.scene_start and self._window is not None:
             steps.append(self._close())
         if seen.scene_start or (facts and self._window is None):
             self._open(seen)
-        if self._window is None:
-            return steps
-        before = self._window
-        self._window = _grown(before, facts, seen, self._told_until)
-        if facts:
-            self._touched = seen.pts
-        if self._is_over(seen):
-            self._closed_at.append(seen.pts)
-            return [*steps, replace(self._close(), overdue=self.held)]
-        if facts or (before.scene_start and before.instances != self._window.instances):
-            steps.append(Step(self._window, closed=False))
+        if self._window is not None:
+            before = self._window
+            self._window = _grown(before, facts, seen, self._told_until)
+            if facts:
+                self._touched = seen.pts
+            if self._is_over(seen):
+                self._closed_at.append(seen.pts)
+                steps.append(replace(self._close(), overdue=self.held))
+            else:
+                changed = bool(facts) or (before.scene_start and before.instances != self._window.instances)
+        likely = tuple(fact for fact in seen.likely if fact.saliency >= floor)
+        if changed or _deeds(likely) != _deeds(self._likely):
+            steps.append(self._shown(likely, seen))
         return steps
 
     def flush(self) -> list[Step]:
-        """The stream is over: close what is open."""
-        return [self._close()] if self._window is not None else []
+        """The stream is over: close what is open, and withdraw what was likely only."""
+        if self._window is not None:
+            return [self._close()]
+        if not self._likely:
+            return []
+        self._likely = ()
+        at = self._told_until
+        return [Step(Window(self._next_id(), self._stream, at, at, 0.0, (), ()), closed=False)]
+
+    def _shown(self, likely: tuple[Fact, ...], seen: Observation) -> Step:
+        """The window that is open, or the next one, with what is likely."""
+        self._likely = likely
+        window = self._window
+        if window is None:
+            self._reserved = self._next_id()
+            window = Window(self._reserved, self._stream, seen.pts, seen.pts, seen.captured_at, (), ())
+        if not likely:
+            return Step(window, closed=False)
+        grown = _grown(window, likely, seen, self._told_until)
+        return Step(replace(grown, facts=window.facts, likely=likely), closed=False)
+
+    def _next_id(self) -> str:
+        if self._reserved:
+            return self._reserved
+        self._count += 1
+        return f"{self._prefix}{self._count}"
 
     def _open(self, seen: Observation) -> None:
-        self._count += 1
         self._opened = self._touched = seen.pts
         self._window = Window(
-            f"{self._prefix}{self._count}", self._stream, seen.pts, seen.pts, seen.captured_at, (), (),
-            scene_start=seen.scene_start,
-        )  # fmt: skip
+            self._next_id(), self._stream, seen.pts, seen.pts, seen.captured_at, (), (), scene_start=seen.scene_start
+        )
+        self._reserved = ""
 
     def _is_over(self, seen: Observation) -> bool:
         if self._window is not None and self._window.scene_start and not seen.settled:
@@ -141,6 +175,7 @@ class WindowBuilder:
     def _close(self) -> Step:
         assert self._window is not None
         window, self._window = self._window, None
+        self._likely = ()  # what is still likely goes over to the next one
         self._told_until = window.end
         return Step(window, closed=True)
 
@@ -173,6 +208,11 @@ def _grown(window: Window, facts: tuple[Fact, ...], seen: Observation, told_unti
     )
 
 
+def _deeds(facts: tuple[Fact, ...]) -> set[tuple[str, tuple[int, ...]]]:
+    """What is said of whom."""
+    return {(fact.what, fact.who) for fact in facts}
+
+
 def _known(window: Window, facts: tuple[Fact, ...], seen: Observation) -> tuple[Instance, ...]:
     """Those that are there now, and those of which the window speaks though they are gone."""
     spoken_of = {who for fact in (*window.facts, *facts) for who in fact.who}
@@ -185,6 +225,8 @@ class CaptionBook:
 
     def __init__(self) -> None:
         self._open: dict[str, Caption] = {}
+        self._sure: dict[str, str] = {}  # of those: the newest text that held nothing but what was sure, by id
+        self._withdrawn: dict[str, int] = {}  # newest revisions, of the last few
         self._said: list[Caption] = []
         self._told: dict[int, None] = {}  # in the order in which they were told of
 
@@ -199,24 +241,27 @@ class CaptionBook:
         return tuple(recent or [caption.text for caption in self._said[-1:]])
 
     def is_news(self, window: Window, what: Description) -> bool:
-        """True where a draft of the window's caption was shown, or one would say something new."""
-        return window.id in self._open or (bool(what.text) and not self._repeats(window, what))
+        """True where a draft of what is sure was shown, or one would say something new."""
+        return window.id in self._sure or (bool(what.text) and not self._repeats(window, what))
 
     def revise(self, window: Window, what: Description, *, source: str, final: bool) -> Caption | None:
         """The next revision of a window's caption; None where it would say nothing new.
 
-        A caption of which a draft was shown always becomes final, so that no subscriber keeps a draft for ever.
+        A caption of which a draft was shown becomes final, or is withdrawn where the draft said nothing but what was
+        likely and did not come true: so no subscriber keeps a draft for ever. What is withdrawn has no text.
         """
-        if not self.is_news(window, what):
-            return None
         before = self._open.get(window.id)
-        text = what.text or (before.text if before else "")
+        if not self.is_news(window, what):
+            return self._withdraw(before) if before is not None else None
+        text = what.text or self._sure[window.id]
+        if not window.likely:
+            self._sure[window.id] = text
         if before is not None and not final and before.text == text:
             return None
         status = CaptionStatus.FINAL if final else CaptionStatus.UPDATE if before else CaptionStatus.OPEN
         caption = Caption(
             window.id,
-            before.rev + 1 if before else 0,
+            before.rev + 1 if before else self._withdrawn.get(window.id, -1) + 1,
             status,
             CaptionKind.FULL if window.scene_start else CaptionKind.DIFF,
             window.start,
@@ -227,7 +272,7 @@ class CaptionBook:
             source,
             what.skills,
             _named(window.instances, what.who),
-            tuple(sorted({window.end, *(fact.end for fact in window.facts)})),
+            _evidence(window),
             window.waited,
             what.conflicts,
         )
@@ -236,10 +281,21 @@ class CaptionBook:
             while len(self._told) > TOLD:
                 del self._told[next(iter(self._told))]
             self._open.pop(window.id, None)
+            self._sure.pop(window.id, None)
             self._said = [*self._said[-RECENT + 1 :], caption]
         else:
             self._open[window.id] = caption
         return caption
+
+    def _withdraw(self, draft: Caption) -> Caption:
+        del self._open[draft.id]
+        self._withdrawn[draft.id] = draft.rev + 1
+        while len(self._withdrawn) > RECENT:
+            del self._withdrawn[next(iter(self._withdrawn))]
+        return replace(
+            draft, rev=draft.rev + 1, status=CaptionStatus.UPDATE, text="", skills={}, instances=(), evidence=(),
+            conflicts=(),
+        )  # fmt: skip
 
     def _repeats(self, window: Window, what: Description) -> bool:
         if window.scene_start:  # another scene is news, also where it looks like one before
@@ -251,6 +307,12 @@ class CaptionBook:
         # Of instances only the newest word counts: who enters, leaves and enters again is news each time.
         newest = next((said for said in recent if about & {i.id for i in said.instances}), None)
         return newest is not None and newest.text == what.text and {i.id for i in newest.instances} == about
+
+
+def _evidence(window: Window) -> tuple[float, ...]:
+    """Media times of the frames that show what is told; none are kept for what may not come true."""
+    ends = {fact.end for fact in window.facts}
+    return tuple(sorted(ends if window.likely else {window.end, *ends}))
 
 
 def _named(instances: tuple[Instance, ...], who: tuple[int, ...]) -> tuple[Instance, ...]:

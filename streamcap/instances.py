@@ -55,9 +55,8 @@ LINGERED_S = 1.0
 STILL_KEEP_S = 12.0
 # Share of a box that must change for its pixels to count as disturbed.
 DISTURBED = 0.2
-# From this share of foreground on its place can be seen to be left: less than this part of it remains.
+# From this share of foreground on its place can be seen to be left while it may still be about.
 COVERED = 0.25
-VACATED = 0.3
 # Two tracks of one kind of thing, one mostly inside the other for this long, are one thing seen twice.
 TWIN_SHARE = 0.8
 TWIN_S = 1.0
@@ -152,7 +151,7 @@ class Tracker:
             share = changed(track.box)
             track.disturbed = track.disturbed or share > DISTURBED
             track.hole = cover(track.box)
-            if track.covered > COVERED and track.hole < VACATED * track.covered:
+            if track.covered > COVERED and track.vacated:
                 track.disturbed = True  # it was no part of the background, and that is to be seen again
             if share < RESTING and not track.disturbed and not camera.trusted:
                 track.hold(pts)

@@ -42,14 +42,23 @@ class Rarity:
         """
         if self._began is None:
             self._began = pts
+        rated = []
+        for fact in facts:  # the second of a kind in one frame is as usual as in the next
+            rated.append(replace(fact, saliency=self._weighed(fact, pts)))
+            self._count((fact.what, fact.label), self._so_far(fact, pts) + 1.0, pts)
+        return tuple(rated)
+
+    def weighed(self, facts: Iterable[Fact], pts: float) -> tuple[Fact, ...]:
+        """The same for facts that may not come true: they are not counted."""
         return tuple(replace(fact, saliency=self._weighed(fact, pts)) for fact in facts)
 
+    def _so_far(self, fact: Fact, pts: float) -> float:
+        known = self._counts.get((fact.what, fact.label))
+        return known[0] * 0.5 ** ((pts - known[1]) / HALF_LIFE_S) if known is not None else 0.0
+
     def _weighed(self, fact: Fact, pts: float) -> float:
-        key = fact.what, fact.label
-        known = self._counts.get(key)
-        count = known[0] * 0.5 ** ((pts - known[1]) / HALF_LIFE_S) if known is not None else 0.0
-        self._count(key, count + 1.0, pts)
-        if known is None:
+        count = self._so_far(fact, pts)
+        if (fact.what, fact.label) not in self._counts:
             watched = self._began is not None and pts - self._began >= KNOWN_AFTER_S
             return min(1.0, fact.saliency * NEWS) if watched else fact.saliency
         weighed = fact.saliency * max(LEAST, 1.0 - STEP * math.log2(1.0 + count))

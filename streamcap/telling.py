@@ -204,10 +204,12 @@ class Teller:
     async def _step(self, step: Step) -> None:
         window = self._recalled(step.window)
         if not step.closed:
-            if self.looks is not None:
+            if self.looks is not None and (window.facts or window.scene_start):  # no picture of what is likely only
                 self.looks.note(window)
             await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
             return
+        if self._wording.takes_time:  # until its final comes the draft says no more than what is sure
+            await self._revise(window, self._grounded.draft(window), self._grounded.name, final=False)
         if self._tally is not None:
             self._tally.add(window.facts, window.instances)
         await self._wording.put(window, live=self.live, overdue=step.overdue)
@@ -220,7 +222,7 @@ class Teller:
     async def _revise(self, window: Window, what: Description, source: str, *, final: bool) -> None:
         caption = self._book.revise(window, what, source=source, final=final)
         if caption is not None:
-            if final:
+            if caption.status is CaptionStatus.FINAL:
                 self._differences.append(Difference(caption.start, caption.end, caption.text, caption.saliency))
             await self._publish(caption)
 

@@ -46,6 +46,8 @@ OUTWARD_SPEED = 0.01
 OUTWARD_COURSE = 0.03
 # It left the way that it went over its last seconds.
 HEADING_S = 1.5
+# A place is left where less than this part remains of what there was before the background.
+VACATED = 0.3
 # At its speed it may be out by now, within this much (share of the frame). The middle of what a border cuts off goes
 # half as fast as the thing itself.
 OUT_MARGIN = 0.12
@@ -108,7 +110,8 @@ class Track:
         start_motion: largest motion share of its first observations.
         covered: share of its place, 0..1, that differed from the background when it was last seen.
         disturbed: pixels changed at its place while it was not seen.
-        hole: share of its place, 0..1, that differs from the background while it is not seen.
+        hole: share of its place, 0..1, that differs from the background while it is missed, until it is lost: later
+            somebody who stands there unseen has become background.
         roams: it has gone some way by itself.
         lingers: last time that it was taken to be there because it fills the frame and its pixels changed.
         body: how the person held the body over the last seconds; empty for what is no person.
@@ -292,6 +295,11 @@ class Track:
         self.vote.add(seen.label, seen.score)
         if seen.look is not None:
             self.appearance.add(seen.look, whole=self._is_whole(seen.box), label=self.label)
+
+    @property
+    def vacated(self) -> bool:
+        """When it was missed its place showed the background again: nothing of it was left, nothing stood before it."""
+        return self.hole < VACATED * self.covered
 
     @property
     def went_out(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
@@ -122,6 +123,11 @@ class Wording:
         """Something is at the captioner, or waits for it."""
         return self._at is not None or not self._waiting.empty()
 
+    @property
+    def takes_time(self) -> bool:
+        """The captioner is another than the grounded one, which has its text in milliseconds."""
+        return self.captioner.name != self.grounded.name
+
     async def put(self, window: Window, *, live: bool, overdue: bool = False) -> None:
         """Have a closed window told in its turn.
 
@@ -204,11 +210,6 @@ class Wording:
         window = self._recalled(window)
         await self._revise(window, self.grounded.whole(window), self.grounded.name, final=True)
 
-    @property
-    def _costs(self) -> bool:
-        """The captioner is another than the grounded one, which has its text in milliseconds."""
-        return self.captioner.name != self.grounded.name
-
     async def _put(self, item: Window | _Told | _Summary, *, live: bool) -> None:
         if live and self._waiting.full() and self._limit is not None:
             _log.info("%s: %d captions wait, the one at work is given up", self._stream, WAITING)
@@ -217,7 +218,7 @@ class Wording:
 
     async def _word(self, window: Window) -> None:
         captioner, last = self.captioner, None
-        if not self._costs or self._is_news(window, self.grounded.whole(window)):
+        if not self.takes_time or self._is_news(window, self.grounded.whole(window)):
             last = await self._asked(lambda: self._described(captioner, window))
         if last is None:
             await self.finalise_grounded(window)
@@ -229,17 +230,18 @@ class Wording:
         if self.looks is not None:
             window = replace(window, past=await asyncio.to_thread(self.looks.past, window.start))
         last: Description | None = None
-        async for description in captioner.describe(window):
-            if last is not None and not last.growing:
-                await self._revise(window, last, last.source or captioner.name, final=False)
-            if description.growing:
-                await self._revise(window, description, description.source or captioner.name, final=False)
-            last = description
+        async with aclosing(captioner.describe(window)) as growing:  # given up while a draft is published, too
+            async for description in growing:
+                if last is not None and not last.growing:
+                    await self._revise(window, last, last.source or captioner.name, final=False)
+                if description.growing:
+                    await self._revise(window, description, description.source or captioner.name, final=False)
+                last = description
         return last
 
     async def _asked(self, ask: Callable[[], Awaitable[_T]]) -> _T | None:
         """What the captioner answers; None where it fails or is given up, which the stream's state then says."""
-        if self._hurried and self._costs:
+        if self._hurried and self.takes_time:
             return None
         try:
             async with asyncio.timeout(None) as self._limit:

@@ -113,9 +113,13 @@ def observation(
     *,
     scene_start: bool = False,
     settled: bool = True,
+    likely: Sequence[Fact] = (),
 ) -> Observation:
     """What perception might tell of one frame; captured 1000 s after the epoch."""
-    return Observation(pts, 1000.0 + pts, bool(facts), scene_start, settled, tuple(facts), tuple(instances))
+    captured_at = 1000.0 + pts
+    return Observation(
+        pts, captured_at, bool(facts), scene_start, settled, tuple(facts), tuple(instances), likely=tuple(likely)
+    )
 
 
 def frame(image: Image, pts: float = 0.0) -> Frame:
@@ -277,6 +281,7 @@ class Stagehand:
     tracker: Tracker = field(default_factory=Tracker)
     engine: FactEngine = field(default_factory=FactEngine)
     facts: list[Fact] = field(default_factory=list)
+    likely: list[tuple[float, Fact]] = field(default_factory=list)  # with the frame at which it was likely
     updates: list[tuple[float, TrackerUpdate]] = field(default_factory=list)
     actives: list[tuple[float, tuple[Instance, ...]]] = field(default_factory=list)  # as they were at each frame
     _before: list[Box] = field(default_factory=list)
@@ -311,6 +316,7 @@ class Stagehand:
         lost = tuple(t for t in self.tracker.tracks if t.stage is Stage.LOST)
         scene = Scene(time, time, update, reading, lost, stir=self.stir, steady_since=self.steady(time))
         self.facts += self.engine.update(scene)
+        self.likely += [(time, fact) for fact in self.engine.likely]
         self.updates.append((time, update))
         self.actives.append((time, tuple(track.instance() for track in update.active)))
         return update

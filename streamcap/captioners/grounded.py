@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 from streamcap.config import Profile
 from streamcap.language import Description, describe_change, describe_scene
@@ -24,8 +25,8 @@ class GroundedCaptioner:
         self._smooth = profile is not Profile.SURVEILLANCE
 
     def draft(self, window: Window) -> Description:
-        """What can be said of an open window; of a scene in which nothing is found yet, nothing."""
-        whole = self.whole(window)
+        """What can be said of an open window, and what is likely; of a scene in which nothing is found yet, nothing."""
+        whole = self.whole(replace(window, facts=window.facts + window.likely))
         return whole if whole.who or not window.scene_start else Description("")
 
     def whole(self, window: Window) -> Description:
@@ -47,6 +48,6 @@ class GroundedCaptioner:
     def _change(self, window: Window, facts: Sequence[Fact]) -> Description:
         return describe_change(facts, window.instances, said=window.said, told=window.told, smooth=self._smooth)
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         """See :class:`streamcap.captioners.base.Captioner`; yields once."""
         yield self.whole(window)

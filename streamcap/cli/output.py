@@ -68,7 +68,8 @@ def line_of(message: Message, *, events: bool) -> Text | None:
     if isinstance(message, CaptionMessage):
         draft = message.status in (CaptionStatus.OPEN, CaptionStatus.UPDATE)
         sign = "~" if draft else "x" if message.status is CaptionStatus.RETRACTED else SIGNS[message.kind]
-        line = _line(message.end, sign, message.text, "dim" if draft else STYLES[message.kind])
+        text = message.text or "(the draft is withdrawn)"
+        line = _line(message.end, sign, text, "dim" if draft else STYLES[message.kind])
         if message.conflicts and message.source != "grounded":  # one that was overruled need not be known
             against = "; ".join(f"“{each.said}”: {each.perceived}" for each in message.conflicts)
             line.append(f"  ≠ {against}", "yellow")

@@ -51,12 +51,18 @@ RULES: tuple[Callable[[], Rule], ...] = (
 
 
 class FactEngine:
-    """Runs the rules over a stream."""
+    """Runs the rules over a stream.
+
+    Attributes:
+        likely: what is likely but not sure as of the last frame, most salient first.
+    """
 
     def __init__(self) -> None:
         self._rules = [make() for make in RULES]
+        self.likely: tuple[Fact, ...] = ()
 
     def update(self, scene: Scene) -> list[Fact]:
-        """Facts of one frame, most salient first."""
-        found = [fact for rule in self._rules for fact in rule.update(scene)]
-        return sorted(found, key=lambda fact: -fact.saliency)
+        """Facts that this frame made sure, most salient first; those that are likely only are then in ``likely``."""
+        found = sorted((fact for rule in self._rules for fact in rule.update(scene)), key=lambda fact: -fact.saliency)
+        self.likely = tuple(fact for fact in found if not fact.sure)
+        return [fact for fact in found if fact.sure]

@@ -80,10 +80,10 @@ class Scene:
 
 
 class Rule(Protocol):
-    """Looks at every frame in order; yields a fact when it is sure of it."""
+    """Looks at every frame in order; yields a fact when it is sure of it, and with each frame what is likely."""
 
     def update(self, scene: Scene) -> Iterator[Fact]:
-        """Facts that this frame made sure."""
+        """Facts that this frame made sure, and those that are likely as it stands (``sure`` is False)."""
         ...
 
 

@@ -104,6 +104,8 @@ class Metrics(Collector):
         if isinstance(message, CaptionMessage):
             if message.status is CaptionStatus.RETRACTED:
                 kind = "retraction"
+            elif not message.text:  # a draft is withdrawn: that speaks of no frame, and has no age
+                kind = "withdrawal"
             else:
                 kind = _FINAL if message.status is CaptionStatus.FINAL else _DRAFT
                 key, lag_ms = (message.stream, kind), message.age_ms - (message.waited_ms or 0)

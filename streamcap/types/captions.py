@@ -73,6 +73,7 @@ class Window:
             first one is of before the change. Empty for a captioner that looks at none.
         past: spans of what was seen before, oldest first, at most 3, each with a kept frame; likewise.
         so_far: what happened in the last minutes, in a sentence; likewise.
+        likely: facts that are not sure yet, for a draft; a window that is closed has none.
         captured_at: wall time of capture of the frame at ``end``, Unix seconds.
         waited: media seconds from ``end`` to the newest frame that was looked at when it took this shape: until a rule
             was sure, and until nothing more came.
@@ -94,6 +95,7 @@ class Window:
     looks: tuple[Look, ...] = ()
     past: tuple[Stretch, ...] = ()
     so_far: str = ""
+    likely: tuple[Fact, ...] = ()
 
     @property
     def previous(self) -> str:
@@ -108,6 +110,7 @@ class Caption:
     Attributes:
         id: stable over the revisions, unique in the stream.
         rev: 0, 1, 2 …
+        text: all of it. Of a draft that is withdrawn it is empty: nothing of what it said stands.
         start, end: media span that the text speaks about.
         captured_at: wall time of capture of the last frame that the text speaks about, Unix seconds.
         skills: the text by skill, only those that have one.

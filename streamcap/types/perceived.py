@@ -120,6 +120,7 @@ class Fact:
         saliency: 0..1, how much a viewer would want to know.
         boxes: where the instances were, one for each id.
         detail: further words that the sentence needs, by name.
+        sure: False for what is likely only: fit for a draft, told anew with each frame for as long as it is likely.
     """
 
     what: str
@@ -133,6 +134,7 @@ class Fact:
     saliency: float = 0.5
     boxes: tuple[Box, ...] = ()
     detail: dict[str, str] = field(default_factory=dict)
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,6 +235,8 @@ class Observation:
         key_frame: the frame, made small, where it is kept; at most one in two seconds.
         health: what is wrong with the picture itself.
         setting: what kind of scene it is.
+        likely: facts that are not sure, as they stand with this frame: one that is missing in the next frame has become
+            sure, and is among its ``facts``, or was wrong.
     """
 
     pts: float
@@ -245,3 +249,4 @@ class Observation:
     key_frame: KeyFrame | None = None
     health: Health = field(default_factory=Health)
     setting: Setting = field(default_factory=Setting)
+    likely: tuple[Fact, ...] = ()

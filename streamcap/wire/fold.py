@@ -6,7 +6,8 @@ gives the hub's own state:
 * a snapshot replaces everything; a hello drops the drafts (those still open are sent again), and under another epoch
   everything;
 * a durable message at or below the newest number is a double and changes nothing;
-* of a draft the newest revision wins; a final supersedes it, a retraction withdraws it and its final;
+* of a draft the newest revision wins, and one without text withdraws it; a final supersedes it, a retraction withdraws
+  it and its final;
 * ``connecting``, ``ended`` and ``failed`` close all drafts: whoever wrote them is not there to finish them.
 """
 
@@ -140,6 +141,8 @@ class FeedState:
         known = self.open.get(message.id)
         if self.is_final(message.id) or (known is not None and message.rev <= known.rev):
             return False
+        if not message.text:
+            return self.open.pop(message.id, None) is not None
         self.open[message.id] = message
         if len(self.open) > OPEN_MAX:
             # By content, not by order of arrival, so that two readers drop the same one.

@@ -37,7 +37,7 @@ class Slow:
     def __init__(self) -> None:
         self.seconds = 0.0
 
-    def detect(self, image: Image, *, threshold: float) -> Detections:
+    def detect(self, image: Image, *, threshold: float, deadline: float | None = None) -> Detections:
         time.sleep(self.seconds)
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
@@ -186,7 +186,7 @@ class Failing:
     def __init__(self, failures: int) -> None:
         self.failures, self.looks = failures, 0
 
-    def detect(self, image: Image, *, threshold: float) -> Detections:
+    def detect(self, image: Image, *, threshold: float, deadline: float | None = None) -> Detections:
         self.looks += 1
         if self.looks > 20 and self.failures > 0:
             self.failures -= 1

@@ -315,6 +315,86 @@ def test_an_empty_scene_makes_no_draft_and_one_full_caption() -> None:
     assert [(c.kind, c.status) for c in found] == [(CaptionKind.FULL, CaptionStatus.FINAL)]
 
 
+# ---- what is likely
+
+
+LEAVES = fact("leave", 1, where="right", at=10.0)
+LIKELY = replace(LEAVES, sure=False)
+
+
+def until(start: float, end: float, *likely: Fact) -> list[Observation]:
+    """Frames in which this is likely."""
+    count = round((end - start) / STEP)
+    return [observation(round(start + n * STEP, 6), (), [instance(1)], likely=likely) for n in range(count)]
+
+
+def test_a_likely_departure_is_drafted_at_once_and_the_final_waits_until_it_is_sure() -> None:
+    found = captions(
+        play([*quiet(5, 10.2), *until(10.2, 11, LIKELY), observation(11, [LEAVES], [instance(1)]), *quiet(11.2, 14)])
+    )
+    assert [(c.id, c.rev, c.status, c.text) for c in found] == [
+        ("c1", 0, CaptionStatus.OPEN, "The person leaves to the right."),
+        ("c1", 1, CaptionStatus.FINAL, "The person leaves to the right."),
+    ]
+    draft, final = found
+    # Both speak of the last sight, at 10.0; the draft was made with the first frame after it.
+    assert (draft.end, draft.captured_at) == (10.0, 1010.0)
+    assert draft.waited == pytest.approx(0.2)
+    assert (final.end, final.captured_at) == (10.0, 1010.0)
+    assert (draft.evidence, final.evidence) == ((), (10.0,))  # no picture is kept of what may not come true
+
+
+def test_who_comes_back_has_not_left_and_the_draft_is_withdrawn() -> None:
+    found = captions(play([*quiet(5, 10.2), *until(10.2, 10.8, LIKELY), *quiet(10.8, 14)]))
+    assert [(c.id, c.rev, c.status, c.text) for c in found] == [
+        ("c1", 0, CaptionStatus.OPEN, "The person leaves to the right."),
+        ("c1", 1, CaptionStatus.UPDATE, ""),
+    ]
+    assert (found[-1].instances, found[-1].skills, found[-1].evidence) == ((), {}, ())
+
+
+def test_the_id_of_a_withdrawn_draft_is_that_of_the_next_caption() -> None:
+    enter = observation(12, [fact("enter", 2, where="left", at=12)], [instance(1), instance(2)])
+    found = captions(play([*quiet(5, 10.2), *until(10.2, 10.8, LIKELY), *quiet(10.8, 12), enter, *quiet(12.2, 14)]))
+    assert [(c.id, c.rev, c.status) for c in found] == [
+        ("c1", 0, CaptionStatus.OPEN), ("c1", 1, CaptionStatus.UPDATE),
+        ("c1", 2, CaptionStatus.OPEN), ("c1", 3, CaptionStatus.FINAL),
+    ]  # fmt: skip
+    assert "leaves" not in found[-1].text
+
+
+def test_an_open_draft_tells_what_is_likely_and_takes_it_back() -> None:
+    stops = observation(10, [fact("stop", 2, at=10)], [instance(1), instance(2)])
+    found = captions(play([*quiet(5, 10), stops, *until(10.2, 10.4, LIKELY), *quiet(10.4, 14)]))
+    texts = [c.text for c in found]
+    assert [("leaves" in text, "stops" in text) for text in texts] == [
+        (False, True), (True, True), (False, True), (False, True)
+    ]  # fmt: skip
+    assert {c.id for c in found} == {"c1"}
+    assert found[-1].status is CaptionStatus.FINAL
+
+
+def test_what_is_still_likely_when_its_caption_is_final_goes_over_to_the_next() -> None:
+    stops = observation(10, [fact("stop", 2, at=10)], [instance(1), instance(2)])
+    sure = observation(11.4, [LEAVES], [instance(1)])
+    found = captions(play([*quiet(5, 10), stops, *until(10.2, 11.4, LIKELY), sure, *quiet(11.6, 14)]))
+    finished = finals(found)
+    assert [("leaves" in c.text, "stops" in c.text) for c in finished] == [(False, True), (True, False)]
+    after_final = found[found.index(finished[0]) + 1]
+    assert (after_final.id, after_final.status) == ("c2", CaptionStatus.OPEN)
+    assert "leaves" in after_final.text
+
+
+def test_what_was_likely_when_the_stream_ends_is_withdrawn() -> None:
+    found = captions(play([*quiet(5, 10.2), *until(10.2, 10.4, LIKELY)]))
+    assert [(c.status, bool(c.text)) for c in found] == [(CaptionStatus.OPEN, True), (CaptionStatus.UPDATE, False)]
+
+
+def test_what_is_too_small_to_be_told_is_not_told_where_it_is_likely() -> None:
+    small = replace(LIKELY, saliency=GUARD.floor / 2)
+    assert play([*quiet(5, 10.2), *until(10.2, 11, small), *quiet(11, 14)]) == []
+
+
 # ---- whatever is seen
 
 
@@ -355,6 +435,41 @@ def test_every_caption_that_opens_becomes_final_once(seen: list[Observation]) ->
         assert statuses[:-1] == [CaptionStatus.OPEN, *[CaptionStatus.UPDATE] * (len(statuses) - 2)][: len(statuses) - 1]
         assert len({c.kind for c in revisions}) == 1
         assert all(c.text for c in revisions)
+
+
+def foreseen(seen: Sequence[Observation], draw: st.DataObject) -> list[Observation]:
+    """The same stream with departures that are likely for some frames each, and come true or not."""
+    found, left, who = [], 0, 0
+    for one in seen:
+        if left == 0 and draw.draw(st.integers(0, 3)) == 0:
+            left, who = draw.draw(st.integers(1, 4)), draw.draw(st.integers(1, 3))
+        gone = fact("leave", who, where="right", at=max(0.0, one.pts - 0.2), sure=False)
+        found.append(replace(one, likely=(gone,) if left and not one.scene_start else ()))
+        left = max(0, left - 1)
+    return found
+
+
+@given(streams(), st.data())
+@settings(deadline=None, max_examples=80)
+def test_what_is_only_likely_changes_no_final_and_no_draft_of_it_is_left(
+    seen: list[Observation], data: st.DataObject
+) -> None:
+    plain, found = captions(play(seen)), captions(play(foreseen(seen, data)))
+    assert [(c.text, c.kind, c.start, c.end, c.captured_at, c.evidence, c.instances) for c in finals(found)] == [
+        (c.text, c.kind, c.start, c.end, c.captured_at, c.evidence, c.instances) for c in finals(plain)
+    ]
+    shown: dict[str, Caption] = {}
+    revisions: dict[str, int] = {}
+    for caption in found:
+        assert caption.rev == revisions.get(caption.id, -1) + 1
+        revisions[caption.id] = caption.rev
+        if caption.status is CaptionStatus.FINAL or not caption.text:
+            assert caption.status is CaptionStatus.FINAL or caption.id in shown, "only what was shown is withdrawn"
+            shown.pop(caption.id, None)
+        else:
+            assert (caption.status is CaptionStatus.OPEN) == (caption.id not in shown)
+            shown[caption.id] = caption
+    assert shown == {}
 
 
 @given(streams())

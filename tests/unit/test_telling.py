@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 from streamcap.config import StreamSettings
 from streamcap.flow import SystemClock
+from streamcap.language import Description
 from streamcap.telling import Teller
-from streamcap.types import Fact, Instance, Notice, NoticeKind, Observation, Skill
+from streamcap.types import CaptionStatus, Fact, Instance, Notice, NoticeKind, Observation, Skill, Window
 from streamcap.wire import CaptionMessage, GapMessage, PublishableMessage, StatusMessage, StreamState
 from tests.patience import PATIENCE_S
+from tests.scenes import fact, instance, observation
 
 
 class Record:
@@ -70,6 +73,41 @@ async def test_how_long_a_departure_was_doubted_is_no_fault_of_the_machine() -> 
     (draft,) = [m for m in record.messages if isinstance(m, CaptionMessage)]
     assert draft.waited_ms == 4200
     assert 300 <= draft.age_ms - 4200 < 300 + 1000 * PATIENCE_S
+
+
+class Slow:
+    """A captioner that has not answered yet."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
+        self.asked.set()
+        await self.may_answer.wait()
+        yield Description("Somebody came in.", who=(2,))
+
+
+async def test_while_a_caption_waits_for_its_final_it_does_not_say_what_is_only_likely() -> None:
+    record, clock, slow = Record(), SystemClock(), Slow()
+    teller = Teller(StreamSettings(id="s", source="test:"), record, clock, captioner=slow)
+    lane = asyncio.create_task(teller.caption())
+    people = (instance(1), instance(2))
+    enter, leave = fact("enter", 2, where="left", at=10.0), fact("leave", 1, where="right", at=10.0, sure=False)
+    await teller.tell(observation(10.0, [enter], people))
+    for n in range(1, 5):
+        await teller.tell(observation(10.0 + 0.2 * n, (), people, likely=[leave]))
+    await asyncio.wait_for(slow.asked.wait(), PATIENCE_S)
+    drafts = {m.id: m.text for m in record.messages if isinstance(m, CaptionMessage)}
+    assert drafts == {"c1": "Another person enters from the left.", "c2": "A person leaves to the right."}
+    await teller.tell(observation(11.0, (), people))  # back again
+    slow.may_answer.set()
+    await asyncio.wait_for(record.final(), PATIENCE_S)
+    last = {m.id: (m.status, m.text) for m in record.messages if isinstance(m, CaptionMessage)}
+    assert last == {"c1": (CaptionStatus.FINAL, "Somebody came in."), "c2": (CaptionStatus.UPDATE, "")}
+    lane.cancel()
+    await asyncio.wait([lane])
 
 
 async def test_no_gap_is_lost_where_nothing_can_be_told_for_long() -> None:

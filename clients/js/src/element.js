@@ -248,7 +248,7 @@ export class StreamCaption extends HTMLElement {
    * @param {CaptionMessage} caption
    */
   #take(client, caption) {
-    if (caption.status === "retracted") {
+    if (caption.status === "retracted" || caption.text === "") {
       this.#finals = this.#finals.filter((each) => each.id !== caption.id);
       if (this.#draft?.id === caption.id) this.#draft = null;
     } else if (!this.#isWanted(caption)) return;

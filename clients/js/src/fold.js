@@ -139,6 +139,7 @@ export class FeedState {
   #draft(message) {
     const known = this.open.get(message.id);
     if (this.isFinal(message.id) || (known !== undefined && message.rev <= known.rev)) return false;
+    if (message.text === "") return this.open.delete(message.id); // withdrawn
     this.open.set(message.id, message);
     if (this.open.size > OPEN_MAX) {
       // By content, not by order of arrival, so that two readers drop the same one.

@@ -114,6 +114,19 @@ describe("playout", () => {
     playout.add(final("a", "A person enters."), 0.5);
     assert.equal(playout.waiting, 0, "it does not come back");
   });
+  test("a draft that is withdrawn goes from the air, and its id may come again", () => {
+    const playout = new Playout();
+    playout.add({ id: "a", text: "A person leaves.", final: false }, 0);
+    assert.equal(read(playout, 0), "A person leaves.");
+    playout.withdraw("b", 0.1);
+    assert.equal(read(playout, 0.1), "A person leaves.");
+    playout.withdraw("a", 0.2);
+    assert.equal(playout.at(0.2), null);
+    playout.add(final("a", "A car comes."), 0.3);
+    assert.equal(read(playout, 0.3), "A car comes.");
+    playout.withdraw("a", 0.4);
+    assert.equal(read(playout, 0.4), "A car comes.", "a final is retracted, not withdrawn");
+  });
   test("a final that comes twice is shown once, until ids mean something else", () => {
     const playout = new Playout();
     playout.add(final("a", "A person enters."), 0);

@@ -56,6 +56,10 @@ function take(caption, live) {
     playout.retract(caption.id, now());
     return;
   }
+  if (caption.text === "") {
+    playout.withdraw(caption.id, now());
+    return;
+  }
   if (!isWanted(caption)) return;
   const age = live ? 0 : Math.max(0, (Date.now() + serverAheadMs - Date.parse(caption.emitted_at)) / 1000);
   const { id, text, saliency = 0 } = caption;

@@ -115,6 +115,18 @@ export class Playout {
   }
 
   /**
+   * Take a draft back, from the air at once. Its id may be that of the next caption.
+   *
+   * @param {string} id
+   * @param {number} now
+   */
+  withdraw(id, now) {
+    if (this.#air?.item.id !== id || this.#air.item.final) return;
+    this.#air = null;
+    this.#advance(now);
+  }
+
+  /**
    * Nothing more will come: what waits is shown, then the screen is cleared without a hold. A caption begins it anew.
    *
    * @param {number} now

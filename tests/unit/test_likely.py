@@ -1,0 +1,103 @@
+"""Who is likely leaving: told before it is sure, of whom, and of whom not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from streamcap.facts.presence import LIKELY_S
+from streamcap.instances import Observed
+from streamcap.types import Box
+from tests.scenes import Actor, Detector, Play, Stagehand, perfect
+
+SIDES = {"left": (-0.06, 0.5), "right": (1.06, 0.5), "top": (0.5, -0.12), "bottom": (0.5, 1.12)}
+SMALL = (0.08, 0.2)
+
+
+def goes(side: str, at: float, seconds: float = 3.0, **values: object) -> Actor:
+    """Someone who is there from the beginning and leaves at a side."""
+    x, y = SIDES[side]
+    return Actor(((0, 0.5, 0.5), (at, 0.5, 0.5), (at + seconds, x, y)), SMALL, **values)  # type: ignore[arg-type]
+
+
+def hidden(*spans: tuple[float, float]) -> Detector:
+    """A detector that finds nothing in these times."""
+
+    def detect(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        if not any(start <= time < end for start, end in spans):
+            yield from perfect(time, there)
+
+    return detect
+
+
+@pytest.mark.parametrize("fps", [3.0, 5.0, 10.0])
+@pytest.mark.parametrize("side", SIDES)
+def test_who_walks_out_is_likely_gone_well_before_it_is_sure(side: str, fps: float) -> None:
+    stage = Stagehand([goes(side, 6)], fps=fps)
+    stage.play(0, 14)
+    (leave,) = stage.said("leave")
+    assert leave.sure
+    times = [time for time, _ in stage.likely]
+    assert {(f.what, f.who, f.where, f.start, f.end) for _, f in stage.likely} == {
+        ("leave", leave.who, side, leave.start, leave.end)
+    }, "what is likely is what is then said"
+    assert not any(fact.sure for _, fact in stage.likely)
+    assert LIKELY_S <= times[0] - leave.end <= max(LIKELY_S + 1.0 / fps, 0.34)
+    sure_at = next(time for time, update in stage.updates if update.ended)
+    assert max(times) < sure_at, "once it is sure it is likely no more"
+
+
+def test_who_was_missed_at_the_border_has_not_left_and_is_not_doubted_twice() -> None:
+    path = (
+        (0, 0.5, 0.5),
+        (4, 0.5, 0.5),
+        (6.4, 1.0, 0.5),
+        (7, 0.95, 0.5),
+        (9, 0.5, 0.5),
+        (12, 0.5, 0.5),
+        (15, 1.1, 0.5),
+    )
+    stage = Stagehand([Actor(path, SMALL)], detector=hidden((6.3, 6.7)))
+    stage.play(0, 12)
+    assert [round(time, 1) for time, _ in stage.likely] == [6.4, 6.6]
+    assert stage.said("leave") == []
+    stage.play(12, 20)
+    assert len(stage.said("leave")) == 1
+    assert len(stage.likely) == 2, "who was misjudged once is told of when it is sure"
+
+
+def test_nothing_is_likely_of_who_is_not_seen_in_the_middle_of_the_picture() -> None:
+    stage = Stagehand([Actor(((0, 0.2, 0.5), (6, 0.6, 0.5)), SMALL)])  # as behind a door
+    stage.play(0, 14)
+    assert [f.what for f in stage.facts if f.what in ("leave", "disappear")] == ["disappear"]
+    assert stage.likely == []
+
+
+def test_who_stands_where_no_detector_finds_him_has_not_disappeared() -> None:
+    path = ((0, 0.1, 0.5), (6, 0.5, 0.5), (6.4, 0.52, 0.5), (14, 0.52, 0.5))
+    stage = Stagehand([Actor(path, SMALL)], detector=hidden((6.1, 14)))
+    stage.play(0, 14)
+    assert [f.what for f in stage.facts if f.what in ("leave", "disappear")] == []
+
+
+def test_a_second_view_of_somebody_at_the_border_is_not_likely_to_leave() -> None:
+    def doubled(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        for one in perfect(time, there):
+            yield one
+            x0, y0, x1, y1 = one.box
+            if 6 <= time < 8:
+                yield Observed((x0, y0, x1, y0 + 0.85 * (y1 - y0)), one.score, one.label, one.look)
+
+    stage = Stagehand([Actor(((0, 0.5, 0.5), (5, 0.5, 0.5), (6, 0.98, 0.5), (9, 0.98, 0.5)), SMALL)], detector=doubled)
+    stage.play(0, 14)
+    assert len({track.id for _, active in stage.actives for track in active}) > 1, "it was seen twice"
+    stays = stage.actives[40][1][0].id
+    assert {who for _, fact in stage.likely for who in fact.who} <= {stays}
+
+
+def test_nothing_is_likely_where_the_detector_did_not_look() -> None:
+    stage = Stagehand([goes("right", 4)], looks=lambda time: ((0.0, 0.0, 1.0, 1.0),) if time < 6.3 else ())
+    stage.play(0, 7)
+    seen = max(track_time for track_time, active in stage.actives if active)
+    assert all(time > seen for time, _ in stage.likely)
