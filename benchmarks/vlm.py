@@ -376,7 +376,8 @@ def _note(bench: _Bench) -> str:
         "compiled. “Whole answer” is against the first line; each of our lines with a + keeps what the one before "
         "keeps. The exported tower runs in ONNX Runtime on as many threads, keeps nothing, and gives the same answer. "
         "For prompt lookup the model is made to say captions that streamcap itself gives of a clip, one after the "
-        "other: the share of right guesses is that of these texts, and another for a model's own words; the time the model's."
+        "other: the share of right guesses is that of these texts, and another for a model's own words; the time the "
+        "model's."
     )
 
 
