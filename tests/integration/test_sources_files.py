@@ -452,3 +452,11 @@ async def test_where_no_gpu_decodes_the_processor_does(
     assert all(np.array_equal(one.image, other.image) for one, other in zip(found.frames, wanted.frames, strict=True))
     with pytest.raises(SourceNotFound):
         await read(tmp_path / "none.mp4", gpu_decode=True)
+
+
+def test_pictures_stay_on_the_gpu_until_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvdec, "trouble", lambda: "")
+    wanted = nvdec.nvdec()
+    assert wanted is not None
+    assert wanted.is_hw_owned
+    assert wanted.options == {"primary_ctx": "0"}, "networks may have made the primary context already"
