@@ -5,6 +5,7 @@ python benchmarks/encoders.py --quick
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import os
 import subprocess
@@ -307,8 +308,8 @@ def throughput(seconds: float) -> dict[str, dict[str, float]]:
     batched = GraphEncoder(OnnxEngine(path, INPUT, device=Device.CPU), RULE, dim=DIM, names=NAMES, batch=MEMORY_BATCH)
     calls: dict[str, Callable[[int], object]] = {
         "detector": lambda n: detector.detect(crops[n % 8], threshold=0.3),
-        "encoder, each by itself": lambda n: direct.encode([pictures[n % 8]]),
-        f"encoder, batches of up to {MEMORY_BATCH}": lambda n: batched.encode([pictures[n % 8]]),
+        "encoder, each by itself": lambda n: asyncio.run(direct.encode([pictures[n % 8]])),
+        f"encoder, batches of up to {MEMORY_BATCH}": lambda n: asyncio.run(batched.encode([pictures[n % 8]])),
     }
     found = {
         name: {str(streams): _asked(call, streams, seconds) for streams in STREAMS} for name, call in calls.items()

@@ -250,7 +250,11 @@ def _models(images: Sequence[Image], times: int) -> list[Cost]:
         ),
         _timed("detector: a whole frame, 1 thread", lambda i: _detect(detector, images[i % len(images)]), times),
         _timed("pose: a person, 1 thread", lambda i: pose.estimate(images[i % len(images)], PERSON), times),
-        _timed("encoder: a frame, 1 thread", lambda i: encoder.encode([images[i % len(images)]]), max(5, times // 2)),
+        _timed(
+            "encoder: a frame, 1 thread",
+            lambda i: asyncio.run(encoder.encode([images[i % len(images)]])),
+            max(5, times // 2),
+        ),
     ]
 
 

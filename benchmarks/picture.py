@@ -73,7 +73,7 @@ async def _watch(clip: Path, moments: list[float]) -> tuple[list[Shot], list[Cap
     book, grounded = CaptionBook(), GroundedCaptioner()
     builder = WindowBuilder("picture", pace=PACES[Profile.SURVEILLANCE])
     with load_default() as models:
-        perception = Perception(models.detector, models.encoder, models.workers, Stages(), models.pose)
+        perception = Perception(models.detector, models.workers, Stages(), models.pose)
         async with open_source(str(clip), SourceOptions(stream="picture")) as source:
             async for frame in source.frames():
                 seen = perception.observe(frame)
@@ -85,7 +85,6 @@ async def _watch(clip: Path, moments: list[float]) -> tuple[list[Shot], list[Cap
                         captions.append(caption)
                 if len(shots) < len(moments) and frame.pts >= moments[len(shots)]:
                     shots.append(_shot(frame, seen.instances))
-        perception.close()
     return shots, captions
 
 

@@ -26,6 +26,7 @@ from streamcap.journal import Searchable
 from streamcap.language import Recap
 from streamcap.memory import Memory, consolidate
 from streamcap.prompts import (
+    OwnWords,
     Prompt,
     QuestionAnswer,
     QuestionTask,
@@ -219,7 +220,7 @@ class Answering:
         self, prompt: Prompt, stream: str, times: Sequence[float], said: dict[float, str]
     ) -> AsyncGenerator[Answered, None]:
         loop = asyncio.get_running_loop()
-        text, shown, due, at_limit = "", "", 0.0, False
+        text, shown, due, at_limit, own = "", "", 0.0, False, OwnWords(prompt)
         patience_s, form = self._vision.settings.timeout_s, self._vision.settings.answers
         pieces = self._vision.answer(prompt, of=f"?{stream}", sort="question", patience_s=patience_s)
         try:
@@ -229,7 +230,7 @@ class Answering:
                     if loop.time() < due:
                         continue
                     grown = parse_answer(text, QuestionAnswer, form=form, partial=True).text
-                    if len(grown) > len(shown) and not garbled(grown, growing=True):
+                    if len(grown) > len(shown) and not (garbled(grown, growing=True) or own.within(grown)):
                         shown, due = grown, loop.time() + REVISION_S
                         yield Answered(grown, self._vision.name, growing=True)
         except AnswerCut as cut:  # at its limit: what there is of it is better than nothing
@@ -237,6 +238,7 @@ class Answering:
                 raise
             at_limit = True
         answer = parse_answer(text, QuestionAnswer, form=form, cut=at_limit, times=times)
+        own.check(answer.text)
         yield Answered(
             answer.text if answer.complete else broken_off(answer.text),
             self._vision.name,

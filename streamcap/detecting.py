@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -48,6 +49,7 @@ class DetectStage:
         foreground: Foreground,
         pts: float,
         near: Box | None = None,
+        due: float | None = None,
     ) -> Callable[[], list[Observed]]:
         """Start to look at crops.
 
@@ -59,6 +61,7 @@ class DetectStage:
             foreground: where something moves in this frame.
             pts: media seconds of the frame.
             near: a crop in which only small things are looked for (SOUGHT), as those who have them are cut off by it.
+            due: by when the look is wanted, as of :class:`~streamcap.types.Frame`.
 
         Returns:
             Waits, and returns what is seen, each thing once. It raises ModelError where the detector failed.
@@ -68,19 +71,19 @@ class DetectStage:
             turns = turned(looks, tracks, pts, image.shape[1] / image.shape[0]) + [False] * (len(crops) - len(looks))
             parts = [_part(image, crop) for crop in crops]
             parts = [turn(part) if across else part for part, across in zip(parts, turns, strict=True)]
-            detections = self._crew.begin(STAGE, self._look, parts)
+            detections = self._crew.begin(STAGE, partial(self._look, due=due), parts)
             self._balance(image)  # while the workers look
 
         def finish() -> list[Observed]:
             with self._crew.stages(STAGE):
                 seen = zip(detections(), turns, strict=True)
                 upright = [turn_back(one, self._detector.labels) if across else one for one, across in seen]
-                return self._seen(image, crops, len(looks), upright, tracks, foreground)
+                return self._seen(image, crops, len(looks), upright, tracks, foreground, due)
 
         return finish
 
-    def _look(self, part: NDArray[np.uint8]) -> Detections:
-        return self._detector.detect(part, threshold=THRESHOLD)
+    def _look(self, part: NDArray[np.uint8], *, due: float | None) -> Detections:
+        return self._detector.detect(part, threshold=THRESHOLD, deadline=due)
 
     def _seen(
         self,
@@ -90,12 +93,13 @@ class DetectStage:
         detections: Sequence[Detections],
         tracks: Iterable[Track],
         foreground: Foreground,
+        due: float | None,
     ) -> list[Observed]:
         names = self._detector.labels
         parts = [placed(seen, names, crop) for crop, seen in zip(crops, detections, strict=True)]
         found = [one for i, part in enumerate(parts) for one in part if i < usual or one[1] in SOUGHT]
         if any(fills(box) for _, _, box in found) or any(fills(t.box) for t in tracks):
-            found = agreed(found, self._from_afar(image))
+            found = agreed(found, self._from_afar(image, due))
         assert self._gains is not None
         gains, mask = self._gains, foreground.mask
         return [
@@ -103,9 +107,9 @@ class DetectStage:
             for score, label, box in distinct([f for f in found if f[0] >= THRESHOLD])
         ]
 
-    def _from_afar(self, image: NDArray[np.uint8]) -> list[Found]:
+    def _from_afar(self, image: NDArray[np.uint8], due: float | None) -> list[Found]:
         """A second opinion on what fills the frame."""
-        seen = self._detector.detect(step_back(image), threshold=THRESHOLD)
+        seen = self._look(step_back(image), due=due)
         names = [self._detector.labels[label] for label in seen.labels.tolist()]
         boxes = [from_afar(box) for box in seen.boxes.tolist()]
         return list(zip(seen.scores.tolist(), names, boxes, strict=True))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcap.memory import Memory
-from streamcap.metrics import Stages
-from streamcap.models.base import Encoder
 from streamcap.types import Frame, KeyFrame
 
-__all__ = ["KeyFrames"]
+__all__ = ["KEEP_BUSY_S", "KEEP_NEWS_S", "KeyFrames"]
 
 # Media seconds between two: when the tracker or the camera has news, while something moves, and when nothing happens.
 # Two seconds are ShareGPT4Video's step (arXiv:2406.04325); each costs 60 ms of one core.
@@ -29,63 +25,49 @@ SIMILARITY = 0.93
 
 
 class KeyFrames:
-    """Keeps frames of one stream now and then.
+    """Keeps frames of one stream now and then. Used from one thread.
 
     Args:
-        encoder: shared; without one the memory stays empty.
-        workers: where features are computed, one of this stream at a time; owned by the caller.
-        stages: where time is counted.
+        features: somebody computes the features of what is kept and hands them to ``remember``; else the memory stays
+            empty.
 
     Attributes:
         memory: what was seen so far, bounded.
         frugal: keep fewer; may be set from another thread.
     """
 
-    def __init__(self, encoder: Encoder | None, workers: Executor, stages: Stages) -> None:
+    def __init__(self, *, features: bool) -> None:
         self.memory = Memory()
         self.frugal = False
-        self._encoder, self._workers, self._stages = encoder, workers, stages
-        self._encoding: tuple[Future[NDArray[np.float32]], KeyFrame] | None = None
+        self._features = features
+        self._awaited: KeyFrame | None = None  # is kept, and its feature not known yet
         self._kept_at = -KEEP_QUIET_S
 
     def take(self, frame: Frame, *, news: bool, busy: bool) -> KeyFrame | None:
-        """Keep a small copy of the frame if one is due, and have its feature computed.
+        """Keep a small copy of the frame if one is due; none is while the feature of the one before is awaited.
 
         Args:
             news: the tracker, the camera or a rule has something to tell.
             busy: something moves.
-
-        Raises:
-            ModelError: the encoder failed on a frame before.
         """
-        self._collect(wait=False)
         pause = (KEEP_NEWS_S if news else KEEP_BUSY_S if busy else KEEP_QUIET_S) * (FRUGAL if self.frugal else 1.0)
-        if self._encoding is not None or frame.pts - self._kept_at < pause:
+        if self._awaited is not None or frame.pts - self._kept_at < pause:
             return None
         self._kept_at = frame.pts
         key = KeyFrame(frame.pts, _small_jpeg(frame.image))
-        if self._encoder is not None:
-            self._encoding = (self._workers.submit(self._encode, self._encoder, frame.image), key)
+        if self._features:
+            self._awaited = key
         return key
 
-    def close(self) -> None:
-        """Wait for a feature that is being computed, so that it ends with its stream.
+    def remember(self, feature: NDArray[np.float32]) -> None:
+        """Take the feature of the frame that was kept last.
 
         Raises:
-            ModelError: the encoder failed.
+            ValueError: none is awaited.
         """
-        self._collect(wait=True)
-
-    def _encode(self, encoder: Encoder, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with self._stages("encode"):
-            return np.asarray(encoder.encode([image])[0], np.float32)
-
-    def _collect(self, *, wait: bool) -> None:
-        if self._encoding is None or not (wait or self._encoding[0].done()):
-            return
-        future, key = self._encoding
-        self._encoding = None
-        feature = future.result()
+        key, self._awaited = self._awaited, None
+        if key is None:
+            raise ValueError("no feature is awaited")
         alike = self.memory.similarity(feature) >= SIMILARITY
         self.memory.add(feature, key.t, KeyFrame(key.t) if alike else key)
 

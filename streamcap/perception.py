@@ -33,7 +33,7 @@ from streamcap.keyframes import KeyFrames
 from streamcap.labels import MOVERS
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
-from streamcap.models.base import Detector, Encoder, PoseEstimator
+from streamcap.models.base import Detector, PoseEstimator
 from streamcap.nearness import CloseUp, NearnessWatch
 from streamcap.posing import PoseStage
 from streamcap.setting import SettingWatch
@@ -61,19 +61,21 @@ class Perception:
 
     Args:
         detector: shared by all streams.
-        encoder: shared; without one the memory stays empty.
-        workers: where crops are detected side by side and features computed; owned by the caller.
+        workers: where crops are detected side by side; owned by the caller.
         stages: where time is counted.
         pose: shared; without one nothing is told of how people hold themselves.
+        features: the caller computes features of key frames and hands each to ``remember`` before there is another one;
+            else the memory stays empty.
     """
 
     def __init__(
         self,
         detector: Detector,
-        encoder: Encoder | None,
         workers: Executor,
         stages: Stages,
         pose: PoseEstimator | None = None,
+        *,
+        features: bool = False,
     ) -> None:
         self._stages = stages
         crew = Crew(workers, stages)
@@ -90,7 +92,7 @@ class Perception:
         self._stationary = StationaryWatch()
         self._nearness = NearnessWatch()
         self._facts = FactEngine()
-        self._key_frames = KeyFrames(encoder, workers, stages)
+        self._key_frames = KeyFrames(features=features)
         self._setting = SettingWatch()
         self._scene_start = 0.0
         self._steady = SteadyWatch()
@@ -115,7 +117,7 @@ class Perception:
         """Take in the next frame of the stream.
 
         Raises:
-            ModelError: the detector, the pose estimator or the encoder failed.
+            ModelError: the detector or the pose estimator failed.
         """
         grey, gate = self._gated(frame)
         camera, driving = self._moved(grey, gate, frame.pts)
@@ -169,9 +171,13 @@ class Perception:
             self._facts.likely,
         )
 
-    def close(self) -> None:
-        """Wait for a feature that is being computed, so that it ends with its stream."""
-        self._key_frames.close()
+    def remember(self, feature: NDArray[np.float32]) -> None:
+        """Take the feature of the newest key frame; in the thread of ``observe``.
+
+        Args:
+            feature: (d,) float32 of unit length.
+        """
+        self._key_frames.remember(feature)
 
     def _gated(self, frame: Frame) -> tuple[Grey, GateReading]:
         """The grey picture that all other steps share, and where it changed."""
@@ -227,7 +233,7 @@ class Perception:
         near = self._carrying.next(tracks, size, frame.pts, len(looks))
         detect = None
         if looks or near is not None:
-            detect = self._detector.begin(frame.image, looks, tracks, self._foreground, frame.pts, near)
+            detect = self._detector.begin(frame.image, looks, tracks, self._foreground, frame.pts, near, frame.due)
         with self._stages("health"):
             health = self._health.update(grey, frame.pts, moving=camera.moving, cut=camera.cut)
         seen = self._carrying.sort(detect(), tracks) if detect is not None else []

@@ -16,15 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamcap.calibration import calibrated
 from streamcap.captioners import Captioner
 from streamcap.config import CaptionerName, StreamSettings
-from streamcap.errors import ModelError, SourceClosed, UsageError
+from streamcap.errors import SourceClosed, UsageError
 from streamcap.flow import Clock, Turns
 from streamcap.frames import StreamFrames
+from streamcap.keyframes import KEEP_BUSY_S, KEEP_NEWS_S
 from streamcap.looks import Looks
 from streamcap.memory import Memory
 from streamcap.metrics import Stages
+from streamcap.models.base import Encoder
 from streamcap.models.pool import Models
 from streamcap.perception import Perception
 from streamcap.saliency import Rarity
@@ -64,8 +69,8 @@ class Watcher(Protocol):
         """Take in the next frame; called in a worker thread, one frame at a time. Raises ModelError."""
         ...
 
-    def close(self) -> None:
-        """Wait for what still runs in threads."""
+    def remember(self, feature: NDArray[np.float32], /) -> None:
+        """Take the feature of the newest key frame; called as ``observe`` is."""
         ...
 
 
@@ -109,13 +114,17 @@ class Pipeline:
         self._again = again
         self._shown = frames
         self._says_end = True
+        self._stopped = False
+        self._remembering: asyncio.Task[None] | None = None  # at most one, of the watch's group
         self._feed, self._clock = feed, clock
         keeper = frames.keeper if frames is not None else None
         self._teller = Teller(
             settings, feed, clock, captioner=captioner, vision=models.vision, run_id=run_id, keeper=keeper
         )
         self._source = open_source(self._teller.on_notice)
-        seeing: Watcher = Perception(models.detector, models.encoder, models.workers, self.stages, models.pose)
+        seeing: Watcher = Perception(
+            models.detector, models.workers, self.stages, models.pose, features=models.encoder is not None
+        )
         self._models = models
         self._perception = seeing if perception is None else perception(seeing)
         self._look_for(settings)
@@ -211,6 +220,9 @@ class Pipeline:
             ended: say that the stream has ended. A service that restarts does not: its subscribers come back.
         """
         self._says_end = ended
+        self._stopped = True
+        if self._remembering is not None:
+            self._remembering.cancel()
         self._teller.hurry()
         await self._source.close()
 
@@ -220,7 +232,7 @@ class Pipeline:
             async with asyncio.TaskGroup() as tasks:
                 notices = tasks.create_task(self._teller.tell_notices(), name=f"{self._id}-notices")
                 tasks.create_task(self._teller.caption(), name=f"{self._id}-captions")
-                await self._perceive(lane)
+                await self._perceive(lane, tasks)
                 await self._teller.end()
                 await self._teller.notices_told()
                 notices.cancel()
@@ -236,26 +248,27 @@ class Pipeline:
         lane.shutdown(wait=True)
         if self._shown is not None:
             self._shown.keeper.flush()
-        try:
-            self._perception.close()
-        except ModelError as error:  # of a picture that nobody asks for any more
-            _log.warning("%s: %s", self._id, error)
 
-    async def _perceive(self, lane: ThreadPoolExecutor) -> None:
+    async def _perceive(self, lane: ThreadPoolExecutor, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         deadline = self._clock.monotonic()
         async for frame in self._source.frames():
             async with self._turns.turn(deadline):
                 began = self._clock.monotonic()
-                frame = self._source.newest(frame)  # while it waited for its turn a newer one may have come
+                deadline = began + 1.0 / self._source.fps  # when the next look is due
+                # While it waited for its turn a newer one may have come.
+                frame = replace(self._source.newest(frame), due=deadline)
                 try:
                     seen = await loop.run_in_executor(lane, self._look, frame)
                 finally:
                     self.busy += self._clock.monotonic() - began
-            deadline = began + 1.0 / self._source.fps
             self._looked.append(began)
             if self._shown is not None:
                 self._shown.view.show(frame)
+            if seen.key_frame is not None and self._models.encoder is not None and not self._stopped:
+                within = KEEP_NEWS_S if seen.facts else KEEP_BUSY_S
+                task = self._remember(self._models.encoder, frame, began + within, lane)
+                self._remembering = tasks.create_task(task, name=f"{self._id}-feature")
             self.instances = seen.instances
             self._feed.show_instances(self._id, t=seen.pts, instances=seen.instances)
             seen = calibrated(seen)
@@ -271,6 +284,16 @@ class Pipeline:
                 self._on_progress(seen.pts)
             await self._teller.summarise_in_time()
         await self._teller.flush()
+
+    async def _remember(self, encoder: Encoder, frame: Frame, deadline: float, lane: ThreadPoolExecutor) -> None:
+        """Have the feature of a key frame computed, in turn with those of all streams, and remembered.
+
+        Cancelled where the stream is stopped: nobody asks for it any more.
+        """
+        began = self._clock.monotonic()
+        found = await encoder.encode([frame.image], deadline=deadline)
+        self.stages.add("encode", self._clock.monotonic() - began, found.cpu_s)
+        await asyncio.get_running_loop().run_in_executor(lane, self._perception.remember, found.pooled[0])
 
     def _look(self, frame: Frame) -> Observation:
         """One frame, in the worker thread."""

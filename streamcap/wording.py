@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
@@ -229,12 +230,13 @@ class Wording:
         if self.looks is not None:
             window = replace(window, past=await asyncio.to_thread(self.looks.past, window.start))
         last: Description | None = None
-        async for description in captioner.describe(window):
-            if last is not None and not last.growing:
-                await self._revise(window, last, last.source or captioner.name, final=False)
-            if description.growing:
-                await self._revise(window, description, description.source or captioner.name, final=False)
-            last = description
+        async with aclosing(captioner.describe(window)) as growing:  # given up while a draft is published, too
+            async for description in growing:
+                if last is not None and not last.growing:
+                    await self._revise(window, last, last.source or captioner.name, final=False)
+                if description.growing:
+                    await self._revise(window, description, description.source or captioner.name, final=False)
+                last = description
         return last
 
     async def _asked(self, ask: Callable[[], Awaitable[_T]]) -> _T | None:

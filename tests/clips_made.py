@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.video.stream import VideoStream
 
@@ -26,9 +27,10 @@ def clip(path: Path, *, frames: int = 75, fps: int = 25, codec: str = "libx264",
     return path
 
 
-def still(path: Path, *, seconds: int, fps: int = 5) -> Path:
-    """A textured picture of 320×240 in which nothing happens."""
+def still(path: Path, *, seconds: int, fps: int = 5, words: str = "") -> Path:
+    """A textured picture of 320×240 in which nothing happens, with words on it."""
     texture = np.random.default_rng(1).integers(60, 120, (240, 320, 3), np.uint8)
+    cv2.putText(texture, words, (5, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"tune": "zerolatency"})
         assert isinstance(stream, VideoStream)

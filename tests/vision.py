@@ -13,6 +13,7 @@ from typing import Any
 
 from streamcap.config import VisionSettings
 from tests.llm_server import MODEL, Fault, LlmServer, Shown, echo, llm_server
+from tests.patience import PATIENCE_S
 
 __all__ = ["answered", "answering", "draft_of", "fluent", "of_windows", "settings_for", "windows"]
 
@@ -20,7 +21,7 @@ __all__ = ["answered", "answering", "draft_of", "fluent", "of_windows", "setting
 def settings_for(server: LlmServer, **changes: Any) -> VisionSettings:
     """Settings that lead to a test server, with patience for a busy machine."""
     return VisionSettings.model_validate(
-        {"model": MODEL, "url": server.url, "retries": 0, "timeout_s": 20.0, "calls_per_minute": 600} | changes
+        {"model": MODEL, "url": server.url, "retries": 0, "timeout_s": PATIENCE_S, "calls_per_minute": 600} | changes
     )
 
 

@@ -105,8 +105,8 @@ class _Ears:
     def labels(self) -> tuple[str, ...]:
         return self._inner.labels
 
-    def detect(self, image: NDArray[np.uint8], *, threshold: float) -> Detections:
-        found = self._inner.detect(image, threshold=threshold)
+    def detect(self, image: NDArray[np.uint8], *, threshold: float, deadline: float | None = None) -> Detections:
+        found = self._inner.detect(image, threshold=threshold, deadline=deadline)
         pairs = zip(found.labels.tolist(), found.scores.tolist(), strict=True)
         with self._lock:
             self._heard += [(self.labels[label], round(score, 3)) for label, score in pairs]
@@ -147,8 +147,8 @@ class _Recorder:
         self.detected.append(self._ears.take())
         return seen
 
-    def close(self) -> None:
-        self._inner.close()
+    def remember(self, feature: NDArray[np.float32], /) -> None:
+        self._inner.remember(feature)
 
 
 class _Replay:
@@ -166,8 +166,8 @@ class _Replay:
     def observe(self, frame: Frame, /) -> Observation:
         return replace(self._refit(next(self._seen)), captured_at=frame.captured_at)
 
-    def close(self) -> None:
-        """Nothing runs."""
+    def remember(self, feature: NDArray[np.float32], /) -> None:
+        """Nothing is encoded."""
 
 
 class _Blank(Session):
@@ -200,7 +200,7 @@ class _Blind:
 
     labels: tuple[str, ...] = ()
 
-    def detect(self, image: NDArray[np.uint8], *, threshold: float) -> Detections:
+    def detect(self, image: NDArray[np.uint8], *, threshold: float, deadline: float | None = None) -> Detections:
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 

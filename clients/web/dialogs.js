@@ -67,6 +67,8 @@ export class Dialogs {
   /** @param {string} stream */
   async #publish(stream) {
     await this.stopPublishing();
+    if (!isSecureContext) throw new Error("A browser gives a camera only to https pages and to localhost.");
+    if (!("RTCPeerConnection" in window)) throw new Error("This browser has no WebRTC.");
     const camera = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 }, frameRate: { ideal: 15 } } });
     try {
       await this.#app.api.add({ id: stream, source: "whip:" }).catch((error) => {

@@ -16,7 +16,8 @@ const SILENT_MS = 15_000; // the server repeats its picture more often; a connec
  * @throws {import("./api.js").Problem} the server has none
  */
 export async function readPictures(api, stream, show, { width, fps, signal }) {
-  const answer = await api.request(`${one(stream)}/preview.mjpg?width=${width}&fps=${fps}`, { signal });
+  const headers = { accept: "multipart/mixed" }; // WebKit gives no script what comes as x-mixed-replace
+  const answer = await api.request(`${one(stream)}/preview.mjpg?width=${width}&fps=${fps}`, { headers, signal });
   const reader = answer.body?.getReader();
   if (reader === undefined) return;
   let held = new Uint8Array(0);

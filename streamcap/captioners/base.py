@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -35,10 +35,10 @@ class Captioner(Protocol):
         """What ``source`` of its captions says."""
         ...
 
-    def describe(self, window: Window) -> AsyncIterator[Description]:
+    def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         """Yield growing descriptions of the window; the last one stands.
 
-        Cancelling the iteration leaves nothing behind.
+        Closing or cancelling it ends the work and leaves nothing behind; whoever iterates closes it.
 
         Raises:
             ModelError: no description can be had; the stream falls back to the next captioner.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from streamcap.config import Profile
@@ -48,6 +48,6 @@ class GroundedCaptioner:
     def _change(self, window: Window, facts: Sequence[Fact]) -> Description:
         return describe_change(facts, window.instances, said=window.said, told=window.told, smooth=self._smooth)
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         """See :class:`streamcap.captioners.base.Captioner`; yields once."""
         yield self.whole(window)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,6 +27,7 @@ from streamcap.language import Description
 from streamcap.prompts import (
     SENTENCE_ENDS,
     Examples,
+    OwnWords,
     Prompt,
     RecaptionAnswer,
     RecaptionTask,
@@ -39,9 +40,10 @@ from streamcap.prompts import (
     build_recaption,
     build_summary,
     build_window,
-    check_end,
+    check_answer,
     contradictions,
     garbled,
+    is_a_shout,
     parse_answer,
     pictured,
     repeats,
@@ -88,7 +90,7 @@ class VisionCaptioner:
         """See :class:`streamcap.captioners.base.Captioner`."""
         return self._vision.name
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         """See :class:`streamcap.captioners.base.Captioner`."""
         grounded = replace(self._grounded.whole(window), source=self._grounded.name)
         if not window.looks:
@@ -96,7 +98,7 @@ class VisionCaptioner:
             return
         outlined = await self._vision.outliner.ready(self._style.marks)
         prompt = await asyncio.to_thread(self._prompt, window, grounded, outlined)
-        writing = _Writing(window, self._settings.mode is VisionMode.RECAPTION, self._style.form)
+        writing = _Writing(window, OwnWords(prompt), self._settings.mode is VisionMode.RECAPTION, self._style.form)
         due = 0.0
         loop = asyncio.get_running_loop()
         pieces = self._vision.answer(
@@ -114,7 +116,7 @@ class VisionCaptioner:
                 raise
             writing.cut = True
         answer = writing.answer()
-        check_end(answer)
+        check_answer(answer, writing.own)
         yield self._judged(window, grounded, answer)
 
     async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
@@ -127,7 +129,7 @@ class VisionCaptioner:
             prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
         )
         answer = parse_answer(text, SummaryAnswer, form=self._style.form)
-        check_end(answer)
+        check_answer(answer, OwnWords(prompt))
         self._before = answer.text
         return self._before
 
@@ -179,6 +181,8 @@ class VisionCaptioner:
         text = grown if grown.endswith(SENTENCE_ENDS) else grown.rpartition(" ")[0]
         if len(text) <= len(writing.shown) or len(text.split()) < FIRST_WORDS or garbled(text, growing=True):
             return None
+        if is_a_shout(text) or writing.own.within(text):
+            return None
         if self._settings.contradictions is Contradiction.VETO and writing.conflicts(text):
             return None
         writing.shown = text
@@ -209,12 +213,14 @@ class _Writing:
     """An answer while it is being written.
 
     Attributes:
+        own: words of its prompt, which it has no reason to say.
         text: as it came.
         shown: what of it was shown as a draft.
         cut: it was cut off at its limit of tokens.
     """
 
     window: Window
+    own: OwnWords
     recaptions: bool
     form: AnswerForm
     text: str = ""

@@ -19,6 +19,7 @@ from streamcap.cli.loading import DetectorOption, DeviceOption, EncoderOption, l
 from streamcap.cli.output import FileFeed, Format, writer_for
 from streamcap.cli.signals import stop_on_signals
 from streamcap.cli.vision import PANEL, marks_of, refuse_idle, shared_model, vision_settings
+from streamcap.cli.waiting import until_sent
 from streamcap.config import (
     DEFAULT_FPS,
     AnswerForm,
@@ -159,7 +160,7 @@ def caption(
             )
 
         try:
-            pipeline, seconds = asyncio.run(_run(make, vision, clock))
+            pipeline, seconds = asyncio.run(_run(source, make, vision, clock))
         finally:
             feed.finish()
     _conclude(pipeline, feed, seconds, timings=timings)
@@ -174,16 +175,24 @@ def _stream_settings(**given: Any) -> StreamSettings:
 
 
 async def _run(
+    source: str,
     make: Callable[[Callable[[float], None], SharedModel | None], Pipeline],
     vision: VisionSettings | None,
     clock: SystemClock,
 ) -> tuple[Pipeline, float]:
     async with shared_model(vision, clock) as shared:
         began = clock.monotonic()
-        with progress_bar("captioning") as bar:
-            pipeline = make(lambda pts: bar(pts, pipeline.duration), shared)
-            with stop_on_signals(pipeline.stop):
-                await pipeline.run()
+        async with until_sent(source) as sent:
+            with progress_bar("captioning", shown=sent is None) as bar:
+
+                def seen(pts: float) -> None:
+                    if sent is not None:
+                        sent()
+                    bar(pts, pipeline.duration)
+
+                pipeline = make(seen, shared)
+                with stop_on_signals(pipeline.stop):
+                    await pipeline.run()
     return pipeline, clock.monotonic() - began
 
 
@@ -215,14 +224,18 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def progress_bar(doing: str) -> Iterator[Callable[[float, float | None], None]]:
+def progress_bar(doing: str, *, shown: bool = True) -> Iterator[Callable[[float, float | None], None]]:
     """A progress bar on stderr, where that is a terminal and the video is long."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty()
+        *columns,
+        console=console,
+        transient=True,
+        disable=not (shown and console.is_terminal),
+        redirect_stdout=sys.stdout.isatty(),
     ) as progress:
         task = progress.add_task(doing, visible=False, total=None)
 

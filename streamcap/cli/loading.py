@@ -55,8 +55,10 @@ def load_models(settings: ModelSettings = ModelSettings()) -> Models:
     from streamcap.cli.models import weights_progress
     from streamcap.models.pool import load
 
-    # That weights are random, or a compiled engine does not fit, is to be seen without --verbose.
-    choice = logging.getLogger("streamcap.models.choosing")
-    choice.setLevel(min(choice.getEffectiveLevel(), logging.WARNING))
+    # That weights are random, a compiled engine does not fit, or marks are boxes for want of weights, is to be seen
+    # without --verbose.
+    for name in ("streamcap.models.choosing", "streamcap.captioners.outlining"):
+        heard = logging.getLogger(name)
+        heard.setLevel(min(heard.getEffectiveLevel(), logging.WARNING))
     with weights_progress() as progress:
         return load(settings, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -154,7 +154,7 @@ class _Captioner:
         self.found: tuple[Window, Prompt] | None = None
         self.past = asyncio.Event()
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         """See :class:`streamcap.captioners.Captioner`."""
         self._listener.take()
         try:

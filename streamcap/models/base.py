@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamcap.types import Box, Detections
 
-__all__ = ["Detector", "Encoder", "Image", "PoseEstimator", "Segmenter"]
+__all__ = ["Detector", "Encoder", "Features", "Image", "PoseEstimator", "Segmenter"]
 
 Image = NDArray[np.uint8]
 
@@ -23,12 +24,14 @@ class Detector(Protocol):
         """Class names; ``Detections.labels`` indexes this."""
         ...
 
-    def detect(self, image: Image, *, threshold: float) -> Detections:
+    def detect(self, image: Image, *, threshold: float, deadline: float | None = None) -> Detections:
         """Find objects in one picture.
 
         Args:
             image: (height, width, 3) uint8 RGB of any size.
             threshold: least score to report, 0..1.
+            deadline: ``time.monotonic()`` seconds by which the result is wanted. Where many streams share a device it
+                decides whose turn it is; nothing is thrown away that is late. None: in the order of arrival.
 
         Returns:
             Detections in 0..1 of the given picture, best first, overlapping ones already removed.
@@ -39,25 +42,40 @@ class Detector(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What an encoder makes of n pictures.
+
+    Attributes:
+        pooled: (n, dim) float32, each row of unit length.
+        tokens: (n, tokens, width) float32 as the network gives them, those before the grid first; None where they were
+            not asked for.
+        cpu_s: processor seconds that it took, of a batch shared with others this part.
+    """
+
+    pooled: NDArray[np.float32]
+    tokens: NDArray[np.float32] | None = None
+    cpu_s: float = 0.0
+
+
 class Encoder(Protocol):
-    """Turns a picture into a feature. Thread safe; blocking, so it is called from a worker thread."""
+    """Turns a picture into a feature. For tasks of any event loop; never keeps one waiting."""
 
     @property
     def dim(self) -> int:
         """Length of a feature."""
         ...
 
-    def encode(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """Encode pictures.
+    async def encode(self, images: Sequence[Image], *, deadline: float | None = None) -> Features:
+        """Encode pictures. Cancelled, what has not begun is not computed, and what has is thrown away.
 
         Args:
             images: n pictures, each (height, width, 3) uint8 RGB of any size.
-
-        Returns:
-            (n, dim) float32, each row of unit length.
+            deadline: as of :meth:`Detector.detect`.
 
         Raises:
-            ModelError: the runtime failed.
+            ModelError: the runtime failed, or was closed.
+            Overloaded: too many pictures of all streams wait.
         """
         ...
 

@@ -159,22 +159,27 @@ class MicroBatcher(Generic[T, R]):
                     future.cancel()
         return results
 
-    async def gather(self, items: Sequence[T], *, deadline: float | None = None) -> list[R]:
+    async def gather(
+        self, items: Sequence[T], *, deadline: float | None = None, timeout_s: float = TIMEOUT_S
+    ) -> list[R]:
         """Hand in items and wait for all results without blocking the event loop. Cancelled, it cancels what waits.
 
         Raises:
-            ModelError: the first error of the engine; the batcher is closed.
+            ModelError: the first error of the engine; the time is up; the batcher is or was closed meanwhile.
             Overloaded: there is no room for all of them.
         """
         futures = self._hand_in(items, deadline, 0.0)
         try:
-            return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+            async with asyncio.timeout(timeout_s):
+                return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        except TimeoutError:
+            raise ModelError(f"the engine gave no result within {timeout_s:g} s") from None
         finally:
             for future in futures:
                 future.cancel()
 
     def close(self, timeout_s: float = TIMEOUT_S) -> None:
-        """Cancel what waits, let batches that are in the engine end, and end the threads. May be called twice.
+        """Fail what waits, let batches that are in the engine end, and end the threads. May be called twice.
 
         Not from within the engine.
 
@@ -186,7 +191,9 @@ class MicroBatcher(Generic[T, R]):
             left, self._waiting = self._waiting, []
             self._changed.notify_all()
         for request in left:
-            request.future.cancel()
+            # Not cancelled: to a task that waits that would look like its own end.
+            if request.future.set_running_or_notify_cancel():
+                request.future.set_exception(ModelError("the engine was closed"))
         until = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))

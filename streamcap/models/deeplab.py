@@ -24,6 +24,8 @@ __all__ = ["DeepLab"]
 
 SIZE = 257
 BACKGROUND = "background"
+# Its scores are blown up from every eighth pixel: each second one tells as much in a quarter of the time.
+THIN = 2
 # Around the box, by its longer side: a class is recognised by what is around it.
 PAD = 0.25
 # Mean likelihood (0..1) of the pixels found, below which they are not to be trusted: on cars of 20 pixels and on half a
@@ -56,7 +58,7 @@ _CLASSES = {
 
 
 class DeepLab:
-    """Silhouettes of vehicles, animals, bottles and seats: about 10 ms each on one core, and up to 15 for the edge.
+    """Silhouettes of vehicles, animals, bottles and seats: about 12 ms each on one core, and 1 to 20 for the edge.
 
     Args:
         path: the ``.tflite`` file with its labels in the zip tail.
@@ -95,7 +97,8 @@ class DeepLab:
         # Zero is the middle of the network's input, so the part without a picture is of no colour.
         padded = np.zeros((SIZE, SIZE, 3), np.float32)
         padded[: size[1], : size[0]] = small.astype(np.float32) / np.float32(127.5) - 1.0
-        share = self._network.read(padded, lambda scores: _share(scores[: size[1], : size[0]], wanted), self._scores)
+        seen = np.s_[: size[1] : THIN, : size[0] : THIN]
+        share = self._network.read(padded, lambda scores: _share(scores[seen], wanted), self._scores)
         likely = share >= 0.5
         if not likely.any() or float(share[likely].mean()) < SURE:
             return None

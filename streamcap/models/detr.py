@@ -61,10 +61,13 @@ class DetrDetector:
         """What runs it."""
         return self._engine.info
 
-    def detect(self, image: Image, *, threshold: float) -> Detections:
+    def detect(self, image: Image, *, threshold: float, deadline: float | None = None) -> Detections:
         """See :class:`streamcap.models.base.Detector`."""
         ready = prepare(image, self._rule)
-        [(logits, boxes)] = self.batcher.map([ready]) if self.batcher is not None else self._run([ready])
+        if self.batcher is not None:
+            [(logits, boxes)] = self.batcher.map([ready], deadline=deadline)
+        else:
+            [(logits, boxes)] = self._run([ready])
         found = decode(logits, boxes, threshold)
         return Detections(to_picture(found.boxes, image.shape[:2], self._rule), found.labels, found.scores)
 

@@ -93,7 +93,7 @@ class EfficientDetLite0:
         """COCO class names; ``???`` marks ids that COCO leaves out."""
         return self._labels
 
-    def detect(self, image: Image, *, threshold: float) -> Detections:
+    def detect(self, image: Image, *, threshold: float, deadline: float | None = None) -> Detections:
         """See :class:`streamcap.models.base.Detector`."""
         picture, span = letterbox(image)
         # What is chosen is copied by the choosing: indices, not slices.

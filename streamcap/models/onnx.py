@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ _INSTALL_GPU = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'str
 _LACKING = "NOT_IMPLEMENTED"
 # What a GPU takes together; a processor is filled by one picture, and waiting for a second only adds delay.
 GPU_BATCH = 32
+# Most calls at a time on a processor, however many cores it has: others' work needs some.
+CPU_LANES = 8
 # How runtimes say that memory ran out; they have no error class for it.
 _FULL = ("out of memory", "failed to allocate", "bad_alloc", "alloc_failed", "available memory of")
 # How ONNX Runtime says what CUDA said.
@@ -197,6 +200,7 @@ class OnnxEngine:
             GPU_BATCH if gpu else 1,
             chosen.why,
             chosen.hint,
+            lanes=1 if gpu else max(1, min(os.cpu_count() or 1, CPU_LANES) // threads),
         )
         if gpu:  # the first call chooses kernels for a second or more: not while a stream waits
             count = first.shape[0] if isinstance(first.shape[0], int) else 1

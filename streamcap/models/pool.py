@@ -28,7 +28,7 @@ class Models:
 
     Attributes:
         encoder: None leaves the memory empty.
-        workers: where crops are detected side by side and features and poses computed.
+        workers: where crops are detected and poses computed, side by side.
         pose: None leaves out what is told from how people hold themselves.
         vision: the vision–language model, for streams that ask for it; None where none is set up. Its own context
             manager ends it.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streamcap.models.base import Image
-from streamcap.models.batching import MicroBatcher
+from streamcap.models.base import Features, Image
+from streamcap.models.batching import DELAY_S, MicroBatcher
 from streamcap.models.engine import Engine, EngineInfo, Tensor
 from streamcap.models.pictures import PictureRule, prepare
 
-__all__ = ["EncoderNames", "Features", "GraphEncoder"]
+__all__ = ["EncoderNames", "GraphEncoder"]
 
 # Below this a feature has no direction: a network that gives zeros is told nothing apart by.
 _LEAST_NORM = 1e-12
@@ -29,33 +29,29 @@ class EncoderNames:
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
-    """What an encoder makes of n pictures.
-
-    Attributes:
-        pooled: (n, dim) float32, each row of unit length.
-        tokens: (n, tokens, width) float32 as the network gives them, those before the grid first.
-    """
-
-    pooled: NDArray[np.float32]
-    tokens: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
 class _Wish:
     picture: Tensor
     tokens: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    outputs: list[Tensor]
+    cpu_s: float
+
+
 class GraphEncoder:
-    """An image encoder. Where its engine profits from batches, the pictures of all streams share them.
+    """Implements :class:`~streamcap.models.base.Encoder`. The pictures of all streams go through one micro-batcher.
+
+    On a GPU they share batches. On a processor, which one picture fills, a batch is one picture and nobody waits for
+    company; what is left of the batcher is the order by deadline, cancellation, and threads of its own.
 
     Args:
         engine: owned: closed with the encoder.
         rule: how pictures are made ready.
         dim: length of a feature.
         names: of the outputs.
-        batch: most pictures put through together; None for what the engine profits from. Above 1 a thread gathers them.
+        batch: most pictures put through together; None for what the engine profits from.
     """
 
     def __init__(
@@ -68,10 +64,14 @@ class GraphEncoder:
         batch: int | None = None,
     ) -> None:
         self._engine, self._rule, self._dim, self._names = engine, rule, dim, names
-        self.batcher: MicroBatcher[_Wish, list[Tensor]] | None = None
-        size: int | Callable[[], int] = batch if batch is not None else lambda: engine.info.batch
-        if (batch or engine.info.batch) > 1:
-            self.batcher = MicroBatcher(self._run, size=size, lanes=engine.info.lanes, name="streamcap-encoder")
+        info = engine.info
+        self.batcher: MicroBatcher[_Wish, _Row] = MicroBatcher(
+            self._run,
+            size=batch if batch is not None else lambda: engine.info.batch,
+            delay_s=DELAY_S if (batch or info.batch) > 1 else 0.0,
+            lanes=info.lanes,
+            name="streamcap-encoder",
+        )
 
     @property
     def dim(self) -> int:
@@ -83,50 +83,37 @@ class GraphEncoder:
         """What runs it."""
         return self._engine.info
 
-    def encode(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """See :class:`streamcap.models.base.Encoder`."""
+    async def encode(self, images: Sequence[Image], *, deadline: float | None = None, tokens: bool = False) -> Features:
+        """See :class:`streamcap.models.base.Encoder`.
+
+        Args:
+            tokens: give patch tokens, too, which are a hundred times as large.
+        """
         if not images:
-            return np.empty((0, self._dim), np.float32)
-        return _unit(np.stack([row[0] for row in self._through(images, tokens=False)]))
-
-    def features(self, images: Sequence[Image]) -> Features:
-        """Encode pictures, with their patch tokens. Blocking, like ``encode``.
-
-        Args:
-            images: one or more pictures, each (height, width, 3) uint8 RGB of any size.
-
-        Raises:
-            ModelError: the runtime failed, or there are no pictures.
-        """
-        rows = self._through(images, tokens=True)
-        return Features(_unit(np.stack([row[0] for row in rows])), np.stack([row[1] for row in rows]))
-
-    async def encode_soon(self, images: Sequence[Image], *, deadline: float | None = None) -> NDArray[np.float32]:
-        """Like ``encode``, for a task: the event loop goes on meanwhile. Cancelled, what has not begun is not done.
-
-        Args:
-            deadline: ``time.monotonic()`` seconds by which it is wanted; decides the order among all requests.
-        """
-        if self.batcher is None or not images:
-            return await asyncio.to_thread(self.encode, images)
-        wishes = await asyncio.to_thread(lambda: [_Wish(prepare(image, self._rule), False) for image in images])
-        return _unit(np.stack([row[0] for row in await self.batcher.gather(wishes, deadline=deadline)]))
+            return Features(np.empty((0, self._dim), np.float32))
+        wishes = await asyncio.to_thread(self._prepared, images, tokens)
+        rows = await self.batcher.gather(wishes, deadline=deadline)
+        return Features(
+            _unit(np.stack([row.outputs[0] for row in rows])),
+            np.stack([row.outputs[1] for row in rows]) if tokens else None,
+            sum(row.cpu_s for row in rows),
+        )
 
     def close(self) -> None:
-        """End the thread and let go of the engine. May be called twice; not while pictures are encoded."""
-        if self.batcher is not None:
-            self.batcher.close()
+        """End the threads and let go of the engine; what waits fails. May be called twice; blocks for a batch."""
+        self.batcher.close()
         self._engine.close()
 
-    def _through(self, images: Sequence[Image], *, tokens: bool) -> list[list[Tensor]]:
-        wishes = [_Wish(prepare(image, self._rule), tokens) for image in images]
-        return self.batcher.map(wishes) if self.batcher is not None else self._run(wishes)
+    def _prepared(self, images: Sequence[Image], tokens: bool) -> list[_Wish]:
+        return [_Wish(prepare(image, self._rule), tokens) for image in images]
 
-    def _run(self, wishes: Sequence[_Wish]) -> list[list[Tensor]]:
-        # Tokens are a hundred times as large as a feature: they are only fetched where somebody wants them.
+    def _run(self, wishes: Sequence[_Wish]) -> list[_Row]:
+        began = time.thread_time()
+        # Tokens are only fetched where somebody wants them.
         wanted = [self._names.pooled, *([self._names.tokens] if any(wish.tokens for wish in wishes) else [])]
         outputs = self._engine.run(np.stack([wish.picture for wish in wishes]), *wanted)
-        return [[output[n] for output in outputs] for n in range(len(wishes))]
+        cpu_s = (time.thread_time() - began) / len(wishes)
+        return [_Row([output[n] for output in outputs], cpu_s) for n in range(len(wishes))]
 
 
 def _unit(rows: Tensor) -> Tensor:

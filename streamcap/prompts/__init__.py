@@ -17,7 +17,8 @@ from streamcap.prompts.build import build_question, build_recaption, build_summa
 from streamcap.prompts.checking import contradictions, scored
 from streamcap.prompts.cleaning import broken_off, garbled
 from streamcap.prompts.demonstrations import Examples
-from streamcap.prompts.parsing import SENTENCE_ENDS, check_end, parse_answer
+from streamcap.prompts.obeying import OwnWords, check_answer, is_a_shout
+from streamcap.prompts.parsing import SENTENCE_ENDS, parse_answer
 from streamcap.prompts.repetition import repeats
 from streamcap.prompts.tasks import QuestionTask, RecaptionTask, Style, SummaryTask, Told, WindowTask
 
@@ -26,6 +27,7 @@ __all__ = [
     "Answer",
     "Examples",
     "InstanceNote",
+    "OwnWords",
     "Part",
     "Picture",
     "Prompt",
@@ -47,9 +49,10 @@ __all__ = [
     "build_recaption",
     "build_summary",
     "build_window",
-    "check_end",
+    "check_answer",
     "contradictions",
     "garbled",
+    "is_a_shout",
     "parse_answer",
     "pictured",
     "repeats",

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-__all__ = ["broken_off", "clipped", "fenced", "garbled", "plain", "without_marks"]
+__all__ = ["broken_off", "clipped", "fenced", "garbled", "plain", "without_marks", "without_steering"]
 
 # Chat templates steer with words in angle brackets, `<|im_end|>`, `</s>`, `<image>`, and some in square ones,
 # `[/INST]`.
@@ -19,6 +19,11 @@ _ANGLES = str.maketrans({"<": "‹", ">": "›"})
 _TEMPLATE = re.compile(r"\[(/?[A-Z][A-Z_]+)\]")
 
 _THINKING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+# What moves a terminal's cursor, colours its text or names its window (ECMA-48), and what a chat template reads.
+_STEERING = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]{0,32}[ -/]{0,8}[@-~]?|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)?|\x1b[@-_]?"
+    r"|\[/?(?:INST|SYS|TOOL_[A-Z]{1,16}|[A-Z]{1,16}_PROMPT)\]"
+)
 _TAG = re.compile(r"</?[A-Za-z!|][^<>]{0,200}>|<\|[^<>|]{0,80}\|>")
 _LINK = re.compile(r"\[([^\[\]]{0,200})\]\(\S{0,500}\)")
 _ADDRESS = re.compile(
@@ -65,9 +70,14 @@ def fenced(text: str, limit: int) -> str:
     return json.dumps(harmless[:limit], ensure_ascii=False)
 
 
+def without_steering(text: str) -> str:
+    """A text without what steers a terminal or a template; also of JSON, where the control character alone is lost."""
+    return _STEERING.sub("", text)
+
+
 def plain(text: str, limit: int) -> str:
     """What a model wrote as plain text: one line, no markup, no addresses, no control characters, at most ``limit``."""
-    text = _THINKING.sub(" ", text)
+    text = _THINKING.sub(" ", without_steering(text))
     text = _LINK.sub(r"\1", text)
     text = _TAG.sub(" ", text)
     text = _ADDRESS.sub(" ", text)

@@ -27,7 +27,7 @@ from streamcap.prompts.answers import (
     SummaryAnswer,
     WindowAnswer,
 )
-from streamcap.prompts.cleaning import garbled, plain, without_marks
+from streamcap.prompts.cleaning import garbled, plain, without_marks, without_steering
 from streamcap.prompts.repetition import unlooped
 
 __all__ = ["SENTENCE_ENDS", "check_end", "parse_answer"]
@@ -91,7 +91,7 @@ def parse_answer(
         AnswerUnreadable: nothing in it can be used. Never where it is partial.
     """
     # Half of a surrogate pair, which no encoder takes, can stand in a text that was cut.
-    body = _THOUGHTS.sub("", text[:MOST_ANSWER].encode(errors="replace").decode())
+    body = _THOUGHTS.sub("", without_steering(text[:MOST_ANSWER]).encode(errors="replace").decode())
     fields, complete = ({"": body}, not cut) if form is AnswerForm.TEXT else _object(body, _KEYS[kind])
     if fields is None:
         if partial:

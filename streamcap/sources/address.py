@@ -222,6 +222,10 @@ def _device(uri: str, shown: str) -> Address:
     unknown = sorted(options.keys() - {"size", "fps", "format"})
     if unknown:
         raise UsageError(f"device: has no option {unknown[0]}", hint="possible: size=1280x720, fps=30, format=mjpeg")
+    if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", options.get("size", "1x1")):
+        raise UsageError(f"size={options['size']} is no picture size", hint="write size=1280x720")
+    if not re.fullmatch(r"\d{1,4}(\.\d+|/[1-9]\d*)?", options.get("fps", "1")):
+        raise UsageError(f"fps={options['fps']} is no rate", hint="write fps=30")
     return Address(Kind.DEVICE, "device", path, shown, options)
 
 

@@ -16,6 +16,7 @@ import av.error
 
 from streamcap.errors import SourceError, SourceNotFound, SourceTimeout, SourceUnreadable
 from streamcap.sources.address import Address, Kind
+from streamcap.sources.device import explain_device
 from streamcap.sources.tls import TLS_SCHEMES, tls_context
 
 __all__ = ["SENDER_HINT", "check_file", "explain", "explain_read", "explain_silence"]
@@ -78,6 +79,8 @@ def explain(exc: Exception, address: Address, *, waited: float, timeout: float) 
         return _timeout(address, waited)
     if address.kind is Kind.NETWORK:
         return _network(exc, address, waited, timeout)
+    if address.kind is Kind.DEVICE:
+        return explain_device(exc, address)
     if isinstance(exc, OSError):
         return _from_os(exc, address)
     return _unreadable(address)
@@ -125,12 +128,10 @@ def _timeout(address: Address, waited: float) -> SourceTimeout:
 def _from_os(exc: OSError, address: Address) -> SourceError:
     shown = address.shown
     if isinstance(exc, FileNotFoundError):
-        what = "no such device" if address.kind is Kind.DEVICE else "no such file"
-        return SourceNotFound(f"{shown}: {what}", hint="check the path")
+        return SourceNotFound(f"{shown}: no such file", hint="check the path")
     if isinstance(exc, PermissionError):
-        hint = "join the group video" if address.kind is Kind.DEVICE else "check its owner and mode"
-        return SourceUnreadable(f"{shown} may not be read: permission denied", hint=hint)
-    return SourceUnreadable(f"{shown} cannot be read: {_words(exc)}", hint="check the disk or device")
+        return SourceUnreadable(f"{shown} may not be read: permission denied", hint="check its owner and mode")
+    return SourceUnreadable(f"{shown} cannot be read: {_words(exc)}", hint="check the disk")
 
 
 def _network(exc: Exception, address: Address, waited: float, timeout: float) -> SourceError:

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 from streamcap.errors import NoVideo, SourceError, SourceUnreadable, UsageError
 from streamcap.sources.address import Address, Kind, flag
 from streamcap.sources.av_errors import check_file, explain
+from streamcap.sources.device import check_device
 from streamcap.sources.nvdec import REFUSALS, GpuRefused
 from streamcap.sources.srt import SrtReader
 from streamcap.sources.tls import tls_options
@@ -59,6 +60,7 @@ def open_container(
     elif address.kind is Kind.DEVICE:
         if not sys.platform.startswith("linux"):
             raise UsageError("cameras by device: work on Linux only", hint="use the camera's rtsp address")
+        check_device(address)
         form = "v4l2"
     elif reader is not None:
         name, form = reader, "mpegts"

@@ -24,6 +24,7 @@ class Frame:
         captured_at: wall time of capture in Unix seconds, as near to the glass as the source knows.
         image: (height, width, 3) uint8 RGB, read-only.
         connection: counts up each time that the source was lost: what lies between two connections was not seen.
+        due: ``time.monotonic()`` seconds by which the look at it is wanted; None where nobody says.
     """
 
     stream: str
@@ -32,6 +33,7 @@ class Frame:
     captured_at: float
     image: NDArray[np.uint8]
     connection: int = 0
+    due: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ const chosen = named.length > 0 ? files.filter((file) => named.includes(file.rep
 
 /** Whether all tests of a file pass. @param {string} file */
 function passes(file) {
-  const words = ["--test", `--test-timeout=${TEST_MS}`, join(FOLDER, file)];
+  const words = ["--test", "--test-reporter=spec", `--test-timeout=${TEST_MS}`, join(FOLDER, file)];
   return spawnSync(process.execPath, words, { stdio: "inherit" }).status === 0;
 }
 

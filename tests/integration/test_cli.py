@@ -28,6 +28,7 @@ from streamcap.wire import (
     StreamState,
     decode,
 )
+from tests.cameras import free_port
 from tests.patience import LONG_S
 from tests.programs import QUICK_S, Done, inside, interrupted, running, side_by_side, streamcap, until
 
@@ -437,6 +438,18 @@ def server(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Pa
         yield Server(found.group(), found.group(1), process, err)
         process.send_signal(signal.SIGINT)
         process.wait(LONG_S)
+
+
+@pytest.mark.weights
+def test_who_has_to_be_sent_something_says_where(tmp_path: Path) -> None:
+    address = f"rtmp://127.0.0.1:{free_port()}/live"
+    done = interrupted(
+        ["caption", f"{address}/secretkey?listen=1"],
+        tmp_path / "rtmp",
+        when=lambda _, err: f"listening for a sender to {address}/***?listen=1" in err.read_text("utf-8"),
+    )
+    assert done.clean and done.out == "" and "secretkey" not in done.err
+    assert done.seconds < QUICK_S
 
 
 @pytest.mark.weights

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,27 @@ def test_a_small_model_is_asked_in_few_words() -> None:
     assert said["answer"] is None
     assert len(said["system"]) < 700
     assert said["parts"][-1]["text"].endswith("In one sentence: what changed?")
+
+
+def test_without_the_weights_of_outlines_marks_are_boxes_and_that_is_said(
+    tmp_path: Path, weights: Callable[[str], Path]
+) -> None:
+    cache = tmp_path / "models"
+    cache.mkdir()
+    for name in ("efficientdet-lite0", "clip-vit-b16-int8", "movenet-lightning"):
+        for file in weights(name).parent.glob(f"{weights(name).name}*"):
+            shutil.copy2(file, cache)
+    away = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), "http://127.0.0.1:9")
+    away |= {"STREAMCAP_CACHE": str(tmp_path), "NO_PROXY": "", "no_proxy": ""}
+    sheet = tmp_path / "boxes.png"
+    done = streamcap("prompt", STREET, "--at", "6", "-o", str(sheet), env=away)
+    assert done.code == 0, done.err
+    said = "marks are boxes, not outlines: no source of pose-landmarker-full can be reached"
+    assert " ".join(done.err.split()).count(said) == 1
+    assert sheet.stat().st_size > 1000
+
+
+def test_boxes_alone_need_no_weights_of_outlines(tmp_path: Path) -> None:
+    done = prompt(STREET, "--at", "6", "--outlines", "box", "-o", str(tmp_path / "boxes.png"))
+    assert done.code == 0, done.err
+    assert "marks are boxes" not in done.err

@@ -51,7 +51,9 @@ async def service(
         yield run, http
 
 
-async def said(http: httpx.AsyncClient, words: str, stream: str = "street", patience: float = 30.0) -> dict[str, Any]:
+async def said(
+    http: httpx.AsyncClient, words: str, stream: str = "street", patience: float = 2 * PATIENCE_S
+) -> dict[str, Any]:
     """Wait for a final caption with these words."""
     async with asyncio.timeout(patience):
         while True:
@@ -154,7 +156,8 @@ def test_a_settings_file_that_asks_for_a_model_names_one() -> None:
 async def test_where_the_model_fails_the_answer_says_how(
     models: Models, server: LlmServer, fault: Fault, status: int, again: bool
 ) -> None:
-    async with service(models, server, streams=[VISION | {"captioner": "grounded"}], timeout_s=1.0) as (_, http):
+    timeout_s = 1.0 if fault is Fault.STALL else PATIENCE_S
+    async with service(models, server, streams=[VISION | {"captioner": "grounded"}], timeout_s=timeout_s) as (_, http):
         await said(http, "")
         server.fault = fault
         refused = await ask(http)
@@ -177,7 +180,7 @@ async def test_an_answer_that_breaks_off_says_so(models: Models, server: LlmServ
 
 async def test_questions_have_a_budget(models: Models, server: LlmServer) -> None:
     async with service(
-        models, server, streams=[VISION | {"captioner": "grounded"}], calls_per_minute=2, timeout_s=1.0
+        models, server, streams=[VISION | {"captioner": "grounded"}], calls_per_minute=2, timeout_s=5.0
     ) as (_, http):
         await said(http, "")
         found = [(await ask(http)).status_code for _ in range(3)]
@@ -245,7 +248,7 @@ async def test_who_leaves_calls_the_model_off(models: Models, server: LlmServer,
 
 async def test_two_streams_share_a_budget(models: Models, server: LlmServer) -> None:
     streams = [VISION | {"id": f"s{n}", "source": STREET} for n in range(2)]
-    async with service(models, server, streams=streams, calls_per_minute_in_all=3) as (_, http):
+    async with service(models, server, streams=streams, calls_per_minute_in_all=3, timeout_s=20) as (_, http):
         for stream in ("s0", "s1"):
             await said(http, "enters", stream)
         assert len(windows(server)) == 3

@@ -95,6 +95,9 @@ async def test_the_newest_frame_and_frames_as_they_come(models: Models) -> None:
             assert picture(jpeg).shape == (90, 160, 3)
             times.append(float(lines["streamcap-time"]))
         assert times == sorted(set(times)), "each frame once"
+        mixed = {"accept": "multipart/mixed"}  # what scripts in WebKit can read
+        async with http.stream("GET", "/v1/streams/yard/preview.mjpg", headers=mixed) as moving:
+            assert moving.headers["content-type"].startswith("multipart/mixed; boundary=")
 
         await http.patch("/v1/streams/yard", json={"paused": True})
         last = await http.get("/v1/streams/yard/preview.jpg")

@@ -21,8 +21,11 @@ from streamcap.server.service import Service, running
 from streamcap.types import Detections
 from streamcap.wire import StatusMessage, StreamState, decode
 from tests.feeding import http_to
+from tests.patience import PATIENCE_S
 
-SOURCES = {"a": "test:?realtime=1&seed=1", "b": "test:?realtime=1&seed=2", "c": "test:?realtime=1&seed=3"}
+# Small, so that the load is the detector's and not that of a busy machine.
+SMALL = "test:?realtime=1&width=160&height=120"
+SOURCES = {"a": f"{SMALL}&seed=1", "b": f"{SMALL}&seed=2", "c": f"{SMALL}&seed=3"}
 IDLE = "test:?realtime=1&fps=1&width=160&height=120"
 
 
@@ -34,7 +37,7 @@ class Slow:
     def __init__(self) -> None:
         self.seconds = 0.0
 
-    def detect(self, image: Image, *, threshold: float) -> Detections:
+    def detect(self, image: Image, *, threshold: float, deadline: float | None = None) -> Detections:
         time.sleep(self.seconds)
         return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
@@ -63,11 +66,9 @@ async def test_it_sheds_says_so_refuses_and_recovers(quick: None) -> None:
         async with (
             running(Settings.model_validate(settings), models) as service,
             http_to(service.listening) as http,
-            asyncio.timeout(60),
+            asyncio.timeout(3 * PATIENCE_S),
         ):
-            await _until(http, lambda views: all(view["state"] == "live" for view in views))
-            calm = (await http.get("/v1/streams")).json()["streams"][0]
-            assert (calm["fps"], calm["target_fps"]) == (5.0, 5.0)
+            await _until(http, lambda views: all(v["state"] == "live" and v["target_fps"] == v["fps"] for v in views))
 
             slow.seconds = 0.25
             # Evenly, and no lower than the floor; what does not fit even so is dropped and counted.
@@ -112,7 +113,7 @@ async def test_many_at_once_are_not_taken_on_trust_and_told_when_to_come_again()
         async with (
             running(Settings.model_validate(settings), Models(Slow(), None, workers)) as service,
             http_to(service.listening) as http,
-            asyncio.timeout(60),
+            asyncio.timeout(3 * PATIENCE_S),
         ):
             await _until(http, lambda views: views[0]["state"] == "failed")
             taken = 0
@@ -137,7 +138,7 @@ async def test_where_the_settings_say_so_a_stream_is_taken_all_the_same(quick: N
         async with (
             running(Settings.model_validate(settings), Models(slow, None, workers)) as service,
             http_to(service.listening) as http,
-            asyncio.timeout(40),
+            asyncio.timeout(3 * PATIENCE_S),
         ):
             await _until(http, lambda views: all(view["reason"] == "load" for view in views))
             added = await http.post("/v1/streams", json={"id": "late", "source": SOURCES["c"]})
@@ -185,7 +186,7 @@ class Failing:
     def __init__(self, failures: int) -> None:
         self.failures, self.looks = failures, 0
 
-    def detect(self, image: Image, *, threshold: float) -> Detections:
+    def detect(self, image: Image, *, threshold: float, deadline: float | None = None) -> Detections:
         self.looks += 1
         if self.looks > 20 and self.failures > 0:
             self.failures -= 1
@@ -205,7 +206,7 @@ async def test_a_model_that_fails_once_costs_a_camera_a_moment_and_one_that_fail
         async with (
             running(Settings.model_validate(raw), Models(detector, None, workers)) as service,
             service.hub.subscribe("a") as feed,
-            asyncio.timeout(30),
+            asyncio.timeout(3 * PATIENCE_S),
         ):
             async for item in feed:
                 message = decode(item.text)

@@ -25,10 +25,9 @@ async def frames(path: Path, seconds: float) -> list[Frame]:
 def watch(models: Models, taken: list[Frame], workers: int) -> tuple[list[Observation], Stages]:
     stages = Stages()
     with ThreadPoolExecutor(workers) as pool:
-        perception = Perception(models.detector, models.encoder, pool, stages, models.pose)
+        perception = Perception(models.detector, pool, stages, models.pose)
         # Clocks differ between runs; all else is of the pixels alone.
         seen = [replace(perception.observe(frame), captured_at=0.0) for frame in taken]
-        perception.close()
     return seen, stages
 
 
@@ -40,5 +39,5 @@ async def test_two_runs_say_the_same(models: Models, clips_dir: Path, clip: str)
         # When a feature is ready depends on the workers, and with it whether the next frame may be a key frame.
         assert replace(one, key_frame=None) == replace(other, key_frame=None)
     assert any(seen.facts for seen in alone)
-    ran = {"gate", "camera", "health", "foreground", "detect", "track", "pose", "facts", "encode", "setting"}
+    ran = {"gate", "camera", "health", "foreground", "detect", "track", "pose", "facts", "setting"}
     assert ran | {"stationary", "nearness"} == set(stages.times)

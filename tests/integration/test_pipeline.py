@@ -7,7 +7,7 @@ import io
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -365,7 +365,7 @@ class Scribe:
 
     name = "scribe"
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         who = tuple(i.id for i in window.instances)
         yield Description("At first", who=who)
         await asyncio.sleep(0)
@@ -377,7 +377,7 @@ class Broken:
 
     name = "broken"
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         yield Description("Half a sen")
         raise ModelError("out of memory")
 

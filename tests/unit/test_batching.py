@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -178,14 +178,14 @@ def test_a_stuck_engine_is_noticed_and_what_waited_is_cancelled() -> None:
     assert engine.batches == [[1000]]
 
 
-def test_closed_it_cancels_what_waits_and_takes_no_more() -> None:
+def test_closed_it_fails_what_waits_and_takes_no_more() -> None:
     engine = Engine()
     batcher = MicroBatcher(engine, size=1, delay_s=0)
     running = held(engine, batcher)
     waiting = batcher.submit(2)
     thread = threading.Thread(target=batcher.close)
     thread.start()
-    with pytest.raises(CancelledError):
+    with pytest.raises(ModelError, match="closed"):
         waiting.result(PATIENCE_S)
     engine.gate.set()
     thread.join(PATIENCE_S)
@@ -212,6 +212,17 @@ def test_an_engine_that_answers_too_little_fails_those_who_asked() -> None:
         batcher.map([1, 2])
 
 
+def test_what_a_batch_may_hold_can_change() -> None:
+    engine, most = Engine(), 4
+    with closing(MicroBatcher(engine, size=lambda: most, delay_s=0)) as batcher:
+        held(engine, batcher)
+        futures = [batcher.submit(n) for n in range(9)]
+        most = 2
+        engine.gate.set()
+        assert [future.result(10) for future in futures] == [2 * n for n in range(9)]
+    assert [len(batch) for batch in engine.batches[1:]] == [2, 2, 2, 2, 1]
+
+
 def test_numbers_that_cannot_be() -> None:
     for wrong in ({"size": 0}, {"queue": 0}, {"lanes": 0}, {"delay_s": -1}):
         with pytest.raises(ValueError, match="at least"):
@@ -230,6 +241,21 @@ async def test_the_event_loop_goes_on_meanwhile() -> None:
         assert await asyncio.wait_for(task, PATIENCE_S) == [2, 4, 6]
         with pytest.raises(ModelError, match="cannot be done"):
             await batcher.gather([1, -1])
+
+
+async def test_a_task_is_told_of_an_engine_that_is_stuck_and_of_one_that_is_closed() -> None:
+    engine = Engine()
+    batcher = MicroBatcher(engine, size=1, delay_s=0)
+    held(engine, batcher)
+    with pytest.raises(ModelError, match="no result within"):
+        await batcher.gather([1], timeout_s=0.02)
+    task = asyncio.create_task(batcher.gather([2]))
+    await asyncio.sleep(0)
+    threading.Timer(0.02, engine.gate.set).start()
+    await asyncio.to_thread(batcher.close)
+    with pytest.raises(ModelError, match="closed"):
+        await task
+    assert engine.batches == [[1000]]
 
 
 async def test_cancelled_it_leaves_nothing_in_the_queue() -> None:

@@ -6,7 +6,8 @@ backend needs none is in test_tensorrt.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,13 +67,13 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
         reference = encoder
     else:
         need("engines")
-        reference = graph(tmp_path / "reference")[1]
         if name == "batched":
             encoder = batched(tmp_path / name)
         elif name == "tensorrt":
             encoder = tensorrt(make_encoder(tmp_path / name, Precision.FP16).parent)
         else:
             encoder = graph(tmp_path / name, Precision(name))[1]
+        reference = graph(tmp_path / "reference")[1]
     yield name, encoder, reference
     encoder.close()
     reference.close()
@@ -82,35 +83,42 @@ def pictures(count: int) -> list[NDArray[np.uint8]]:
     return [Painter(160, 90, 1).paint(3.0 * n, n) for n in range(count)]
 
 
+def encoded(encoder: GraphEncoder, shown: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Features, in a thread without an event loop."""
+    return asyncio.run(encoder.encode(shown)).pooled
+
+
 def test_a_row_of_unit_length_for_each_picture(made: tuple[str, GraphEncoder, GraphEncoder]) -> None:
     _, encoder, _ = made
-    features = encoder.encode(pictures(5))
+    features = encoded(encoder, pictures(5))
     assert features.shape == (5, encoder.dim)
     assert features.dtype == np.float32
     assert np.linalg.norm(features, axis=1) == pytest.approx(np.ones(5), abs=1e-4)
-    assert encoder.encode([]).shape == (0, encoder.dim)
+    assert encoded(encoder, []).shape == (0, encoder.dim)
 
 
 def test_features_are_those_of_the_reference(made: tuple[str, GraphEncoder, GraphEncoder]) -> None:
     name, encoder, reference = made
-    likeness = (encoder.encode(pictures(4)) * reference.encode(pictures(4))).sum(axis=1)
+    likeness = (encoded(encoder, pictures(4)) * encoded(reference, pictures(4))).sum(axis=1)
     assert likeness.min() >= LIKENESS.get(name, 0.999)
 
 
 def test_a_picture_has_the_same_feature_in_any_company(made: tuple[str, GraphEncoder, GraphEncoder]) -> None:
     name, encoder, _ = made
-    together = encoder.encode(pictures(3))
-    alone = np.concatenate([encoder.encode([picture]) for picture in pictures(3)])
+    together = encoded(encoder, pictures(3))
+    alone = np.concatenate([encoded(encoder, [picture]) for picture in pictures(3)])
     assert (together * alone).sum(axis=1).min() > LIKENESS.get(name, 0.999)
 
 
 def test_tokens_come_with_features(made: tuple[str, GraphEncoder, GraphEncoder]) -> None:
     name, encoder, reference = made
-    found = encoder.features(pictures(2))
+    found = asyncio.run(encoder.encode(pictures(2), tokens=True))
+    assert found.tokens is not None
     assert found.tokens.shape == ((2, 197, 768) if name == "clip" else (2, 4, 8))
     assert found.tokens.dtype == np.float32
-    assert (found.pooled * encoder.encode(pictures(2))).sum(axis=1).min() > LIKENESS.get(name, 0.999)
-    expected = reference.features(pictures(2)).tokens
+    assert (found.pooled * encoded(encoder, pictures(2))).sum(axis=1).min() > LIKENESS.get(name, 0.999)
+    expected = asyncio.run(reference.encode(pictures(2), tokens=True)).tokens
+    assert expected is not None
     assert np.abs(found.tokens - expected).mean() < 0.02 * np.abs(expected).max()
 
 
@@ -129,24 +137,17 @@ def test_what_is_no_picture_is_refused_and_the_next_one_is_not(
 ) -> None:
     _, encoder, _ = made
     with pytest.raises(ModelError, match="a picture must be"):
-        encoder.encode([*pictures(1), wrong])
-    assert len(encoder.encode(pictures(1))) == 1
+        encoded(encoder, [*pictures(1), wrong])
+    assert len(encoded(encoder, pictures(1))) == 1
 
 
 def test_many_threads_at_once(made: tuple[str, GraphEncoder, GraphEncoder]) -> None:
     name, encoder, _ = made
     shown = pictures(4)
-    expected = [encoder.encode([picture])[0] for picture in shown]
+    expected = [encoded(encoder, [picture])[0] for picture in shown]
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda n: encoder.encode([shown[n % 4]])[0], range(12)))
+        found = list(threads.map(lambda n: encoded(encoder, [shown[n % 4]])[0], range(12)))
     assert all(found[n] @ expected[n % 4] > LIKENESS.get(name, 0.999) for n in range(12))
-
-
-async def test_a_task_awaits_it(made: tuple[str, GraphEncoder, GraphEncoder]) -> None:
-    name, encoder, _ = made
-    found = await encoder.encode_soon(pictures(2))
-    assert (found * encoder.encode(pictures(2))).sum(axis=1).min() > LIKENESS.get(name, 0.999)
-    assert (await encoder.encode_soon([])).shape == (0, encoder.dim)
 
 
 def test_it_says_what_runs_it_and_after_closing_it_does_not_run(
@@ -160,5 +161,5 @@ def test_it_says_what_runs_it_and_after_closing_it_does_not_run(
     assert name in {"batched", "tensorrt"} or (info.provider, info.batch) == ("CPU", 1)
     encoder.close()
     with pytest.raises(ModelError, match="closed"):
-        encoder.encode(pictures(1))
+        encoded(encoder, pictures(1))
     encoder.close()

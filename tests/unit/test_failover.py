@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from streamcap.errors import EngineLost, ModelError, OutOfDeviceMemory
 from streamcap.models.engine import Device
@@ -45,15 +47,19 @@ def placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Placed]:
     encoder.close()
 
 
+def features(encoder: GraphEncoder, shown: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    return asyncio.run(encoder.encode(shown)).pooled
+
+
 def test_the_batch_that_meets_the_fault_is_answered_and_so_is_the_next(
     placed: Placed, caplog: pytest.LogCaptureFixture
 ) -> None:
     encoder = placed.encoder
-    expected = encoder.features(SHOWN).pooled
+    expected = features(encoder, SHOWN)
     assert (encoder.info.provider, encoder.info.lost) == ("TensorRT", "")
     placed.lose()
     with ThreadPoolExecutor(6) as threads:  # both lanes meet it
-        found = list(threads.map(lambda picture: encoder.features([picture]).pooled[0], SHOWN))
+        found = list(threads.map(lambda picture: features(encoder, [picture])[0], SHOWN))
     assert np.allclose(found, expected, atol=1e-3)
     info = encoder.info
     assert (info.provider, info.device, info.batch) == ("CPU", "cpu", 1)
@@ -63,7 +69,7 @@ def test_the_batch_that_meets_the_fault_is_answered_and_so_is_the_next(
     assert "the encoder goes on on the processor, slower: the GPU is lost" in line.getMessage()
     placed.runtime.faults.clear()
     calls = dict(placed.runtime.calls)
-    assert np.allclose(encoder.features(SHOWN).pooled, expected, atol=1e-3)
+    assert np.allclose(features(encoder, SHOWN), expected, atol=1e-3)
     assert placed.runtime.calls == calls, "the GPU is not touched again"
 
 
@@ -71,7 +77,7 @@ def test_it_takes_the_graph_that_suits_a_processor(placed: Placed) -> None:
     make_encoder(placed.folder, Precision.FP32)
     placed.lose("cudaGraphLaunch")
     assert placed.encoder.info.precision == "fp16"
-    assert len(placed.encoder.features(SHOWN).pooled) == len(SHOWN)
+    assert len(features(placed.encoder, SHOWN)) == len(SHOWN)
     assert placed.encoder.info.precision == "fp32"
 
 
@@ -83,7 +89,7 @@ def test_where_the_processor_cannot_either_all_are_told_and_the_graph_is_looked_
     placed.lose()
     for _ in range(3):
         with pytest.raises(EngineLost, match="on the processor the encoder does not run either") as caught:
-            placed.encoder.features(SHOWN[:1])
+            features(placed.encoder, SHOWN[:1])
         assert "restart streamcap" in caught.value.hint
     assert sum(record.levelno == logging.ERROR for record in caplog.records) == 1
 
@@ -91,9 +97,9 @@ def test_where_the_processor_cannot_either_all_are_told_and_the_graph_is_looked_
 def test_another_fault_is_no_reason_to_leave_the_gpu(placed: Placed) -> None:
     placed.runtime.faults["cudaMemcpyAsync"] = (Status.INVALID_VALUE, 0)
     with pytest.raises(ModelError, match="INVALID_VALUE"):
-        placed.encoder.features(SHOWN[:1])
+        features(placed.encoder, SHOWN[:1])
     placed.runtime.faults.clear()
-    assert len(placed.encoder.features(SHOWN[:1]).pooled) == 1
+    assert len(features(placed.encoder, SHOWN[:1])) == 1
     assert placed.encoder.info.provider == "TensorRT"
 
 
@@ -109,7 +115,7 @@ def test_a_gpu_that_is_lost_while_it_is_loaded(tmp_path: Path, monkeypatch: pyte
     encoder = encoder_on(runtime, tmp_path, monkeypatch, device=device)
     assert encoder.info.provider == "CPU"
     assert "ILLEGAL_ADDRESS" in encoder.info.why
-    assert len(encoder.features(SHOWN[:1]).pooled) == 1
+    assert len(features(encoder, SHOWN[:1])) == 1
     encoder.close()
 
 

@@ -5,16 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncGenerator
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamcap.captioners import SharedModel
 from streamcap.captioners.outlining import AGAIN_S, MOST_S, Outliner
-from streamcap.config import Mark, Outlines
+from streamcap.captioners.vision import VisionCaptioner
+from streamcap.config import (
+    AnswerForm,
+    CaptionerName,
+    Mark,
+    Outlines,
+    StreamSettings,
+    VisionBackend,
+    VisionMode,
+    VisionSettings,
+)
 from streamcap.errors import ModelError, WeightsUnavailable
+from streamcap.flow import SystemClock
 from streamcap.models.base import Image, Segmenter
-from streamcap.types import Box, Instance, Look
+from streamcap.models.language import LanguageModel, Piece, Usage
+from streamcap.prompts import Prompt
+from streamcap.types import Box, Instance, Look, Window
+from tests.scenes import fact
 
 SOM = (Mark.SET_OF_MARK,)
 
@@ -175,3 +191,43 @@ async def test_closing_while_it_is_being_loaded_leaves_no_task() -> None:
     go.set()
     assert [t for t in asyncio.all_tasks() if t.get_name() == "load-segmenter"] == []
     assert not await outliner.ready(SOM)
+
+
+class Shown:
+    """A model that keeps what it is shown."""
+
+    name = "shown"
+
+    def __init__(self) -> None:
+        self.prompts: list[Prompt] = []
+
+    async def generate(self, prompt: Prompt, *, timeout_s: float) -> AsyncGenerator[Piece, None]:
+        self.prompts.append(prompt)
+        yield Piece("Somebody walks on.", Usage(10, 10))
+
+    async def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize(("mode", "cut"), [(VisionMode.SLIDING, 2), (VisionMode.GRID, 5), (VisionMode.RECAPTION, 5)])
+async def test_of_a_window_only_what_the_model_is_shown_is_cut_out(mode: VisionMode, cut: int) -> None:
+    clock, model = HandClock(), Shown()
+    segmenter = Filled(clock)
+
+    async def load(_: VisionSettings) -> LanguageModel:
+        return model
+
+    looks = tuple(look(float(t), 2) for t in range(5))
+    window = Window("c1", "s", 0.0, 4.0, 1004.0, (fact("enter"),), looks[-1].instances, looks=looks)
+    stream = StreamSettings(id="s", source="test:", captioner=CaptionerName.VISION, mode=mode, marks=SOM)
+    settings = VisionSettings(backend=VisionBackend.TRANSFORMERS, model="a/b", answers=AnswerForm.TEXT)
+    async with SharedModel(settings, SystemClock(), load) as shared:
+        await shared.ready()
+        for outlines in (Outlines.BOX, Outlines.SILHOUETTE):
+            shared.outliner = Outliner(outlines, clock, lambda: segmenter)
+            await shared.outliner.ready(SOM, patience_s=30)
+            _ = [_ async for _ in VisionCaptioner(stream, shared).describe(window)]
+    boxes, bodies = model.prompts
+    assert len(segmenter.asked) == 2 * cut
+    assert (boxes.pictures[-1].image != bodies.pictures[-1].image).any()
+    assert not any(each.silhouettes for each in looks)

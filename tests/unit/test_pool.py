@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_exported_graphs_take_the_place_of_the_defaults(tmp_path: Path) -> None:
         assert models.gpu_decode == any(engine.device == "cuda" for engine in models.engines.values())
         encoder = models.encoder
     with pytest.raises(ModelError, match="closed"):
-        encoder.encode([np.zeros((8, 8, 3), np.uint8)])
+        asyncio.run(encoder.encode([np.zeros((8, 8, 3), np.uint8)]))
 
 
 @pytest.mark.weights

@@ -18,12 +18,11 @@ from streamcap.prompts import (
     Structured,
     SummaryAnswer,
     WindowAnswer,
-    check_end,
     parse_answer,
 )
 from streamcap.prompts.answers import MOST_NOTES, POSITIONS
 from streamcap.prompts.cleaning import broken_off, clipped, fenced, garbled, plain, without_marks
-from streamcap.prompts.parsing import MOST_CAPTION, MOST_OVERVIEW_WORDS
+from streamcap.prompts.parsing import MOST_CAPTION, MOST_OVERVIEW_WORDS, check_end
 
 GOOD: dict[str, Any] = {
     "nothing_new": False,

@@ -54,6 +54,8 @@ def test_own_options() -> None:
             "rtsp:/cam",
             "device:",
             "device:/dev/video0?zoom=2",
+            "device:/dev/video0?size=big",
+            "device:/dev/video0?fps=quick",
         ),
         *("clip.mp4?loop=maybe", "file:", "test:?speed=2", "test:?fps=0", "test:?fps=x", "test:?a", "test:?realtime=2"),
     ],

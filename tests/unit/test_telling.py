@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from streamcap.config import StreamSettings
 from streamcap.flow import SystemClock
@@ -83,7 +83,7 @@ class Slow:
     def __init__(self) -> None:
         self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         self.asked.set()
         await self.may_answer.wait()
         yield Description("Somebody came in.", who=(2,))

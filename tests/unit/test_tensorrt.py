@@ -5,6 +5,7 @@ Nothing here says how fast a GPU is or what a real library does with a plan: ben
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import sys
@@ -224,14 +225,14 @@ def test_streams_share_it_through_an_encoder(made: Made) -> None:
     encoder = GraphEncoder(made.load(), made.graph.pictures, dim=16)
     assert encoder.batcher is not None
     shown = [Painter(64, 48, 1).paint(3.0 * n, n) for n in range(7)]
-    expected = encoder.encode(shown)
+    expected = asyncio.run(encoder.encode(shown)).pooled
     with ThreadPoolExecutor(7) as threads:
-        found = list(threads.map(lambda n: encoder.encode([shown[n % 7]])[0], range(28)))
+        found = list(threads.map(lambda n: asyncio.run(encoder.encode([shown[n % 7]])).pooled[0], range(28)))
     assert all(np.allclose(found[n], expected[n % 7], atol=1e-3) for n in range(28))
     assert encoder.info.provider == "TensorRT"
     encoder.close()
     with pytest.raises(ModelError, match="closed"):
-        encoder.encode(shown[:1])
+        asyncio.run(encoder.encode(shown[:1]))
     assert not made.runtime.live
 
 

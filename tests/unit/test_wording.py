@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -38,7 +38,7 @@ class Slow:
         self.asked: list[str] = []
         self.left = 0
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         self.asked.append(window.id)
         try:
             yield Description(f"{window.id} grow", growing=True)
@@ -123,6 +123,26 @@ async def test_what_grows_goes_out_at_once() -> None:
 
 
 @virtual_time
+async def test_what_is_given_up_while_a_draft_is_published_ends_at_once() -> None:
+    captioner = Slow(1000.0)
+    lane = Lane(captioner)
+    held = asyncio.Event()
+
+    async def stuck(window: Window, what: Description, source: str, *, final: bool) -> None:
+        await held.wait()
+
+    lane.wording._revise = stuck
+    run = asyncio.create_task(lane.wording.run())
+    await lane.wording.put(window("a"), live=True)
+    await asyncio.sleep(1)
+    assert (captioner.asked, captioner.left) == (["a"], 0)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError) as cancelled:  # its frames are still held here
+        await run
+    assert captioner.left == 1, cancelled
+
+
+@virtual_time
 async def test_a_failure_is_said_once_and_its_end_too() -> None:
     lane = Lane(Slow(1.0, broken=["a", "b"]))
     run = asyncio.create_task(lane.wording.run())
@@ -145,7 +165,7 @@ class Failing(Slow):
         super().__init__(0.0)
         self.ways = list(ways)
 
-    async def describe(self, window: Window) -> AsyncIterator[Description]:
+    async def describe(self, window: Window) -> AsyncGenerator[Description, None]:
         way = self.ways.pop(0)
         if way is not None:
             raise way

@@ -29,6 +29,7 @@ __all__ = ["Pictures"]
 JPEG: Final = "image/jpeg"
 BOUNDARY: Final = "streamcap-frame"
 MJPEG: Final = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+MIXED: Final = f"multipart/mixed; boundary={BOUNDARY}"
 VIEWERS_MAX: Final = 64  # MJPEG viewers in all: at 5 frames/s of 640 pixels each takes 2 Mbit/s
 FPS_MAX: Final = 15.0
 REPEAT_S: Final = 10.0  # the newest picture again where no other comes: proxies drop a connection that is quiet
@@ -75,7 +76,7 @@ class Pictures:
         app.state.pictures = self
         one = "/v1/streams/{stream}"
         no_such = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
-        jpeg, mjpeg = _binary(JPEG), _binary(MJPEG.partition(";")[0])
+        jpeg, mjpeg = _binary(JPEG), _binary(*(kind.partition(";")[0] for kind in (MJPEG, MIXED)))
         same: dict[int | str, dict[str, Any]] = {304: {"description": "The picture is the one that the client has"}}
         busy = documented(*no_such, HTTPStatus.SERVICE_UNAVAILABLE)
         app.get(
@@ -118,8 +119,11 @@ class Pictures:
         stream: StreamId,
         width: Width = 640,
         fps: Annotated[float, Query(gt=0, le=FPS_MAX, description="Pictures a second at most.")] = 5.0,
+        accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
     ) -> Response:
-        """Motion JPEG for an `<img>`. A viewer who is slow gets fewer pictures, never old ones."""
+        """Motion JPEG for an `<img>`. A viewer who is slow gets fewer pictures, never old ones. Who asks for
+        `multipart/mixed` gets the same by that name: scripts in WebKit cannot read the other.
+        """
         view = self._seen(stream)
         if not view.number:
             raise _none_yet(stream)
@@ -127,9 +131,9 @@ class Pictures:
             raise _busy(f"there are {VIEWERS_MAX} viewers already")
         return Streamed(
             self._parts(view, width, 1.0 / fps),
-            media_type=MJPEG,
+            media_type=MIXED if "multipart/mixed" in accept.lower() else MJPEG,
             send_timeout_s=self._send_timeout_s,
-            headers=_HEADERS | {"x-accel-buffering": "no"},
+            headers=_HEADERS | {"x-accel-buffering": "no", "vary": "accept"},
         )
 
     async def kept(
@@ -176,8 +180,9 @@ class Pictures:
             self._viewers -= 1
 
 
-def _binary(media_type: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
+def _binary(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    return {200: {"content": dict.fromkeys(media_types, schema)}}
 
 
 def _moment(t: float, captured_at: float) -> dict[str, str]:

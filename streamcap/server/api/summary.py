@@ -19,7 +19,16 @@ from streamcap.config import Profile
 from streamcap.hub import Hub
 from streamcap.journal import Searchable
 from streamcap.language import Recap
-from streamcap.prompts import Style, SummaryAnswer, SummaryTask, Told, build_summary, check_end, parse_answer
+from streamcap.prompts import (
+    OwnWords,
+    Style,
+    SummaryAnswer,
+    SummaryTask,
+    Told,
+    build_summary,
+    check_answer,
+    parse_answer,
+)
 from streamcap.scan import Scan
 from streamcap.server.api.history import CHUNK, LOOKED_AT_MAX
 from streamcap.server.api.models import Summary
@@ -172,11 +181,10 @@ class Summaries:
         task = SummaryTask(told[0].start, told[-1].end, tuple(Told(each.text, each.end) for each in told))
         settings = self._vision.settings
         style = Style(profile=Profile.GENERAL, form=settings.answers, max_tokens=settings.max_tokens)
-        words = await self._vision.whole_answer(
-            build_summary(task, style), of=f"?{stream}", sort="summary", patience_s=settings.timeout_s
-        )
+        prompt = build_summary(task, style)
+        words = await self._vision.whole_answer(prompt, of=f"?{stream}", sort="summary", patience_s=settings.timeout_s)
         answer = parse_answer(words, SummaryAnswer, form=settings.answers)
-        check_end(answer)
+        check_answer(answer, OwnWords(prompt))
         return answer.text
 
     async def _fold(self, stream: str, bounds: Mapping[str, Any]) -> tuple[_Folded, bool]:
