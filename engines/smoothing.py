@@ -34,7 +34,7 @@ Tensor = NDArray[np.float32]
 PRODUCTS = ("MatMul", "Gemm")
 # How much of the range of a channel moves into the weights; tried in turn. The paper has 0.5 for most models and 0.75
 # to 0.8 where outliers are large; 0 is nothing at all, and all that floating point wants: it is as exact for small
-# numbers as for outliers, and loses by what moves into the weights (docs/decisions/037-fp8.md).
+# numbers as for outliers, and loses by what moves into the weights (docs/decisions/037-eight-bit-floats.md).
 _STRENGTHS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _STRENGTHS_FP8 = (0.0,)
 # Frames that products are tried on; maxima are taken of all.
