@@ -20,7 +20,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.common import ROOT, CannotRun, Quick, Result, Table, conclude, median, progress
+from benchmarks.common import ROOT, CannotRun, Quick, Result, Table, conclude, progress
 from benchmarks.process import busy_clip, need_weights, run, streamcap
 from streamcap.config import AnswerForm
 from streamcap.models.language import Piece
@@ -41,6 +41,7 @@ VISION = {
 PICTURES = {"max_image_size": {"longest_edge": 512}, "size": {"longest_edge": 2048}, "resample": 1}
 SPECIAL = ["<|im_start|>", "<end_of_utterance>", "<fake_token_around_image>", "<image>", "<global-img>"]
 ANSWER = 64
+TOWER = "here, its tower exported to ONNX"
 PAIRS = 12
 
 
@@ -80,13 +81,17 @@ def measure(*, quick: bool = False) -> Result:
     tables: list[Table] = []
     figures: dict[str, Any] = {}
     settings: dict[str, Any] = {"layers": {}, "answer_tokens": ANSWER, "texts": len(said)}
-    with progress("vlm", 2 * len(devices)) as step:
+    with progress("vlm", 3 * len(devices)) as step, tempfile.TemporaryDirectory() as folder:
         for device in devices:
             bench = _Bench(said, device, quick=quick)
+            if device == "cpu":  # for a GPU a tower is built, see benchmarks/gpu.py
+                bench.export_tower(Path(folder))
+            step(f"{device}: tower")
             ways = bench.ways(2 if quick else 3)
             step(f"{device}: ways")
             guesses = bench.guesses()
             step(f"{device}: guesses")
+            bench.close()
             tables += [_ways_table(ways, device), _guess_table(guesses, device)]
             figures[device] = {"ways": {name: _figures(cost) for name, cost in ways.items()}, "guesses": guesses}
             settings["layers"] = bench.layers
@@ -119,6 +124,7 @@ class _Bench:
         self.family = SmolVLM(model.to(device).eval().requires_grad_(False), PICTURES, picture_tokens=64)
         self.chat = Chat(self.tokenizer, picture=SmolVLM.picture, template=SmolVLM.template)
         self.device = device
+        self.tower: Any = None
         self.prompt = replace(self._prompt(0), answer=None)
         self.sights = [self.family.see(picture.image) for picture in self.prompt.pictures]
         self.prompt_tokens = len(self.chat.tokens(self.prompt, self.sights).ids)
@@ -134,20 +140,52 @@ class _Bench:
         )
         return build_window(task, Style(form=AnswerForm.TEXT, max_tokens=ANSWER))
 
-    def runner(self, **savings: bool) -> Any:
+    def export_tower(self, folder: Path) -> None:
+        """Export the model's own vision tower, and open it in ONNX Runtime; it has to give the same answer.
+
+        Raises:
+            CannotRun: what exports it is not installed, or its answer is another.
+        """
+        try:
+            from engines.manifest import load_manifest
+            from engines.work import Work, begin
+        except ImportError as error:
+            raise CannotRun(f"{error.name} is not installed: pip install 'streamcap[engines]'") from error
+        import torch
+
+        from streamcap.models.graph import Precision
+        from streamcap.models.vlm.exported import open_tower
+
+        model, graphs = folder / "model", folder / "graphs"
+        self.family.model.save_pretrained(model)
+        (model / "preprocessor_config.json").write_text(json.dumps(PICTURES), "utf-8")
+        entry = load_manifest().model("smolvlm2-500m-vision")
+        Work(entry, *begin(entry, source=str(model)), graphs).export(Precision.FP32)
+        self.tower = open_tower(graphs, gpu=False, threads=torch.get_num_threads())
+        own, other = (_said(self.runner(tower=tower), self.prompt) for tower in (None, self.tower))
+        if own != other:
+            raise CannotRun(f"the exported tower has the model answer {other!r} in place of {own!r}")
+
+    def close(self) -> None:
+        """Let go of the exported tower."""
+        if self.tower is not None:
+            self.tower.close()
+
+    def runner(self, *, tower: Any = None, **savings: bool) -> Any:
         from streamcap.models.vlm.reader import Savings
 
-        all_off = dict.fromkeys(("prefix", "pictures", "lookup", "grammar"), False)
-        return _scripted()(self.family, self.tokenizer, self.chat, ends=[], savings=Savings(**(all_off | savings)))
+        kept = Savings(**(dict.fromkeys(("prefix", "pictures", "lookup", "grammar"), False) | savings))
+        return _scripted()(self.family, self.tokenizer, self.chat, ends=[], tower=tower, savings=kept)
 
     def ways(self, repeats: int) -> dict[str, Cost]:
-        """The ways in turn, so that a slow minute of the machine meets all of them; medians."""
+        """The ways in turn, so that a slow minute of the machine meets all of them; of each the quickest."""
         kept, known = self.runner(prefix=True), self.runner(prefix=True, pictures=True)
         plain = self.runner()
         ways: dict[str, Callable[[int], object]] = {
             "generate, its default cache": lambda n: self._generate(n),
             "generate, static cache": lambda n: self._generate(n, cache_implementation="static", disable_compile=True),
             "here, nothing kept": lambda n: _drain(plain, replace(self.prompt, max_tokens=n)),
+            **self._with_tower(),
             "+ constant prefix kept": lambda n: _drain(kept, replace(self.prompt, max_tokens=n)),
             "+ pictures seen before": lambda n: _drain(known, replace(self.prompt, max_tokens=n)),
         }
@@ -159,11 +197,17 @@ class _Bench:
                 taken[name].append((self._timed(way, 1), self._timed(way, ANSWER)))
         return {
             name: Cost(
-                median([first for first, _ in times]),
-                median([(whole - first) / (ANSWER - 1) for first, whole in times]),
+                first := min(first for first, _ in times), (min(whole for _, whole in times) - first) / (ANSWER - 1)
             )
             for name, times in taken.items()
         }
+
+    def _with_tower(self) -> dict[str, Callable[[int], object]]:
+        """The way through the exported tower, where there is one."""
+        if self.tower is None:
+            return {}
+        running = self.runner(tower=self.tower)
+        return {TOWER: lambda n: _drain(running, replace(self.prompt, max_tokens=n))}
 
     def guesses(self) -> dict[str, dict[str, float]]:
         """What prompt lookup saves where the answer is the draft, or only follows the text before."""
@@ -179,8 +223,7 @@ class _Bench:
                 for name, running in (("alone", alone), ("looking", looking)):
                     running.script = list(answer)
                     prompt = replace(self.prompt, echo=echo, max_tokens=len(answer) + 1)
-                    tokens = self._decoding(running, prompt)
-                    seconds[name] += tokens
+                    seconds[name] += self._decoding(running, prompt)
             found[case] = {
                 "tokens": looking.work.tokens,
                 "tokens_a_pass": round(looking.work.tokens / max(1, looking.work.passes), 2),
@@ -250,6 +293,10 @@ def _scripted() -> Any:
             return Script(self.script) if self.script else super()._choice(prompt)
 
     return Scripted
+
+
+def _said(running: Any, prompt: Prompt) -> str:
+    return "".join(piece.text for piece in _drain(running, prompt))
 
 
 def _drain(running: Any, prompt: Prompt) -> list[Piece]:
@@ -326,9 +373,11 @@ def _note(bench: _Bench) -> str:
     return (
         f"Random weights in the shape of SmolVLM2-256M ({text} layers of text, {vision} of vision, one tile of 512×512 "
         f"a picture), a prompt of {bench.prompt_tokens} tokens; float32 on a processor, bfloat16 on a GPU; nothing "
-        "compiled. “Whole answer” is against the first line; each of our lines keeps what the line before keeps. For "
-        "prompt lookup the model is made to say captions that streamcap itself gives of a clip, one after the other: "
-        "the share of right guesses is that of these texts, and another for a model's own words; the time the model's."
+        "compiled. “Whole answer” is against the first line; each of our lines with a + keeps what the one before "
+        "keeps. The exported tower runs in ONNX Runtime on as many threads, keeps nothing, and gives the same answer. "
+        "For prompt lookup the model is made to say captions that streamcap itself gives of a clip, one after the "
+        "other: the share of right guesses is that of these texts, and another for a model's own words; the time the "
+        "model's."
     )
 
 

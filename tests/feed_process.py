@@ -4,6 +4,7 @@ Says where it listens on the first line of stdout. Each line of stdin is a comma
 
     say ID SALIENCY TEXT                                                     a final caption of this moment
     take_back ID                                                             a retraction
+    withdraw ID REV                                                          a draft is withdrawn
     event N | draft ID REV [TEXT] | final ID [TEXT] | status STATE | gap     published; the answer is the message
     state                                                                    the state of the stream, folded
     count                                                                    how many subscribers there are
@@ -53,6 +54,9 @@ async def _obey(hub: Hub, line: str) -> str:
             message = await hub.publish("cam", _said(rest[0], float(rest[1]), rest[2]))
         case "take_back":
             message = await hub.publish("cam", _said(rest[0], 0.0, "", CaptionStatus.RETRACTED))
+        case "withdraw":
+            gone = caption(rest[0], int(rest[1])).model_copy(update={"text": ""})
+            message = await hub.publish("cam", gone)
         case "event":
             message = await hub.publish("cam", event(int(rest[0])))
         case "draft":

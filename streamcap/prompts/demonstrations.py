@@ -214,8 +214,7 @@ _ALL: tuple[_Demonstration, ...] = (
         ),
         _says(
             "A street by day: a man in black walks along the pavement on the left, a white car is parked at the kerb, "
-            "and "
-            "somebody stands far back on the right.",
+            "and somebody stands far back on the right.",
             "A street with a parked white car and two people.",
             _note(1, "man", "black jacket", "walks along the pavement", "left"),
             _note(2, "car", "white", "parked", "centre"),

@@ -39,8 +39,7 @@ _LEGEND = {
 }
 _GRID_LEGEND = (
     "The pictures stand in one grid, in order of time from left to right and from top to bottom. The bar above each "
-    "one "
-    "gives its number and its time in seconds."
+    "one gives its number and its time in seconds."
 )
 
 

@@ -25,7 +25,7 @@ __all__ = ["FAMILIES", "Family", "Features", "QwenVL", "SmolVLM"]
 
 Tensor: TypeAlias = Any  # torch ships types, but they are not read: its installation is optional
 
-# Placeholders for visual tokens are three dimensions of position (time, row, column) in Qwen's models.
+# What Qwen's own function of positions calls a token of a picture; one of text is 0.
 _IMAGE_KIND = 1
 
 

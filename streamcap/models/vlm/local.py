@@ -15,6 +15,7 @@ from streamcap.flow import Turns
 from streamcap.models.language import Piece
 from streamcap.models.vlm.reader import Cancelled
 from streamcap.models.vlm.runner import Runner
+from streamcap.models.vlm.weights import first_line
 from streamcap.prompts import Prompt
 
 __all__ = ["LocalModel"]
@@ -131,7 +132,7 @@ class LocalModel:
             end = error
         except RuntimeError as error:  # how torch says whatever goes wrong within it
             _log.exception("%s failed", self._name)
-            end = ModelError(f"{self._name} failed: {str(error).splitlines()[0] if str(error) else error!r}")
+            end = ModelError(f"{self._name} failed: {first_line(error)}")
         except Exception as error:  # a defect; it is raised where somebody waits, not lost on this thread
             end = error
         finally:

@@ -21,6 +21,7 @@ from streamcap.models.vlm.cache import KeysAndValues, Prefixes
 from streamcap.models.vlm.chat import Tokens, common
 from streamcap.models.vlm.families import Family, Features
 from streamcap.models.vlm.towers import Sight, VisionTower
+from streamcap.models.vlm.weights import first_line
 
 __all__ = ["Cancelled", "Reader", "Savings", "Work"]
 
@@ -140,7 +141,7 @@ class Reader:
             self._let_go()
             torch.cuda.empty_cache()
             raise OutOfDeviceMemory(
-                f"the GPU has no room for this prompt: {str(error).splitlines()[0]}",
+                f"the GPU has no room for this prompt: {first_line(error)}",
                 hint="fewer or smaller pictures, a smaller model, or another process on the GPU less",
             ) from error
         except BaseException as error:

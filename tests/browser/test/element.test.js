@@ -80,6 +80,11 @@ describe("<stream-caption>", { skip }, () => {
     await feed.say("final d1 A dog runs.");
     await page.locator("[part~=newest]", { hasText: "A dog runs." }).waitFor();
     assert.equal(await page.locator("[part~=draft]").count(), 0);
+    await feed.say("draft d2 0 It leaves");
+    await page.locator("[part~=draft]", { hasText: "It leaves" }).waitFor();
+    await feed.say("withdraw d2 1");
+    await page.locator("[part~=draft]").waitFor({ state: "detached" });
+    await page.locator("[part~=newest]", { hasText: "A dog runs." }).waitFor();
     assert.match((await page.locator("#state").textContent()) ?? "", /open/);
     await accessible(page, "element");
   });

@@ -123,6 +123,19 @@ describe("on air", { skip }, () => {
     await feed.say("status live");
   });
 
+  test("a draft that is withdrawn goes at once, and its caption may come after all", async (t) => {
+    const quiet = await Feed.start(); // nothing was said there that is on air still
+    t.after(() => quiet.kill());
+    const { page } = await overlay(quiet, "?hold=60&drafts=1");
+    await connected(quiet);
+    await quiet.say("draft likely 0 It leaves.");
+    await page.getByText("It leaves.").waitFor();
+    await quiet.say("withdraw likely 1");
+    await page.locator("#captions:not(.on)").waitFor({ state: "attached", timeout: 30_000 });
+    await quiet.say("say likely 0.5 A car comes.");
+    await page.getByText("A car comes.").waitFor();
+  });
+
   test("wrong options are said on the console, and defaults hold; who wants no motion gets none", async () => {
     const query = "?size=99&token=sc_secret&colour=blurple&preview=1";
     const { page, warnings } = await overlay(feed, query, { reducedMotion: "reduce" });
