@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-EIGHT_BITS = (Precision.INT8, Precision.INT8_DYNAMIC)
+EIGHT_BITS = (Precision.INT8, Precision.INT8_DYNAMIC, Precision.FP8)
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="See: python -m engines list")]
 Source = Annotated[str | None, typer.Option(help="Local folder or hub id, where not the manifest's.")]
@@ -228,8 +228,8 @@ def _entry(model: str, *, tiny: bool, random: bool, grid: str | None = None) -> 
 
 def _precisions(entry: ModelEntry, wanted: list[Precision] | None) -> list[Precision]:
     chosen = list(dict.fromkeys(wanted or entry.precisions[:1]))
-    if other := [each for each in chosen if each not in entry.precisions]:
-        raise UsageError(f"{entry.id} is not made in {other[0]}", hint=f"possible: {', '.join(entry.precisions)}")
+    for each in chosen:
+        entry.check(each)
     return chosen
 
 
@@ -267,11 +267,13 @@ def _begin(
 
 
 def _export(work: Work, precision: Precision) -> None:
-    with step(f"export {precision}"):
-        started = time.monotonic()
-        path = work.export(precision)
+    started = time.monotonic()
+    with bar(f"export {precision}") as progress:
+        path = work.export(precision, progress)
     size = sum(each.stat().st_size for each in (path, *path.parent.glob(f"{path.name}.data")))
-    out.print(f"[green]exported[/] {path}  {size / 1e6:.1f} MB in {time.monotonic() - started:.0f} s", soft_wrap=True)
+    seconds = time.monotonic() - started
+    left = f", {work.left[precision]}" if precision in work.left else ""
+    out.print(f"[green]exported[/] {path}  {size / 1e6:.1f} MB in {seconds:.0f} s{left}", soft_wrap=True)
 
 
 def _verified(work: Work, precision: Precision) -> Verdict:

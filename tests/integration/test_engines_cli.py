@@ -129,7 +129,7 @@ def test_a_plan_is_held_to_torch_as_a_graph_is(tmp_path: Path, seed: int) -> Non
         (("make", "clip-vit-b61"), UsageError, "no model is called"),
         (("make", "clip-vit-b16", "--tiny"), UsageError, "--tiny has no weights but random ones"),
         (("make", "clip-vit-b16", "--random", "--source", "x"), UsageError, "exclude each other"),
-        (("make", "clip-vit-b16", *TINY, "--precision", "fp8"), UsageError, "is not made in fp8"),
+        (("make", "rtdetr-v2-r18", *TINY, "--precision", "fp8"), UsageError, "is not made in fp8"),
         (("make", "clip-vit-b16", *TINY, "--grid", "1,2,2"), UsageError, "--grid"),
         (("make", "qwen3-vl-2b-vision", *TINY, "--grid", "1,2"), UsageError, "--grid"),
         (("build", "clip-vit-b16", "--batch", "4,2,1"), UsageError, "--batch"),
