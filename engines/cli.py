@@ -205,9 +205,21 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("STREAMCAP_DEBUG"):
             raise
+        if _is_memory(error):
+            err.print("[bold red]engines:[/] there is not enough memory")
+            err.print(
+                "[dim]hint:[/] close other programs, or take a machine with more; --calibrate on fewer clips needs less"
+            )
+            sys.exit(1)
         err.print(f"[bold red]engines:[/] a defect: {type(error).__name__}: {escape(str(error))}", soft_wrap=True)
         err.print("[dim]hint:[/] set STREAMCAP_DEBUG=1 to see where")
         sys.exit(1)
+
+
+def _is_memory(error: Exception) -> bool:
+    """True where memory ran out: torch and ONNX Runtime say so in words of their own."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "can't allocate memory" in said or "failed to allocate memory" in said
 
 
 # ---- steps

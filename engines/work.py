@@ -15,13 +15,14 @@ from engines import families, frames, layers, verify
 from engines.checkpoint import Checkpoint, obtain
 from engines.export import TORCH_PRECISIONS, export_onnx, info_of, typed_outputs, write_sidecar
 from engines.families.base import Exportable
-from engines.files import disk
+from engines.files import disk, replace_all
 from engines.fp8 import quantize_fp8
 from engines.manifest import ModelEntry
 from engines.progress import Progress, quiet
 from engines.quantize import quantize_dynamic, quantize_static
 from engines.sessions import open_session, run_graph
 from engines.smoothing import smooth
+from streamcap.errors import WeightsUnavailable
 from streamcap.models.engine import Engine
 from streamcap.models.graph import GraphInfo, Precision, Role, read_graph, sidecar_of
 
@@ -85,6 +86,8 @@ def same_weights(entry: ModelEntry, info: GraphInfo) -> Checkpoint:
     """
     if info.seed is not None:
         return Checkpoint(None, info.source, info.revision, info.seed)
+    if info.revision == "local" and not Path(info.source).is_dir():
+        raise WeightsUnavailable(f"{info.model} was made of {info.source}, which is no longer there")
     return obtain(entry, source=info.source, revision=None if info.revision == "local" else info.revision)
 
 
@@ -126,12 +129,15 @@ class Work:
         path = self.path(precision)
         with disk(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        with disk(self.folder), tempfile.TemporaryDirectory(dir=self.folder, prefix=".make-") as scratch:
+            fresh = Path(scratch) / path.name
+            if precision in TORCH_PRECISIONS:
+                export_onnx(self.model, fresh, precision)
+            else:
+                self._quantise(precision, fresh, progress)
+            # Until here an interrupt leaves the graph that was there before.
             sidecar_of(path).unlink(missing_ok=True)
-        external: list[Path] = []
-        if precision in TORCH_PRECISIONS:
-            external = export_onnx(self.model, path, precision)
-        else:
-            self._quantise(precision, path, progress)
+            external = replace_all(fresh, path)
         write_sidecar(path, info_of(self.model, path, precision, self.entry, self.weights, external))
         self._exported.add(precision)
         return path
