@@ -103,7 +103,7 @@ def test_a_lane_that_finds_the_engine_closed_by_another_goes_on_as_well(tmp_path
     with ThreadPoolExecutor(2) as threads:
         found = [threads.submit(engine.run, batch, "image_embeds") for _ in range(2)]
         rows = [future.result(LONG_S)[0] for future in found]
-    assert np.array_equal(*rows)
+    assert np.array_equal(rows[0], rows[1])
     engine.close()
     with pytest.raises(ModelError, match="closed"):
         engine.run(batch, "image_embeds")
