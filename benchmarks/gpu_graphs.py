@@ -50,7 +50,10 @@ def onnxruntime(plan: Plan) -> None:
         raise CannotRun("the installed ONNX Runtime has no CUDA provider: pip install 'streamcap[gpu]'")
     how = f"ONNX Runtime {provider.removesuffix('ExecutionProvider')}"
     for graph in _exported(plan):
-        session = ort.InferenceSession(str(graph.path), providers=[provider])
+        options = ort.SessionOptions()
+        if graph.precision == "fp8":  # as the service does: models/onnx.py
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        session = ort.InferenceSession(str(graph.path), options, providers=[provider])
         if session.get_providers()[0] != provider:
             raise CannotRun("ONNX Runtime's CUDA provider does not start: its libraries do not load")
         for batch in plan.batches:
@@ -132,7 +135,7 @@ def _built(library: Any, cuda: Any, graph: _Graph, most: int) -> Any:
 
 
 def _exported(plan: Plan) -> Iterator[_Graph]:
-    """Graphs of the encoders, exported once: fp16 by torch, and on a GPU int8 by ``engines`` for one of them."""
+    """Graphs of the encoders, exported once: fp16 by torch, and on a GPU 8 bits by ``engines`` for one of them."""
     if importlib.util.find_spec("onnxscript") is None:
         raise CannotRun("the package onnxscript, which torch exports with, is not installed")
     precision = "fp16" if plan.device == "cuda" else "fp32"
@@ -141,30 +144,44 @@ def _exported(plan: Plan) -> Iterator[_Graph]:
         if not path.exists():
             _export(path, vit, precision)
         yield _Graph(name, vit, path, _info(path, vit, precision))
-    if plan.device == "cuda" and not plan.quick and not plan.over("encoders in INT8"):
-        yield from _int8(plan)
+    for kind in ("int8", "fp8"):
+        if plan.device == "cpu" or plan.quick:
+            plan.skip(f"encoders in {kind.upper()}", "measured on a GPU only, and not with --quick")
+        elif kind == "fp8" and not _computes_in_fp8():
+            plan.skip("encoders in FP8", "the GPU does not compute in it: sm_89 and newer do")
+        elif not plan.over(f"encoders in {kind.upper()}"):
+            yield from _eight_bits(plan, kind)
 
 
-def _int8(plan: Plan) -> Iterator[_Graph]:
+def _eight_bits(plan: Plan, precision: str) -> Iterator[_Graph]:
     from streamcap.models.graph import read_graph
 
-    path = plan.folder / "int8.onnx"
+    path, item = plan.folder / f"{precision}.onnx", f"encoders in {precision.upper()}"
     if not path.exists():
         command = [
             *(sys.executable, "-m", "engines", "export", "clip-vit-b16", "--random"),
-            *("--precision", "int8", "--output", str(plan.folder)),
+            *("--precision", precision, "--output", str(plan.folder)),
         ]
         try:
             done = subprocess.run(
                 command, cwd=ROOT, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S, check=False
             )
         except subprocess.TimeoutExpired:
-            plan.skip("encoders in INT8", f"the export took longer than {EXPORT_TIMEOUT_S} s")
+            plan.skip(item, f"the export took longer than {EXPORT_TIMEOUT_S} s")
             return
         if done.returncode:
-            plan.skip("encoders in INT8", (done.stderr.strip().splitlines() or ["the export failed"])[-1])
+            plan.skip(item, (done.stderr.strip().splitlines() or ["the export failed"])[-1])
             return
     yield _Graph("ViT-B/16", plan.encoders["ViT-B/16"], path, read_graph(path))
+
+
+def _computes_in_fp8() -> bool:
+    """Whether the GPU does."""
+    from engines.build import computes_in
+    from streamcap.models.cuda import Cuda
+    from streamcap.models.graph import Precision
+
+    return computes_in(Cuda.open().architecture, Precision.FP8)
 
 
 def _export(path: Path, vit: Vit, precision: str) -> None:

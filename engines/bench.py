@@ -132,7 +132,8 @@ def _onnx(path: Path, info: GraphInfo, threads: int) -> tuple[str, Run]:
     import onnxruntime as ort
 
     provider = choose_provider(ort.get_available_providers(), Device.AUTO).providers[0]
-    session = open_session(path, threads=threads, provider=provider)
+    fused = info.precision is not Precision.FP8
+    session = open_session(path, threads=threads, provider=provider, fused=fused)
     name = session.get_providers()[0].removesuffix("ExecutionProvider")
     return f"ONNX Runtime {name}", lambda batch: session.run(None, {INPUT: batch})
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from engines.files import disk
+from engines.progress import Progress, quiet
 from streamcap.errors import ModelError, ModelLoadError, UsageError
 from streamcap.models.cuda import Cuda
-from streamcap.models.graph import INPUT, GraphInfo, engines_root, write_whole
+from streamcap.models.graph import INPUT, GraphInfo, Precision, engines_root, write_whole
 from streamcap.models.plans import BatchProfile, PlanKey, write_plan
 from streamcap.models.tensorrt import Library, load_library
 
-__all__ = ["BuiltPlan", "Progress", "build_plan", "targets_of"]
+__all__ = ["BuiltPlan", "build_plan", "computes_in", "targets_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +33,8 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.2
 # What a build without targets serves, where the builder makes portable plans: Ampere to Blackwell.
 PORTABLE = ("sm_80", "sm_86", "sm_89", "sm_120")
-
-# What is done, how many of its steps are, and how many there are.
-Progress = Callable[[str, int, int], None]
+# The first GPUs (Ada Lovelace) that multiply in FP8; for older ones there is nothing to build.
+FP8_SINCE = 89
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +53,31 @@ class BuiltPlan:
     architectures: tuple[str, ...]
 
 
-def targets_of(library: Library, wanted: Sequence[str] = ()) -> tuple[str, ...]:
+def targets_of(library: Library, wanted: Sequence[str] = (), precision: Precision | None = None) -> tuple[str, ...]:
     """The GPUs that a plan is to be built for.
 
     Args:
         wanted: such as ``sm_89``; none for the GPU here, or all common ones where there is none.
+        precision: of the graph; None for one that all GPUs compute in.
 
     Raises:
-        UsageError: the builder cannot build for one of them.
+        UsageError: the builder cannot build for one of them, or one does not compute in that precision.
         ModelLoadError: it builds for the GPU of this machine alone, and there is none.
     """
+    chosen = _chosen(library, wanted)
+    able = tuple(name for name in chosen if computes_in(name, precision))
+    if not able or (wanted and able != chosen):
+        lacking = next(name for name in chosen if name not in able)
+        raise UsageError(f"{lacking} does not compute in {precision}", hint=f"sm_{FP8_SINCE} and newer do")
+    return able
+
+
+def computes_in(architecture: str, precision: Precision | None) -> bool:
+    """Whether the GPUs of an architecture, such as ``sm_89``, have products of that precision."""
+    return precision is not Precision.FP8 or int(architecture.removeprefix("sm_")) >= FP8_SINCE
+
+
+def _chosen(library: Library, wanted: Sequence[str]) -> tuple[str, ...]:
     known = _portable(library)
     if not known:
         here = Cuda.open().architecture
@@ -90,7 +105,7 @@ def build_plan(
     profile: BatchProfile,
     targets: Sequence[str] = (),
     folder: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = quiet,
 ) -> BuiltPlan:
     """Compile a graph, and write the plan beside it.
 
@@ -101,6 +116,7 @@ def build_plan(
         profile: batches that the plan serves; of no matter for a graph whose batch is fixed.
         targets: GPUs, see :func:`targets_of`.
         folder: where to; None for the graph's.
+        progress: told of the library's steps.
 
     Raises:
         ModelLoadError: no TensorRT is installed, or there is no GPU where one is needed.
@@ -108,8 +124,8 @@ def build_plan(
         UsageError: the builder cannot build for a target.
     """
     library = library or load_library()
-    architectures = targets_of(library, targets)
-    build = _Build(library, progress or (lambda *_: None))
+    architectures = targets_of(library, targets, info.precision)
+    build = _Build(library, progress)
     started = time.monotonic()
     plan = build.run(graph, info, profile, architectures if _portable(library) else ())
     seconds = time.monotonic() - started

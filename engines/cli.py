@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-EIGHT_BITS = (Precision.INT8, Precision.INT8_DYNAMIC)
+EIGHT_BITS = (Precision.INT8, Precision.INT8_DYNAMIC, Precision.FP8)
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="See: python -m engines list")]
 Source = Annotated[str | None, typer.Option(help="Local folder or hub id, where not the manifest's.")]
@@ -205,9 +205,21 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("STREAMCAP_DEBUG"):
             raise
+        if _is_memory(error):
+            err.print("[bold red]engines:[/] there is not enough memory")
+            err.print(
+                "[dim]hint:[/] close other programs, or take a machine with more; --calibrate on fewer clips needs less"
+            )
+            sys.exit(1)
         err.print(f"[bold red]engines:[/] a defect: {type(error).__name__}: {escape(str(error))}", soft_wrap=True)
         err.print("[dim]hint:[/] set STREAMCAP_DEBUG=1 to see where")
         sys.exit(1)
+
+
+def _is_memory(error: Exception) -> bool:
+    """True where memory ran out: torch and ONNX Runtime say so in words of their own."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "can't allocate memory" in said or "failed to allocate memory" in said
 
 
 # ---- steps
@@ -228,8 +240,8 @@ def _entry(model: str, *, tiny: bool, random: bool, grid: str | None = None) -> 
 
 def _precisions(entry: ModelEntry, wanted: list[Precision] | None) -> list[Precision]:
     chosen = list(dict.fromkeys(wanted or entry.precisions[:1]))
-    if other := [each for each in chosen if each not in entry.precisions]:
-        raise UsageError(f"{entry.id} is not made in {other[0]}", hint=f"possible: {', '.join(entry.precisions)}")
+    for each in chosen:
+        entry.check(each)
     return chosen
 
 
@@ -267,11 +279,13 @@ def _begin(
 
 
 def _export(work: Work, precision: Precision) -> None:
-    with step(f"export {precision}"):
-        started = time.monotonic()
-        path = work.export(precision)
+    started = time.monotonic()
+    with bar(f"export {precision}") as progress:
+        path = work.export(precision, progress)
     size = sum(each.stat().st_size for each in (path, *path.parent.glob(f"{path.name}.data")))
-    out.print(f"[green]exported[/] {path}  {size / 1e6:.1f} MB in {time.monotonic() - started:.0f} s", soft_wrap=True)
+    seconds = time.monotonic() - started
+    left = f", {work.left[precision]}" if precision in work.left else ""
+    out.print(f"[green]exported[/] {path}  {size / 1e6:.1f} MB in {seconds:.0f} s{left}", soft_wrap=True)
 
 
 def _verified(work: Work, precision: Precision) -> Verdict:

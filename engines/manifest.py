@@ -50,36 +50,34 @@ class Tolerances(_Checked):
     """The least agreement with torch in single precision (see ``verify.py``), 0..1.
 
     Attributes:
-        fp32, fp16, bf16, int8, int8_dynamic: cosine of what a graph of that precision gives.
+        fp32, fp16, bf16, fp8, int8, int8_dynamic: cosine of what a graph of that precision gives.
         overlap: of the boxes of a detector in a precision of 16 bits or more.
         overlap_int8: in 8 bits.
         tokens_int8: cosine of an encoder's patch tokens in 8 bits: a few tokens are outliers, and cost the rest.
+        tokens_fp8: in floating point of 8 bits, which has three binary digits for every token.
     """
 
     fp32: Share = 0.9999
     fp16: Share = 0.999
     bf16: Share = 0.99
+    fp8: Share = 0.99
     int8: Share = 0.99
     int8_dynamic: Share = 0.99
     overlap: Share = 0.9
     overlap_int8: Share = 0.8
     tokens_int8: Share = 0.98
+    tokens_fp8: Share = 0.95
 
     def of(self, precision: Precision, output: str = "") -> float:
-        """That of one precision, for the output of that name.
-
-        Raises:
-            UsageError: nothing is made in that precision here.
-        """
-        eight = precision in (Precision.INT8, Precision.INT8_DYNAMIC)
+        """That of one precision, for the output of that name."""
+        integers = precision in (Precision.INT8, Precision.INT8_DYNAMIC)
         if output == "pred_boxes":
-            return self.overlap_int8 if eight else self.overlap
-        if output == "patch_tokens" and eight:
+            return self.overlap_int8 if integers else self.overlap
+        if output == "patch_tokens" and integers:
             return self.tokens_int8
-        value = getattr(self, precision.value.replace("-", "_"), None)
-        if value is None:
-            raise UsageError(f"there are no engines of precision {precision}")
-        return float(value)
+        if output == "patch_tokens" and precision is Precision.FP8:
+            return self.tokens_fp8
+        return float(getattr(self, precision.value.replace("-", "_")))
 
 
 class ModelEntry(_Checked):
@@ -116,6 +114,15 @@ class ModelEntry(_Checked):
     tolerances: Tolerances = Tolerances()
     config: dict[str, Any]
     tiny: dict[str, Any]
+
+    def check(self, precision: Precision) -> None:
+        """See that the model is made in a precision.
+
+        Raises:
+            UsageError: it is not.
+        """
+        if precision not in self.precisions:
+            raise UsageError(f"{self.id} is not made in {precision}", hint=f"possible: {', '.join(self.precisions)}")
 
     def shrunk(self) -> ModelEntry:
         """The same model in small: for tests, and to see within seconds whether a chain of tools works."""

@@ -1,4 +1,4 @@
-"""Eight-bit graphs.
+"""Graphs in integers of eight bits; ``fp8.py`` has those in floating point.
 
 ``int8``: weights and activations of products and convolutions in 8 bits, as pairs of quantise and dequantise nodes
 (QDQ), with ranges measured on real frames; all else in half precision. What TensorRT takes, which has no calibration of
@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from engines.files import disk
 from streamcap.errors import ModelError
 from streamcap.models.graph import Role
 
-__all__ = ["quantize_dynamic", "quantize_static"]
+__all__ = ["quantize_dynamic", "quantize_static", "written"]
 
 Tensor = NDArray[np.float32]
 # Products of two activations (attention) stay as they are: they are a small share of the work and lose most.
@@ -112,7 +112,7 @@ def quantize_static(
             },
         )
 
-    _written(write, path)
+    written(write, path)
 
 
 def _of_activations(graph: Path) -> list[str]:
@@ -158,10 +158,15 @@ def quantize_dynamic(graph: Path, path: Path, *, keep: Collection[str] = ()) -> 
             extra_options={"MatMulConstBOnly": True},
         )
 
-    _written(write, path)
+    written(write, path)
 
 
-def _written(write: Any, path: Path) -> None:
+def written(write: Callable[[Path], None], path: Path) -> None:
+    """Write a graph in one step, by somebody who may fail in any way.
+
+    Raises:
+        ModelError: it cannot be quantised, or the disk is full.
+    """
     with disk(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=".quantize-") as scratch, _quiet():
         fresh = Path(scratch) / path.name
         try:

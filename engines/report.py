@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from engines.manifest import Manifest, ModelEntry
+from engines.progress import Progress as Listener
+from engines.progress import quiet
 
 if TYPE_CHECKING:
     from engines.work import Verdict
@@ -25,6 +27,8 @@ err = Console(stderr=True, highlight=False)
 
 # Layers of a report that are shown: what comes after follows from these.
 _WORST = 12
+# Letters before a bar: compilers have long names for what they do.
+_WIDEST = 70
 
 
 def show_models(manifest: Manifest, root: Path) -> None:
@@ -91,13 +95,19 @@ def step(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A build: a bar for the phase that it is in, on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
+def bar(what: str) -> Iterator[Listener]:
+    """Something of several phases: a bar for the one that it is in on a terminal, else a line for all."""
+    if not err.is_terminal:
+        err.print(what, style="dim")
+        yield quiet
+        return
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=err, transient=True) as shown:
         task = shown.add_task(what, total=None)
 
         def progress(phase: str, done: int, total: int) -> None:
-            shown.update(task, description=f"{what}: {phase}"[:70], completed=done, total=total)
+            shown.update(task, description=f"{what}: {phase}"[:_WIDEST], completed=done, total=total)
 
         yield progress

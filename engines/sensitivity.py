@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from engines.fp8 import rounded
+from streamcap.models.graph import Precision
 
 __all__ = ["product_error", "sampled"]
 
@@ -26,20 +29,35 @@ def sampled(value: NDArray[Any], frames: int) -> Tensor:
     return rows[:: max(1, len(rows) * frames // _ROWS)].astype(np.float32)
 
 
-def product_error(given: Sequence[Tensor], exact: Sequence[Tensor], weight: Tensor, most: float | None) -> float:
+def product_error(
+    given: Sequence[Tensor], exact: Sequence[Tensor], weight: Tensor, most: float, precision: Precision
+) -> float:
     """Relative error of a product: the norm of what it would be wrong by, over that of what it gives.
 
     Args:
         given: rows of its input, frame by frame.
         exact: what it gives for them.
         weight: (input channels, output channels).
-        most: largest magnitude of its input, which fixes the scale; None where each frame has a scale of its own.
+        most: largest magnitude of its input, which fixes the scale; but for ``int8-dynamic``, where each frame has one
+            of its own.
+        precision: one of 8 bits.
     """
-    channels = np.maximum(np.abs(weight).max(0) / _LEVELS, _TINY)
-    coarse = np.round(weight / channels) * channels
+    if precision is Precision.FP8:
+        coarse = rounded(weight, float(np.abs(weight).max()))
+    else:
+        coarse = _stepped(weight, np.abs(weight).max(0))
     wrong = whole = 0.0
     for rows, right in zip(given, exact, strict=True):
-        scale = max((float(rows.max() - rows.min()) / 2 if most is None else most) / _LEVELS, _TINY)
-        wrong += float(np.square(right - (np.round(rows / scale) * scale) @ coarse).sum())
+        if precision is Precision.FP8:
+            near = rounded(rows, most)
+        else:
+            near = _stepped(rows, (rows.max() - rows.min()) / 2 if precision is Precision.INT8_DYNAMIC else most)
+        wrong += float(np.square(right - near @ coarse).sum())
         whole += float(np.square(right).sum())
     return float(np.sqrt(wrong / max(whole, _TINY)))
+
+
+def _stepped(value: Tensor, most: ArrayLike) -> Tensor:
+    """What is left in integers, of which the largest stands for ``most``."""
+    step = np.maximum(np.asarray(most, np.float32) / _LEVELS, _TINY)
+    return np.asarray(np.round(value / step) * step, np.float32)

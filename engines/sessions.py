@@ -18,11 +18,15 @@ __all__ = ["open_session", "run_graph"]
 Tensor = NDArray[np.float32]
 
 
-def open_session(graph: Path | bytes, *, threads: int = 0, provider: str = "CPUExecutionProvider") -> Any:
+def open_session(
+    graph: Path | bytes, *, threads: int = 0, provider: str = "CPUExecutionProvider", fused: bool = True
+) -> Any:
     """A session of a graph.
 
     Args:
         threads: of the processor, 0 for all.
+        fused: whether products between pairs of quantise and dequantise nodes may be computed in 8 bits. Those of FP8
+            may not: ONNX Runtime takes them for integers, and then has no kernel for what it made.
 
     Raises:
         ModelLoadError: ONNX Runtime is not installed, or refuses the graph.
@@ -31,6 +35,8 @@ def open_session(graph: Path | bytes, *, threads: int = 0, provider: str = "CPUE
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if not fused:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         source = graph if isinstance(graph, bytes) else str(graph)
         return ort.InferenceSession(source, options, providers=[provider])

@@ -22,18 +22,21 @@ from engines.checkpoint import need
 from engines.export import INLINE_BYTES
 from engines.files import disk
 from engines.layers import exposed
+from engines.progress import Progress, quiet
 from engines.sensitivity import product_error, sampled
 from engines.sessions import open_session
 from streamcap.errors import ModelError
-from streamcap.models.graph import INPUT
+from streamcap.models.graph import INPUT, Precision
 
 __all__ = ["Smoothed", "smooth"]
 
 Tensor = NDArray[np.float32]
 PRODUCTS = ("MatMul", "Gemm")
 # How much of the range of a channel moves into the weights; tried in turn. The paper has 0.5 for most models and 0.75
-# to 0.8 where outliers are large; 0 is nothing at all.
+# to 0.8 where outliers are large; 0 is nothing at all, and all that floating point wants: it is as exact for small
+# numbers as for outliers, and loses by what moves into the weights (docs/decisions/037-eight-bit-floats.md).
 _STRENGTHS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_STRENGTHS_FP8 = (0.0,)
 # Frames that products are tried on; maxima are taken of all.
 _FRAMES = 4
 # Inputs looked at in one run; all of a large model's at once would not fit into memory.
@@ -97,13 +100,16 @@ class _Group:
         return np.asarray(numbers / np.exp(np.log(numbers).mean()), np.float32)
 
 
-def smooth(graph: Path, path: Path, fed: Sequence[Tensor], *, dynamic: bool = False) -> Smoothed:
+def smooth(
+    graph: Path, path: Path, fed: Sequence[Tensor], precision: Precision, progress: Progress = quiet
+) -> Smoothed:
     """Write the smoothed graph: in exact arithmetic it gives what the other gives.
 
     Args:
         graph: in half or single precision.
         fed: inputs that ranges are measured on.
-        dynamic: the scale of an activation will be found for each input, as ``int8-dynamic`` does.
+        precision: of 8 bits, in which products will be computed.
+        progress: told of frames and of inputs that are done.
 
     Raises:
         ModelError: the runtime fails, or a file cannot be written.
@@ -111,17 +117,18 @@ def smooth(graph: Path, path: Path, fed: Sequence[Tensor], *, dynamic: bool = Fa
     onnx = need("onnx")
     model = onnx.load(graph)
     groups = _groups(model)
-    largest = _largest(model, groups, fed)
+    largest = _largest(model, groups, fed, progress)
     some = fed[:: max(1, len(fed) // _FRAMES)][:_FRAMES]
     found = Smoothed({}, {})
     edit = _Edit(model)
     for start in range(0, len(groups), _AT_ONCE):
         few = groups[start : start + _AT_ONCE]
         given = _given(graph, [group.name for group in few], some)
-        for group in few:
-            best = _best(group, given.pop(group.name), largest[group.name], dynamic=dynamic)
+        for place, group in enumerate(few, start + 1):
+            best = _best(group, given.pop(group.name), largest[group.name], precision)
             found.errors.update(zip((node.name for node in group.nodes), best.errors, strict=True))
             found.ranges[edit.divide(group, best.divisor)] = best.most
+            progress("inputs of products", place, len(groups))
     edit.write(path)
     return found
 
@@ -143,7 +150,7 @@ def _transposed(node: Any) -> bool:
     return any(each.name == "transB" and each.i for each in node.attribute)
 
 
-def _largest(model: Any, groups: Sequence[_Group], fed: Sequence[Tensor]) -> dict[str, Tensor]:
+def _largest(model: Any, groups: Sequence[_Group], fed: Sequence[Tensor], progress: Progress) -> dict[str, Tensor]:
     """The largest magnitude of each channel of each input on all frames. The graph itself takes the maxima: a run then
     gives a few numbers instead of every activation.
     """
@@ -169,9 +176,10 @@ def _largest(model: Any, groups: Sequence[_Group], fed: Sequence[Tensor]) -> dic
     session = open_session(graph.SerializeToString())
     found: list[Tensor] = []
     try:
-        for one in fed:
+        for place, one in enumerate(fed, 1):
             now = [np.asarray(each, np.float32) for each in session.run(names, {INPUT: one})]
             found = [np.maximum(*pair) for pair in zip(found, now, strict=True)] if found else now
+            progress("ranges on frames", place, len(fed))
     except Exception as error:  # ONNX Runtime raises a dozen unrelated classes without a common base
         raise ModelError(f"ONNX Runtime failed: {str(error).partition(chr(10))[0]}") from error
     return {group.name: most for group, most in zip(groups, found, strict=True)}
@@ -187,7 +195,7 @@ def _given(graph: Path, names: Sequence[str], some: Sequence[Tensor]) -> dict[st
     return kept
 
 
-def _best(group: _Group, given: Sequence[Tensor], largest: Tensor, *, dynamic: bool) -> _Choice:
+def _best(group: _Group, given: Sequence[Tensor], largest: Tensor, precision: Precision) -> _Choice:
     """What makes the products of an input least wrong."""
     exact = [[rows @ weight for rows in given] for weight in group.weights]
 
@@ -196,12 +204,12 @@ def _best(group: _Group, given: Sequence[Tensor], largest: Tensor, *, dynamic: b
         most = float((largest / divisor).max())
         rows = [each / divisor for each in given]
         errors = [
-            product_error(rows, right, weight * divisor[:, None], None if dynamic else most)
+            product_error(rows, right, weight * divisor[:, None], most, precision)
             for right, weight in zip(exact, group.weights, strict=True)
         ]
         return _Choice(divisor, most, errors)
 
-    return min(map(tried, _STRENGTHS), key=_Choice.cost)
+    return min(map(tried, _STRENGTHS_FP8 if precision is Precision.FP8 else _STRENGTHS), key=_Choice.cost)
 
 
 class _Edit:

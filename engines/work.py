@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,23 +15,24 @@ from engines import families, frames, layers, verify
 from engines.checkpoint import Checkpoint, obtain
 from engines.export import TORCH_PRECISIONS, export_onnx, info_of, typed_outputs, write_sidecar
 from engines.families.base import Exportable
-from engines.files import disk
+from engines.files import disk, replace_all
+from engines.fp8 import quantize_fp8
 from engines.manifest import ModelEntry
+from engines.progress import Progress, quiet
 from engines.quantize import quantize_dynamic, quantize_static
 from engines.sessions import open_session, run_graph
 from engines.smoothing import smooth
-from streamcap.errors import UsageError
+from streamcap.errors import WeightsUnavailable
 from streamcap.models.engine import Engine
 from streamcap.models.graph import GraphInfo, Precision, Role, read_graph, sidecar_of
 
 __all__ = ["CALIBRATION_PICTURES", "VERIFICATION_PICTURES", "Verdict", "Work", "begin", "same_weights"]
 
-_log = logging.getLogger(__name__)
-
 Tensor = NDArray[np.float32]
 # Products that would be wrong by more than this share are not put into 8 bits; the next limit where the graph as a
-# whole is still too far off. See docs/decisions/025-eight-bits.md.
+# whole is still too far off. See docs/decisions/025-eight-bits.md. In floating point all are wrong by about the same.
 _ERROR_LIMITS = (1.0, 0.05, 0.03, 0.02, 0.015)
+_ERROR_LIMITS_FP8 = (1.0, 0.035, 0.03)
 # Pictures that ranges of activations are measured on, and that outputs are compared on.
 CALIBRATION_PICTURES = 64
 VERIFICATION_PICTURES = 16
@@ -86,6 +86,8 @@ def same_weights(entry: ModelEntry, info: GraphInfo) -> Checkpoint:
     """
     if info.seed is not None:
         return Checkpoint(None, info.source, info.revision, info.seed)
+    if info.revision == "local" and not Path(info.source).is_dir():
+        raise WeightsUnavailable(f"{info.model} was made of {info.source}, which is no longer there")
     return obtain(entry, source=info.source, revision=None if info.revision == "local" else info.revision)
 
 
@@ -96,6 +98,7 @@ class Work:
     Attributes:
         folder: where graphs are written.
         clips: sources of real frames; none for the rendered scene.
+        left: what of a graph in 8 bits is not, in words.
     """
 
     entry: ModelEntry
@@ -103,6 +106,7 @@ class Work:
     model: Exportable
     folder: Path
     clips: Sequence[str] = ()
+    left: dict[Precision, str] = field(default_factory=dict)
     _exported: set[Precision] = field(default_factory=set)
     _fed: dict[int, list[Tensor]] = field(default_factory=dict)
     _reference: list[list[Tensor]] = field(default_factory=list)
@@ -111,48 +115,61 @@ class Work:
         """Where the graph of that precision lies, or would."""
         return self.folder / f"{precision}.onnx"
 
-    def export(self, precision: Precision) -> Path:
+    def export(self, precision: Precision, progress: Progress = quiet) -> Path:
         """Write the graph of a precision and its sidecar; the sidecar last, so that no unfinished graph is loaded.
 
+        Args:
+            progress: told of the steps to 8 bits.
+
         Raises:
-            UsageError: nothing is made in that precision.
+            UsageError: the model is not made in that precision.
             ModelError: it cannot be exported or quantised, a clip cannot be read, or the disk is full.
         """
+        self.entry.check(precision)
         path = self.path(precision)
         with disk(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        with disk(self.folder), tempfile.TemporaryDirectory(dir=self.folder, prefix=".make-") as scratch:
+            fresh = Path(scratch) / path.name
+            if precision in TORCH_PRECISIONS:
+                export_onnx(self.model, fresh, precision)
+            else:
+                self._quantise(precision, fresh, progress)
+            # Until here an interrupt leaves the graph that was there before.
             sidecar_of(path).unlink(missing_ok=True)
-        external: list[Path] = []
-        if precision in TORCH_PRECISIONS:
-            external = export_onnx(self.model, path, precision)
-        elif precision in (Precision.INT8, Precision.INT8_DYNAMIC):
-            self._quantise(precision, path)
-        else:
-            raise UsageError(f"there are no engines of precision {precision}")
+            external = replace_all(fresh, path)
         write_sidecar(path, info_of(self.model, path, precision, self.entry, self.weights, external))
         self._exported.add(precision)
         return path
 
-    def _quantise(self, precision: Precision, path: Path) -> None:
+    def _quantise(self, precision: Precision, path: Path, progress: Progress) -> None:
         """Put as many products into 8 bits as the tolerance allows: those that lose most are left out, in steps."""
-        static = precision is Precision.INT8
-        base, frames_fed = (Precision.FP16 if static else Precision.FP32), self.calibration()
+        base = Precision.FP32 if precision is Precision.INT8_DYNAMIC else Precision.FP16
+        calibration = self.calibration()
         with self._graph(base) as whole, tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
             if self.model.role is Role.DETECTOR:
-                if static:
-                    quantize_static(whole, path, frames_fed, self.model.role)
+                if precision is Precision.INT8:
+                    quantize_static(whole, path, calibration, self.model.role)
                 else:
                     quantize_dynamic(whole, path)
                 return
             smoothed = Path(scratch) / "smoothed.onnx"
-            found = smooth(whole, smoothed, frames_fed, dynamic=not static)
-            for limit in _ERROR_LIMITS:
+            found = smooth(whole, smoothed, calibration, precision, progress)
+            limits = _ERROR_LIMITS_FP8 if precision is Precision.FP8 else _ERROR_LIMITS
+            tried = None
+            for trial, limit in enumerate(limits):
+                progress("trials", trial, len(limits))
                 keep = {name for name, error in found.errors.items() if error > limit}
-                if static:
+                if keep == tried:
+                    continue
+                tried = keep
+                if precision is Precision.FP8:
+                    quantize_fp8(smoothed, path, found.ranges, keep=keep)
+                elif precision is Precision.INT8:
                     quantize_static(smoothed, path, (), self.model.role, keep=keep, ranges=found.ranges)
                 else:
                     quantize_dynamic(smoothed, path, keep=keep)
-                _log.info("%s: %d of %d products are left in %s", precision, len(keep), len(found.errors), base)
+                self.left[precision] = f"{len(keep)} of {len(found.errors)} products left in {base}"
                 if self._compared(precision, path).passed:
                     return
 
@@ -187,7 +204,8 @@ class Work:
         fed = self.fed(VERIFICATION_PICTURES)
         if precision is Precision.BF16:
             return self._judged(precision, "torch", typed_outputs(self.model, precision, fed))
-        return self._judged(precision, "ONNX Runtime", run_graph(open_session(path), fed))
+        session = open_session(path, fused=precision is not Precision.FP8)
+        return self._judged(precision, "ONNX Runtime", run_graph(session, fed))
 
     def verify_engine(self, precision: Precision, engine: Engine) -> Verdict:
         """Compare what an engine of that graph gives, such as a plan on the GPU, with torch.

@@ -109,8 +109,7 @@ class Tracker:
         kept = [t for t in self._tracks if t.stage is Stage.ACTIVE]
         for track in self._tracks:
             track.stage = Stage.LOST if track.stage is Stage.ACTIVE else Stage.ENDED
-            track.velocity, track.seen, track.looked, track.moved = (0.0, 0.0), pts, pts, pts
-            track.twin_since = None
+            track.interrupt(pts)
         self._tracks, self._last_pts = kept, pts
         self._sought = {t.id for t in kept}
 

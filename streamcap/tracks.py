@@ -264,6 +264,7 @@ class Track:
         dt = pts - self.moved
         self.moved = pts
         if dt <= 0:
+            self.box = box
             return
         (px, py), (mx, my) = centre(self.box), centre(box)
         size = max(box[2] - box[0], box[3] - box[1])
@@ -276,6 +277,15 @@ class Track:
         w = _blend(self.box[2] - self.box[0], box[2] - box[0]) / 2
         h = _blend(self.box[3] - self.box[1], box[3] - box[1]) / 2
         self.box = (x - w, y - h, x + w, y + h)
+
+    def interrupt(self, pts: float) -> None:
+        """Nobody watched until ``pts``: how it went and held itself before then says nothing of how it does now."""
+        self.velocity = self.course = (0.0, 0.0)
+        self.seen = self.looked = pts
+        self.moved = math.inf  # where it is seen next it has not gone from here
+        self.trail = deque([self.trail[-1]], maxlen=HISTORY)
+        self.body = Body()
+        self.twin_since = None
 
     def observe(self, seen: Observed, pts: float) -> None:
         """Take in a sighting."""

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.patience import PATIENCE_S
+
 
 @dataclass
 class File:
@@ -73,7 +75,7 @@ class FileServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: FileServer
     protocol_version = "HTTP/1.1"
-    timeout = 10
+    timeout = PATIENCE_S
 
     def do_GET(self) -> None:
         asked = self.headers.get("Range", "")
@@ -84,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         if file is None:
             self._empty(404)
         elif file.silent:
-            self.server.closing.wait(10)
+            self.server.closing.wait(PATIENCE_S)
         elif file.statuses:
             self._empty(file.statuses.pop(0))
         elif file.location:
@@ -116,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             half = len(body) // 2
             self.wfile.write(body[: min(half, cut)])
             if file.gate:
-                file.gate.wait(10)
+                file.gate.wait(PATIENCE_S)
             self.wfile.write(body[half:cut])
 
     def _empty(self, status: int, **headers: str) -> None:

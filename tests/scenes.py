@@ -284,6 +284,7 @@ class Stagehand:
     likely: list[tuple[float, Fact]] = field(default_factory=list)  # with the frame at which it was likely
     updates: list[tuple[float, TrackerUpdate]] = field(default_factory=list)
     actives: list[tuple[float, tuple[Instance, ...]]] = field(default_factory=list)  # as they were at each frame
+    _began: float = 0.0  # the scene
     _before: list[Box] = field(default_factory=list)
     _background: dict[Box, float] = field(default_factory=dict)  # what belongs to it, and when it was last there
     _resting: dict[Box, float] = field(default_factory=dict)  # since when
@@ -294,6 +295,12 @@ class Stagehand:
         for step in range(round((end - start) * self.fps)):
             self.frame(start + step / self.fps)
         return self.facts[count:]
+
+    def come_back(self, time: float) -> None:
+        """The camera was away until then, and shows the same place."""
+        self.tracker.resume(time)
+        self.engine, self._began = FactEngine(), time
+        self._before = []
 
     def frame(self, time: float) -> TrackerUpdate:
         """One frame."""
@@ -314,7 +321,7 @@ class Stagehand:
             cover=lambda box: _touched(box, fore),
         )
         lost = tuple(t for t in self.tracker.tracks if t.stage is Stage.LOST)
-        scene = Scene(time, time, update, reading, lost, stir=self.stir, steady_since=self.steady(time))
+        scene = Scene(time, time - self._began, update, reading, lost, stir=self.stir, steady_since=self.steady(time))
         self.facts += self.engine.update(scene)
         self.likely += [(time, fact) for fact in self.engine.likely]
         self.updates.append((time, update))

@@ -234,7 +234,7 @@ def progress_bar(doing: str, *, shown: bool = True) -> Iterator[Callable[[float,
         *columns,
         console=console,
         transient=True,
-        disable=not (shown and console.is_terminal),
+        disable=not (shown and console.is_interactive),
         redirect_stdout=sys.stdout.isatty(),
     ) as progress:
         task = progress.add_task(doing, visible=False, total=None)

@@ -116,7 +116,7 @@ def weights_progress(console: Console | None = None) -> Iterator[Progress]:
         console: where to; None for stderr.
     """
     console = console or Console(stderr=True, highlight=False)
-    if not console.is_terminal:
+    if not console.is_interactive:
         yield _Lines(console)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())

@@ -12,7 +12,7 @@ from rich.console import Console
 
 __all__ = ["remind", "until_sent"]
 
-# Seconds from one line to the next where it is no terminal: told at first, and not so often that it fills a log.
+# Seconds from one line to the next where it is no such terminal: told at first, and not so often that it fills a log.
 REMIND_FIRST_S: Final = 60.0
 
 
@@ -20,8 +20,8 @@ REMIND_FIRST_S: Final = 60.0
 async def until_sent(source: str) -> AsyncIterator[Callable[[], None] | None]:
     """Tell where somebody has to send to, until what this gives is called or the block is left.
 
-    On a terminal one line counts the seconds, and is gone in the end. Gives None, and tells nothing, where the source
-    is one that is called.
+    On a terminal that can take a line back, one line counts the seconds, and is gone in the end. Gives None, and tells
+    nothing, where the source is one that is called.
     """
     from streamcap.sources import parse
 
@@ -31,7 +31,7 @@ async def until_sent(source: str) -> AsyncIterator[Callable[[], None] | None]:
         return
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     line = f"listening for a sender to {address.shown}"
-    if console.is_terminal:
+    if console.is_interactive:
         from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}", markup=False), TimeElapsedColumn())

@@ -14,7 +14,7 @@ from rich.text import Text
 from streamcap.cli.output import LineConsole, line_of, reader_may_go
 from streamcap.cli.signals import stop_on_signals
 from streamcap.client import Feed, Gap, subscribe
-from streamcap.wire import HelloMessage, Message, SnapshotMessage, encode
+from streamcap.wire import HelloMessage, Message, SnapshotMessage, StreamState, encode
 
 __all__ = ["follow", "watch"]
 
@@ -73,6 +73,13 @@ def _tell_gap(gap: Gap) -> None:
 
 
 def _lines(message: Message, *, events: bool) -> list[Text]:
-    """What is printed of one message; of a snapshot the newest caption, so that a late joiner knows the scene."""
-    parts = message.recent[-1:] if isinstance(message, SnapshotMessage) else (message,)
+    """What is printed of one message.
+
+    Of a snapshot it is the newest caption, so that a late joiner knows the scene, and what is wrong with the stream.
+    """
+    parts: tuple[Message, ...] = (message,)
+    if isinstance(message, SnapshotMessage):
+        status = message.status
+        wrong = (status,) if status is not None and status.state is not StreamState.LIVE else ()
+        parts = (*message.recent[-1:], *wrong)
     return [line for part in parts if (line := line_of(part, events=events)) is not None]

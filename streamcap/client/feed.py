@@ -75,8 +75,9 @@ class Feed:
     """An async iterator over the messages of a feed. Made by ``subscribe``.
 
     Iteration ends when the stream has ended (1000). A cancelled step loses no message: the next step goes on. Messages
-    come as the server sent them, less doubles and superseded drafts. After a loss of connection there is another
-    ``hello``, then what was missed and ``caught_up``, or a ``snapshot`` where the server no longer holds it.
+    come as the server sent them, less doubles and superseded drafts; a draft whose text is empty withdraws the one of
+    its id. After a loss of connection there is another ``hello``, then what was missed and ``caught_up``, or a
+    ``snapshot`` where the server no longer holds it.
 
     Attributes:
         states: the state of each stream as of the last message that was handed out, to read; ``states[s].seq`` and

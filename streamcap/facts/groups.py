@@ -71,7 +71,7 @@ class Groups:
             return
         self._met = {key: at for key, at in self._met.items() if scene.pts - at < AGAIN_S}
         people = [t for t in scene.tracks.active if t.label == "person"]
-        standing = [t for t in people if t.speed(1.0) <= STANDING_SPEED and scene.pts - t.born >= 1.0]
+        standing = [t for t in people if t.speed(1.0) <= STANDING_SPEED and scene.pts - scene.watched_since(t) >= 1.0]
         found = {frozenset(t.id for t in members): members for members in clusters(standing, scene.aspect)}
         self._together = _lasting(self._together, found, scene.pts, 0.0)
         for key, members in found.items():

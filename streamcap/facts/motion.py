@@ -47,16 +47,16 @@ class Motion:
             return
         movers = [t for t in scene.tracks.active if moves_by_itself(t)]
         for track in movers:
-            fact = self._walk(track, scene.pts)
+            fact = self._walk(track, scene.watched_since(track), scene.pts)
             if fact is not None and len(movers) <= BUSY and fact.label != "object":
                 yield fact
 
-    def _walk(self, track: Track, pts: float) -> Fact | None:
+    def _walk(self, track: Track, watched: float, pts: float) -> Fact | None:
         speed = track.speed(1.0)
         gait = self._gaits.get(track.id)
         if gait is None:
-            if pts - track.born >= 1.0:
-                self._gaits[track.id] = _Gait(speed > MOVING_SPEED, track.born)
+            if pts - watched >= 1.0:
+                self._gaits[track.id] = _Gait(speed > MOVING_SPEED, watched)
             return None
         if gait.moving:
             if track.speed(STILL_SPAN_S) >= STILL_SPEED:

@@ -161,7 +161,7 @@ class Nearing:
         movers = [t for t in scene.tracks.active if moves_by_itself(t)]
         if scene.camera.moving or scene.driving or len(movers) > BUSY:
             return
-        standing = [t for t in movers if t.label != "object" and _stands(t, scene.pts)]
+        standing = [t for t in movers if t.label != "object" and _stands(t, scene)]
         for track in movers:
             if track.label != "person" or track.id in self._told or track in standing:
                 continue
@@ -178,8 +178,8 @@ def _to(fact: Fact, other: Track) -> Fact:
     return replace(fact, detail={"to": name})
 
 
-def _stands(track: Track, pts: float) -> bool:
-    return pts - track.born >= STOOD_S and track.speed(STOOD_S) <= STANDING
+def _stands(track: Track, scene: Scene) -> bool:
+    return scene.pts - scene.watched_since(track) >= STOOD_S and track.speed(STOOD_S) <= STANDING
 
 
 def approached(trail: Trail, other: Box, aspect: float) -> bool:

@@ -78,6 +78,13 @@ class Scene:
         """What is found now was there already."""
         return self.since_start < (SETTLE_S if self.looks >= SETTLE_LOOKS else SETTLE_MOST_S)
 
+    def watched_since(self, track: Track) -> float:
+        """Since when (media seconds) a track is watched without a break: one may be older than its scene.
+
+        After a time that was not seen a scene begins, and tracks live on.
+        """
+        return max(track.born, self.pts - self.since_start)
+
 
 class Rule(Protocol):
     """Looks at every frame in order; yields a fact when it is sure of it, and with each frame what is likely."""

@@ -96,7 +96,9 @@ def open_engine(graph: Exported, device: Device, *, what: str) -> Engine:
     except ModelLoadError as error:
         if device is Device.AUTO:
             raise
-        raise ModelLoadError(f"{error}; no compiled engine either: {refused}", hint=error.hint) from refused
+        none = "nvidia-smi shows whether there is a GPU and its driver; else --device auto"
+        hint = error.hint if gpu_present() else none
+        raise ModelLoadError(f"{error}; no compiled engine either: {refused}", hint=hint) from refused
     if engine.info.device == "cuda" or isinstance(refused, PlanRefused):
         engine.explain(f"no compiled engine: {refused}", refused.hint)
     return _guarded(_advised(engine, graph.info), graph, what)

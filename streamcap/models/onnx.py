@@ -75,12 +75,15 @@ def choose_provider(available: Sequence[str], device: Device, precision: str = "
     return ProviderChoice(rest, "there is no NVIDIA GPU")
 
 
-def session(path: Path, what: str, choice: ProviderChoice, *, threads: int) -> tuple[Any, ProviderChoice]:
+def session(
+    path: Path, what: str, choice: ProviderChoice, *, threads: int, precision: str = ""
+) -> tuple[Any, ProviderChoice]:
     """Open a session with the first provider that works.
 
     Args:
         what: what messages call it, such as "the encoder".
         threads: inside of one call.
+        precision: of the graph, empty where it is not known.
 
     Returns:
         The session, and the choice as it turned out.
@@ -101,6 +104,9 @@ def session(path: Path, what: str, choice: ProviderChoice, *, threads: int) -> t
     # The arena grows to the largest batch and never shrinks; one picture at a time does not need it.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
+    if precision == Precision.FP8:
+        # It would take the pairs of quantise and dequantise nodes for those of integers, and find no kernel.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     failed: list[str] = []
     for place, name in enumerate(choice.providers):
         try:
@@ -183,7 +189,7 @@ class OnnxEngine:
         except ImportError as error:
             raise ModelLoadError("ONNX Runtime is not installed", hint="pip install 'streamcap[cpu]'") from error
         choice = choose_provider(ort.get_available_providers(), device, precision)
-        self._session, chosen = session(path, what, choice, threads=threads)
+        self._session, chosen = session(path, what, choice, threads=threads, precision=precision)
         self._what, self._item = what, item
         first = self._session.get_inputs()[0]
         if first.type not in {"tensor(float)", "tensor(float16)"}:

@@ -103,7 +103,7 @@ def test_the_tools_of_the_engines_image_are_whole(steps: list[tuple[str, str]], 
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "STREAMCAP_CACHE": str(tmp_path / "cache")}
     entry = [sys.executable, "-P", *json.loads(said["ENTRYPOINT"])[1:]]
     for words, code in (("list", 0), ("bench clip-vit-b16", 4)):
-        done = subprocess.run([*entry, *words.split()], env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*entry, *words.split()], env=environment, capture_output=True, text=True, timeout=LONG_S)
         assert (done.returncode, "a defect" in done.stderr) == (code, False), done.stderr
         assert "nothing is made yet" in done.stdout or "there is no graph in" in done.stderr
 

@@ -32,29 +32,33 @@ def target(architecture: str) -> Target:
 
 
 @pytest.mark.parametrize(
-    ("name", "precision"),
+    ("name", "precision", "targets"),
     [
-        ("siglip2-b16", Precision.FP16),
-        ("clip-vit-b16", Precision.INT8),
-        ("qwen2.5-vl-3b-vision", Precision.BF16),
-        ("rtdetr-v2-r18", Precision.FP16),
+        ("siglip2-b16", Precision.FP16, ()),
+        ("clip-vit-b16", Precision.INT8, ("sm_89",)),  # one: each costs as much as the first
+        ("qwen2.5-vl-3b-vision", Precision.BF16, ("sm_89",)),
+        ("rtdetr-v2-r18", Precision.FP16, ("sm_89",)),
     ],
 )
-def test_a_graph_becomes_a_plan(made: Made, name: str, precision: Precision) -> None:
+def test_a_graph_becomes_a_plan(
+    made: Made, tmp_path: Path, name: str, precision: Precision, targets: tuple[str, ...]
+) -> None:
     graph = made.graph(name, precision)
     info = read_graph(graph)
     steps: list[tuple[str, int, int]] = []
-    built = build_plan(graph, info, profile=PROFILE, progress=lambda *step: steps.append(step))
-    assert built.architectures == ("sm_80", "sm_86", "sm_89", "sm_120")
+    built = build_plan(
+        graph, info, profile=PROFILE, targets=targets, folder=tmp_path, progress=lambda *step: steps.append(step)
+    )
+    assert built.architectures == (targets or ("sm_80", "sm_86", "sm_89", "sm_120")), "none named: the usual ones"
     assert built.size == built.path.stat().st_size > 10_000
     assert steps
     assert all(0 <= done <= total for _, done, total in steps)
     plan, sidecar = read_plan(built.path, target("sm_89"), info)
     assert len(plan) == built.size
     assert (sidecar.model, sidecar.key.profile, sidecar.key.precision) == (info.model, PROFILE, precision)
-    assert choose_plan(graph.parent, target("sm_86"), info) == built.path
+    assert choose_plan(tmp_path, target(built.architectures[0]), info) == built.path
     with pytest.raises(PlanRefused, match="sm_90"):
-        choose_plan(graph.parent, target("sm_90"), info)
+        choose_plan(tmp_path, target("sm_90"), info)
 
 
 def test_one_target_gives_a_smaller_plan(made: Made, tmp_path: Path) -> None:

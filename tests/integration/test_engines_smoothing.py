@@ -56,9 +56,9 @@ def least(made: Made, path: Path) -> float:
     return min(each.least for each in agreement(work.model, wanted, run_graph(open_session(path), fed)))
 
 
-def smoothed(made: Made, graph: Path, *, dynamic: bool = False) -> tuple[Path, Smoothed]:
+def smoothed(made: Made, graph: Path, *, precision: Precision = Precision.INT8) -> tuple[Path, Smoothed]:
     path = graph.with_name("smoothed.onnx")
-    return path, smooth(graph, path, made.work("clip-vit-b16").fed(8), dynamic=dynamic)
+    return path, smooth(graph, path, made.work("clip-vit-b16").fed(8), precision)
 
 
 def test_a_smoothed_graph_gives_the_same(made: Made, outlying: Path) -> None:
@@ -85,7 +85,7 @@ def test_outliers_cost_eight_bits_little_once_they_are_smoothed(made: Made, outl
 
 
 def test_ranges_that_are_found_as_it_runs_gain_too(made: Made, outlying: Path, tmp_path: Path) -> None:
-    path, _ = smoothed(made, outlying, dynamic=True)
+    path, _ = smoothed(made, outlying, precision=Precision.INT8_DYNAMIC)
     plain, better = tmp_path / "plain.onnx", tmp_path / "better.onnx"
     quantize_dynamic(outlying, plain)
     quantize_dynamic(path, better)

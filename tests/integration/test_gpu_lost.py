@@ -15,6 +15,7 @@ from streamcap.models.pool import Models
 from streamcap.server.service import running
 from streamcap.types import Detections
 from streamcap.wire import StatusMessage, StreamState, decode
+from tests.patience import PATIENCE_S
 from tests.prerequisites import need
 from tests.simulated_gpu import Runtime, Status, encoder_on
 
@@ -43,7 +44,7 @@ async def test_a_camera_outlives_the_gpu(tmp_path: Path, monkeypatch: pytest.Mon
             async with (
                 running(Settings.model_validate(raw), models) as service,
                 service.hub.subscribe("a") as feed,
-                asyncio.timeout(60),
+                asyncio.timeout(2 * PATIENCE_S),
             ):
                 async for item in feed:
                     message = decode(item.text)

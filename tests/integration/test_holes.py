@@ -52,7 +52,7 @@ async def test_who_is_still_there_keeps_the_id(perception: Perception, clips_dir
     assert not any(seen.scene_start for seen in after[1:])
     assert len(ids(after[-1]) & ids(before[-1])) >= 0.6 * len(ids(before[-1]))
     told = [fact.what for seen in after[:6] for fact in seen.facts]
-    assert not {"leave", "disappear", "empty", "cut", "pan", "light"} & set(told)
+    assert not {"leave", "disappear", "empty", "cut", "pan", "light", "start", "run"} & set(told)
 
 
 async def test_another_place_is_a_new_scene_with_new_ids(perception: Perception, clips_dir: Path) -> None:

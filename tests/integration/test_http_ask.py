@@ -204,7 +204,9 @@ async def test_of_a_stream_that_is_paused_the_journal_tells(models: Models, serv
         with pytest.raises(FeedError, match="no stream nobody"):
             await ask_of(run.listening.url, "nobody", "Who came?")
         words = [sys.executable, "-m", "streamcap", "ask", run.listening.url, "street", "Who came?"]
-        spoken = await asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=60, check=False)
+        spoken = await asyncio.to_thread(
+            subprocess.run, words, capture_output=True, text=True, timeout=LONG_S, check=False
+        )
         assert spoken.returncode == 0, spoken.stderr
         assert "pictures tell of a person." in spoken.stdout and "enters from the left" in spoken.stdout
         gone = (await ask(http)).json()

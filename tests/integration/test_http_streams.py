@@ -82,7 +82,7 @@ async def test_a_stream_is_added_watched_changed_and_removed(models: Models) -> 
             subscriber = asyncio.create_task(_rest(feed))
             await asyncio.sleep(0)
             assert (await http.delete("/v1/streams/yard")).status_code == 204
-            told = await asyncio.wait_for(subscriber, 5)
+            told = await asyncio.wait_for(subscriber, PATIENCE_S)
         statuses = [m.state.value for m in told if isinstance(m, StatusMessage)]
         assert statuses[-1] == "ended" and feed.closing is not None and feed.closing.code == 1000
         assert (await http.get("/v1/streams/yard")).status_code == 404

@@ -219,7 +219,7 @@ def test_what_a_batch_may_hold_can_change() -> None:
         futures = [batcher.submit(n) for n in range(9)]
         most = 2
         engine.gate.set()
-        assert [future.result(10) for future in futures] == [2 * n for n in range(9)]
+        assert [future.result(PATIENCE_S) for future in futures] == [2 * n for n in range(9)]
     assert [len(batch) for batch in engine.batches[1:]] == [2, 2, 2, 2, 1]
 
 

@@ -60,8 +60,13 @@ def test_boxes_have_a_measure_of_their_own() -> None:
     assert tolerances.of(Precision.FP16, "logits") == tolerances.fp16
     assert tolerances.of(Precision.FP16, "pred_boxes") == tolerances.overlap
     assert tolerances.of(Precision.INT8, "pred_boxes") == tolerances.overlap_int8
-    with pytest.raises(UsageError, match="fp8"):
-        tolerances.of(Precision.FP8)
+
+
+def test_patch_tokens_have_a_measure_of_their_own_in_eight_bits() -> None:
+    tolerances = Tolerances()
+    assert tolerances.of(Precision.FP16, "patch_tokens") == tolerances.fp16
+    assert tolerances.of(Precision.INT8_DYNAMIC, "patch_tokens") == tolerances.tokens_int8
+    assert tolerances.of(Precision.FP8, "patch_tokens") == tolerances.tokens_fp8 < tolerances.of(Precision.FP8)
 
 
 @pytest.mark.parametrize(

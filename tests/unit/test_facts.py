@@ -289,6 +289,22 @@ def test_while_the_camera_moves_nobody_stops_or_starts() -> None:
     assert stage.said("stop") + stage.said("start") == []
 
 
+def test_who_walked_on_while_the_camera_was_away_neither_starts_nor_runs_then() -> None:
+    stage = Stagehand([Actor(((0, 0.1, 0.5), (16, 0.9, 0.5)), SMALL)])
+    stage.play(0, 6)
+    stage.come_back(8.2)
+    assert stage.play(8.2, 12) == []
+    assert [i.id for i in stage.actives[-1][1]] == [1], "it is still the same one"
+
+
+def test_who_took_a_step_while_the_camera_was_away_is_not_seen_to_walk() -> None:
+    stage = Stagehand([Actor(((0, 0.4, 0.5), (6, 0.4, 0.5), (6.1, 0.5, 0.5), (20, 0.5, 0.5)), SMALL)])
+    stage.play(0, 5)
+    stage.come_back(9)
+    assert stage.play(9, 15) == []
+    assert [i.id for i in stage.actives[-1][1]] == [1]
+
+
 # ---- the camera
 
 CHANGES = [

@@ -10,6 +10,7 @@ import pytest
 from streamcap.config import ModelSettings
 from streamcap.errors import ModelError, ModelLoadError, WeightsCorrupt, WeightsUnavailable, WrongModel
 from streamcap.models.choosing import open_encoder
+from streamcap.models.cuda import gpu_present
 from streamcap.models.engine import Device
 from streamcap.models.graph import Precision, TensorInfo, read_graph, sidecar_of, write_graph_info
 from streamcap.models.onnx import OnnxEngine, ProviderChoice, choose_provider, session
@@ -188,6 +189,7 @@ def test_a_gpu_that_is_wished_is_not_replaced_by_the_processor(tmp_path: Path) -
     except ModelLoadError as error:
         assert "CUDA" in str(error)
         assert "no compiled engine either" in str(error)
+        assert gpu_present() or "nvidia-smi shows whether there is a GPU" in error.hint
     else:  # there is one here
         assert encoder.info.device == "cuda"
         encoder.close()

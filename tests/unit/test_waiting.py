@@ -33,6 +33,18 @@ async def test_who_has_sent_is_not_waited_for_any_more(capsys: pytest.CaptureFix
     assert (out, err) == ("", "listening for a sender to rtmp://127.0.0.1:1935/live/***?listen=1\n")
 
 
+async def test_a_terminal_that_cannot_take_a_line_back_gets_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    async with until_sent("rtmp://127.0.0.1:1935/live?listen=1") as sent:
+        assert sent is not None
+        for _ in range(3):  # with each picture
+            sent()
+    assert capsys.readouterr().err == "listening for a sender to rtmp://127.0.0.1:1935/live?listen=1\n"
+
+
 async def test_of_a_source_that_is_called_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     async with until_sent("rtsp://127.0.0.1/cam") as sent:
         assert sent is None
