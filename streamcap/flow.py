@@ -14,10 +14,10 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Generic, Literal, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, Literal, Protocol, TypeVar, cast
 
-__all__ = ["Channel", "ChannelClosed", "Clock", "SystemClock", "Turns"]
+__all__ = ["Channel", "ChannelClosed", "Clock", "SystemClock", "Turns", "aside"]
 
 T = TypeVar("T")
 
@@ -224,3 +224,33 @@ class Turns:
                 future.set_result(None)  # the turn passes on: nobody can slip in between
                 return
         self._free += 1
+
+
+async def aside(work: Callable[[], T], *, name: str) -> T:
+    """Result of work that blocks, on a thread of its own that nobody waits for at the end of the program.
+
+    For what may take minutes and be given up, such as fetching weights; ``asyncio.run`` waits for all that was handed
+    to ``asyncio.to_thread``. Cancelled, the thread runs on and its result is dropped.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if ended.done():
+            return
+        if error is None:
+            ended.set_result(cast("T", result))
+        else:
+            ended.set_exception(error)
+
+    def run() -> None:
+        result, fault = None, None
+        try:
+            result = work()
+        except BaseException as error:  # raised where it is awaited
+            fault = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the program ends
+            loop.call_soon_threadsafe(settle, result, fault)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await ended

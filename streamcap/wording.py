@@ -219,7 +219,7 @@ class Wording:
     async def _word(self, window: Window) -> None:
         captioner, last = self.captioner, None
         if not self.takes_time or self._is_news(window, self.grounded.whole(window)):
-            last = await self._asked(lambda: self._described(captioner, window))
+            last = await self._asked(lambda: self._described(captioner, window), window=True)
         if last is None:
             await self.finalise_grounded(window)
         else:
@@ -239,8 +239,13 @@ class Wording:
                 last = description
         return last
 
-    async def _asked(self, ask: Callable[[], Awaitable[_T]]) -> _T | None:
-        """What the captioner answers; None where it fails or is given up, which the stream's state then says."""
+    async def _asked(self, ask: Callable[[], Awaitable[_T]], *, window: bool = False) -> _T | None:
+        """What the captioner answers; None where it fails or is given up, which the stream's state then says.
+
+        Args:
+            window: it is asked about a window. A good summary, which has no pictures, proves no more than that the
+                model can be reached.
+        """
         if self._hurried and self.takes_time:
             return None
         try:
@@ -257,14 +262,15 @@ class Wording:
             return None
         finally:
             self._limit = None
-        self._doubt_s = 0.0
-        await self._well_again()
+        if window or self._passing is not None:
+            self._doubt_s = 0.0
+            await self._well_again(f"{self.captioner.name} answers again")
         return answer
 
-    async def _well_again(self) -> None:
+    async def _well_again(self, detail: str) -> None:
         self._faults.clear()
         self._passing = None
-        await self._say(self._standing.end("captioner"))
+        await self._say(self._standing.end("captioner", detail))
 
     async def _watch(self) -> None:
         """End the state of a captioner that is well again though there is nothing to ask it."""
@@ -278,7 +284,7 @@ class Wording:
             await captioner.recovered()
             if self._passing is fault:
                 self._doubt_s = min(DOUBT_MOST_S, max(DOUBT_S, 2 * self._doubt_s))
-                await self._well_again()
+                await self._well_again(f"{captioner.name} is there again")
 
     def _failed(self, error: ModelError) -> Iterable[Status]:
         """What there is to say of a fault. That a server is left alone is no other fault than the one before."""

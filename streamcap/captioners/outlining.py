@@ -16,7 +16,7 @@ from typing import Final
 
 from streamcap.config import Mark, Outlines
 from streamcap.errors import ModelError, ModelLoadError
-from streamcap.flow import Clock
+from streamcap.flow import Clock, aside
 from streamcap.models.base import Segmenter
 from streamcap.models.segmenting import load_segmenter
 from streamcap.prompts.choosing import chosen
@@ -29,7 +29,8 @@ _log = logging.getLogger(__name__)
 
 # Marks that follow bodies.
 MARKS: Final = frozenset({Mark.SET_OF_MARK, Mark.BLUR})
-# Seconds that the first window waits for weights that are cached, which load in a tenth of that.
+# Seconds that the first window waits for weights that are cached, which load in a tenth of that. Those after it do not
+# wait: they are being fetched.
 LOAD_S: Final = 1.0
 # Seconds after which a segmenter that could not be had is tried again.
 AGAIN_S: Final = 900.0
@@ -51,20 +52,25 @@ class Outliner:
         self._clock, self._load = clock, load
         self._segmenter: Segmenter | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._again = -math.inf
+        self._began = self._again = -math.inf
         self._told = False
 
     async def ready(self, marks: Sequence[Mark], *, patience_s: float = LOAD_S) -> bool:
         """Load the segmenter where marks need one, and wait for it; true where it is there.
 
         Cancelled, it goes on being loaded.
+
+        Args:
+            patience_s: to wait since its loading began, at most.
         """
         if not self._wanted or not MARKS & set(marks):
             return False
-        if self._segmenter is None and self._loading is None and self._clock.monotonic() >= self._again:
+        now = self._clock.monotonic()
+        if self._segmenter is None and self._loading is None and now >= self._again:
+            self._began = now
             self._loading = asyncio.create_task(self._keep_loading(), name="load-segmenter")
         if self._loading is not None:
-            await asyncio.wait([self._loading], timeout=patience_s)
+            await asyncio.wait([self._loading], timeout=max(0.0, self._began + patience_s - now))
         return self._segmenter is not None
 
     async def close(self) -> None:
@@ -103,7 +109,7 @@ class Outliner:
 
     async def _keep_loading(self) -> None:
         try:
-            self._segmenter = await asyncio.to_thread(self._load)
+            self._segmenter = await aside(self._load, name="load-segmenter")
         except ModelError as error:
             self._give_up(error)
         except Exception as error:  # a defect; nothing but the form of marks hangs on it

@@ -96,11 +96,12 @@ def parse_answer(
     if fields is None:
         if partial:
             return kind(complete=False)
-        raise AnswerUnreadable(_why(body), hint="a model that cannot write JSON is asked for plain text instead")
+        raise AnswerUnreadable(_why(body), hint='for a model that cannot write JSON: [vision] answers = "text"')
     answer = _READERS[kind](_Fields(fields, ids, times, partial=partial), complete and not partial)
     assert isinstance(answer, kind)
     if not partial and not answer.text and not (isinstance(answer, WindowAnswer) and answer.nothing_new):
-        raise AnswerUnreadable(_why(body) if form is AnswerForm.TEXT else "the answer says nothing")
+        nothing = form is AnswerForm.JSON or body.strip()
+        raise AnswerUnreadable("the answer says nothing" if nothing else "the answer is empty")
     if not partial and garbled(answer.text):
         raise AnswerUnreadable("the answer is garbled", hint="do the model's weights and its chat template fit?")
     return answer
@@ -117,7 +118,12 @@ def check_end(answer: Structured) -> None:
 
 
 def _why(body: str) -> str:
-    return "the answer holds no JSON object" if body.strip() else "the answer is empty"
+    if not body.strip():
+        return "the answer is empty"
+    objects = (_read(body[start:])[0] for start in _starts(body))
+    if any(isinstance(each, dict) and each for each in objects):
+        return "the answer is JSON without any field that was asked for"
+    return "the answer holds no JSON object"
 
 
 class _Fields:

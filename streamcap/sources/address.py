@@ -147,7 +147,8 @@ def _network(uri: str, scheme: str, shown: str) -> Address:
         raise UsageError(f"{shown} names no host", hint=f"write {scheme}://HOST/PATH")
     if not _has_fit_port(uri):  # libav would take the port modulo 65536, or half a password for the host
         raise UsageError(
-            f"{shown} is not an address that can be read", hint=ESCAPES if "@" in uri else "a port is a number up to 65535"
+            f"{shown} is not an address that can be read",
+            hint=ESCAPES if "@" in uri else "a port is a number up to 65535",
         )
     head, mark, query = uri.rpartition("?")
     known = _NETWORK_OPTIONS.get(scheme, frozenset())

@@ -30,6 +30,7 @@ from streamcap.models.base import Image, Segmenter
 from streamcap.models.language import LanguageModel, Piece, Usage
 from streamcap.prompts import Prompt
 from streamcap.types import Box, Instance, Look, Window
+from tests.patience import LONG_S, SOON_S
 from tests.scenes import fact
 
 SOM = (Mark.SET_OF_MARK,)
@@ -130,6 +131,22 @@ async def test_it_is_loaded_once_and_waited_for_a_moment_only() -> None:
     assert await outliner.ready(SOM, patience_s=30)
     assert await outliner.ready(SOM)
     assert len(loads) == 1
+    await outliner.close()
+
+
+async def test_only_the_first_window_waits_for_weights_that_are_being_fetched() -> None:
+    clock, go = HandClock(), threading.Event()
+
+    def load() -> Segmenter:
+        assert go.wait(LONG_S)
+        return Filled(clock)
+
+    outliner = Outliner(Outlines.SILHOUETTE, clock, load)
+    assert not await outliner.ready(SOM, patience_s=0.01)
+    clock.jump(LONG_S)
+    async with asyncio.timeout(SOON_S):
+        assert not await outliner.ready(SOM, patience_s=LONG_S)
+    go.set()
     await outliner.close()
 
 

@@ -182,7 +182,7 @@ async def test_another_fault_is_news_once_and_rest_after_faults_is_none() -> Non
     await lane.wording.end()
     await run
     assert [s.detail.removeprefix("slow: ") for s in lane.states] == [
-        "left alone", "down", "no key", "no longer: captioner", "down",
+        "left alone", "down", "no key", "slow answers again", "down",
     ]  # fmt: skip
 
 
@@ -262,6 +262,27 @@ async def test_a_fault_of_what_is_asked_or_answered_is_over_with_a_good_answer_a
 async def test_a_good_answer_while_it_is_looked_after_ends_it_once() -> None:
     lane = Lane(Mending(50, ModelUnavailable("down"), None, None))
     assert await told_at(lane, [0, 10, 70], 100) == ["0 degraded", "10 live"]
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    ("fault", "live"), [(PromptTooLong("too long"), []), (ModelUnavailable("down"), ["folding answers again"])]
+)
+async def test_a_good_summary_ends_what_may_pass_and_no_fault_of_windows(fault: ModelError, live: list[str]) -> None:
+    class Half(Failing):
+        name = "folding"
+
+        async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
+            return "all well"
+
+    lane = Lane(Half(fault))
+    run = asyncio.create_task(lane.wording.run())
+    await lane.wording.put(window("a"), live=False)
+    await lane.wording.summarise([Difference(0.0, 1.0, "a", 0.5)], 0.0, 1.0, lane.tell)
+    await lane.wording.end()
+    await run
+    assert ("summary", "all well", "folding", True) in lane.told
+    assert [s.detail for s in lane.states if s.state is StreamState.LIVE] == live
 
 
 @virtual_time

@@ -38,7 +38,8 @@ async def load(settings: VisionSettings, *, progress: Callable[[str], None] = _l
         settings: ``model``, ``adapter``, ``tower``, ``device``, ``max_tokens`` and ``picture_tokens`` count here.
         progress: gets a line now and then, from that thread.
 
-    A cancelled call leaves the thread to end the step that it is in, a download for instance; what it loads is let go.
+    A cancelled call leaves the thread to end what it is at, a download for instance; what it loads is let go. Python
+    waits for that thread at the end of the program, the command line for some seconds.
 
     Raises:
         ModelError: it cannot be loaded; the class says why, the hint what to do.
@@ -46,7 +47,7 @@ async def load(settings: VisionSettings, *, progress: Callable[[str], None] = _l
     worker = ThreadPoolExecutor(1, thread_name_prefix="vlm")
     try:
         runner = await asyncio.get_running_loop().run_in_executor(worker, load_runner, settings, progress)
-    except BaseException:  # also cancelled: what runs in the thread runs to its end, and nobody waits for it
+    except BaseException:  # also cancelled: what runs in the thread runs to its end, and no task waits for it
         worker.shutdown(wait=False, cancel_futures=True)
         raise
     from streamcap.models.vlm.local import LocalModel
