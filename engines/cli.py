@@ -23,6 +23,7 @@ from streamcap.models.plans import BatchProfile
 
 if TYPE_CHECKING:
     from engines.work import Verdict, Work
+    from streamcap.models.tensorrt import Library
 
 __all__ = ["app", "main"]
 
@@ -95,8 +96,11 @@ def make(
     A graph that does not agree with torch is not left behind.
     """
     entry = _entry(model, tiny=tiny, random=random, grid=grid)
-    wanted = _precisions(entry, precision)
+    wanted, profile = _precisions(entry, precision), _profile(entry, batch)
+    library, compiled = _compiled(wanted, target, must=bool(target)) if plan else (None, [])
     work = _begin(entry, source, revision, random=random, seed=seed, clips=calibrate, output=output)
+    with step("frames to compare on"):  # a clip that cannot be read is told of before graphs are touched
+        work.compared()
     for each in wanted:
         _export(work, each)
         try:
@@ -104,8 +108,8 @@ def make(
         except BaseException:  # a graph that nothing was held to is not left behind either: an interrupt, a lost clip
             remove_graph(work.path(each))
             raise
-    if plan:
-        for each, path in _plans(entry, work.folder, wanted, target, batch, must=bool(target)).items():
+    if library is not None:
+        for each, path in _plans(entry, work.folder, library, compiled, target, profile).items():
             verdict = _verified_plan(work, each)
             if verdict is not None and not verdict.passed and not (random and each in EIGHT_BITS):
                 remove_plan(path)
@@ -144,7 +148,10 @@ def build(
 ) -> None:
     """Compile graphs that are there into plans."""
     entry = _entry(model, tiny=tiny, random=True)
-    _plans(entry, folder_of(entry.id, output), _precisions(entry, precision), target, batch, must=True)
+    wanted, profile, folder = _precisions(entry, precision), _profile(entry, batch), folder_of(entry.id, output)
+    library, compiled = _compiled(wanted, target, must=True)
+    if library is not None:
+        _plans(entry, folder, library, compiled, target, profile)
 
 
 @app.command()
@@ -339,36 +346,60 @@ def _as_exported(entry: ModelEntry, info: GraphInfo) -> ModelEntry:
     return entry.model_copy(update={"grid": (info.patches.frames, info.patches.rows, info.patches.columns)})
 
 
-def _plans(
-    entry: ModelEntry,
-    folder: Path,
-    precisions: list[Precision],
-    targets: list[str] | None,
-    batch: str | None,
-    *,
-    must: bool,
-) -> dict[Precision, Path]:
-    """Compile graphs; where plans were written. None without a library, unless there ``must`` be some."""
-    from engines.build import build_plan
+def _profile(entry: ModelEntry, batch: str | None) -> BatchProfile:
+    if batch is None:
+        return entry.profile
+    sizes = _numbers(batch, "--batch")
+    if len(sizes) != 3 or sizes != sorted(sizes):
+        raise UsageError(f"--batch {batch}: three numbers that grow", hint="such as 1,8,64")
+    return BatchProfile(least=sizes[0], best=sizes[1], most=sizes[2])
+
+
+def _compiled(
+    precisions: list[Precision], targets: list[str] | None, *, must: bool
+) -> tuple[Library | None, list[Precision]]:
+    """The library, and what it can compile here or for the targets.
+
+    What it cannot is told of; where there ``must`` be plans, it is an error.
+    """
+    from engines.build import targets_of
     from streamcap.models.tensorrt import load_library
 
+    able: list[Precision] = []
     try:
         library = load_library()
     except ModelError as error:
         if must:
             raise
         err.print(f"[yellow]no plan[/]: {escape(str(error))}", soft_wrap=True)
-        return {}
-    profile = entry.profile
-    if batch is not None:
-        sizes = _numbers(batch, "--batch")
-        if len(sizes) != 3 or sizes != sorted(sizes):
-            raise UsageError(f"--batch {batch}: three numbers that grow", hint="such as 1,8,64")
-        profile = BatchProfile(least=sizes[0], best=sizes[1], most=sizes[2])
-    written: dict[Precision, Path] = {}
+        return None, able
     for precision in precisions:
         if precision is Precision.INT8_DYNAMIC:
             continue  # for processors: TensorRT has no ranges that are found at run time
+        try:
+            targets_of(library, targets or (), precision)
+        except (ModelError, UsageError) as error:
+            if must:
+                raise
+            err.print(f"[yellow]no plan of {precision}[/]: {escape(str(error))}", soft_wrap=True)
+        else:
+            able.append(precision)
+    return library, able
+
+
+def _plans(
+    entry: ModelEntry,
+    folder: Path,
+    library: Library,
+    precisions: list[Precision],
+    targets: list[str] | None,
+    profile: BatchProfile,
+) -> dict[Precision, Path]:
+    """Compile graphs; where plans were written."""
+    from engines.build import build_plan
+
+    written: dict[Precision, Path] = {}
+    for precision in precisions:
         info = _graph(folder, precision, entry)
         with bar(f"{library.builder} {precision}") as progress:
             built = build_plan(

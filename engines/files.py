@@ -10,7 +10,11 @@ from pathlib import Path
 from streamcap.errors import ModelError
 from streamcap.models.graph import engines_root, sidecar_of
 
-__all__ = ["disk", "folder_of", "remove_graph", "remove_plan", "replace_all"]
+__all__ = ["SCRATCH", "WORKING", "disk", "folder_of", "remove_graph", "remove_plan", "replace_all"]
+
+# What folders of unfinished files are called: in the folder that these belong to, and where the system has such files.
+WORKING = ".make-"
+SCRATCH = "streamcap-engines-"
 
 
 def folder_of(model: str, output: Path | None = None) -> Path:
@@ -28,8 +32,13 @@ def disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ModelError(f"no room on the disk of {folder}", hint="--output DIR writes elsewhere") from error
+        hint = "--output DIR writes elsewhere"
+        if folder.name.startswith(SCRATCH):
+            folder, hint = folder.parent, "TMPDIR=DIR puts what is needed for a while elsewhere"
+        elif folder.name.startswith(WORKING):
+            folder = folder.parent
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ModelError(f"no room on the disk of {folder}", hint=hint) from error
         raise ModelError(f"cannot write to {folder}: {error.strerror or error}") from error
 
 

@@ -15,7 +15,7 @@ from engines import families, frames, layers, verify
 from engines.checkpoint import Checkpoint, obtain
 from engines.export import TORCH_PRECISIONS, export_onnx, info_of, typed_outputs, write_sidecar
 from engines.families.base import Exportable
-from engines.files import disk, replace_all
+from engines.files import SCRATCH, WORKING, disk, replace_all
 from engines.fp8 import quantize_fp8
 from engines.manifest import ModelEntry
 from engines.progress import Progress, quiet
@@ -129,7 +129,7 @@ class Work:
         path = self.path(precision)
         with disk(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with disk(self.folder), tempfile.TemporaryDirectory(dir=self.folder, prefix=".make-") as scratch:
+        with disk(self.folder), tempfile.TemporaryDirectory(dir=self.folder, prefix=WORKING) as scratch:
             fresh = Path(scratch) / path.name
             if precision in TORCH_PRECISIONS:
                 export_onnx(self.model, fresh, precision)
@@ -146,7 +146,7 @@ class Work:
         """Put as many products into 8 bits as the tolerance allows: those that lose most are left out, in steps."""
         base = Precision.FP32 if precision is Precision.INT8_DYNAMIC else Precision.FP16
         calibration = self.calibration()
-        with self._graph(base) as whole, tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
+        with self._graph(base) as whole, tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
             if self.model.role is Role.DETECTOR:
                 if precision is Precision.INT8:
                     quantize_static(whole, path, calibration, self.model.role)
@@ -179,7 +179,7 @@ class Work:
         if precision in self._exported and self.path(precision).is_file():
             yield self.path(precision)
             return
-        with tempfile.TemporaryDirectory(prefix="streamcap-engines-") as scratch:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch:
             path = Path(scratch) / f"{precision}.onnx"
             export_onnx(self.model, path, precision)
             yield path
@@ -197,11 +197,11 @@ class Work:
         verdict = self._compared(precision, path)
         if verdict.passed or precision is Precision.BF16:
             return verdict
-        report = self._layers(path, self.fed(VERIFICATION_PICTURES)[:_REPORT_PICTURES])
+        report = self._layers(path, self.compared()[:_REPORT_PICTURES])
         return replace(verdict, layers=report)
 
     def _compared(self, precision: Precision, path: Path) -> Verdict:
-        fed = self.fed(VERIFICATION_PICTURES)
+        fed = self.compared()
         if precision is Precision.BF16:
             return self._judged(precision, "torch", typed_outputs(self.model, precision, fed))
         session = open_session(path, fused=precision is not Precision.FP8)
@@ -213,12 +213,12 @@ class Work:
         Raises:
             ModelError: it does not run.
         """
-        fed = self.fed(VERIFICATION_PICTURES)
+        fed = self.compared()
         return self._judged(precision, engine.info.provider, [engine.run(one, *self.model.outputs) for one in fed])
 
     def _judged(self, precision: Precision, by: str, got: Sequence[Sequence[Tensor]]) -> Verdict:
         if not self._reference:
-            self._reference = verify.reference_outputs(self.model, self.fed(VERIFICATION_PICTURES))
+            self._reference = verify.reference_outputs(self.model, self.compared())
         outputs = verify.agreement(self.model, self._reference, got)
         wanted = [self.entry.tolerances.of(precision, output.output) for output in outputs]
         return Verdict(precision, outputs, wanted, by)
@@ -232,6 +232,10 @@ class Work:
         if count not in self._fed:
             self._fed[count] = self._ready(self.clips, count)
         return self._fed[count]
+
+    def compared(self) -> list[Tensor]:
+        """Pictures that outputs are compared on."""
+        return self.fed(VERIFICATION_PICTURES)
 
     def calibration(self) -> list[Tensor]:
         """Pictures that ranges are measured on: of several clips none of the last, which only tells whether what was

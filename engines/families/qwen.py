@@ -187,9 +187,8 @@ def _grid(entry: ModelEntry, tower: Any) -> tuple[PatchGrid, torch.Tensor]:
             merge=int(config.spatial_merge_size),
         )
     except ValidationError as error:
-        raise UsageError(
-            f"the grid does not hold: {error.errors()[0]['msg']}", hint="--grid FRAMES,ROWS,COLUMNS"
-        ) from error
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"the grid does not hold: {reason}", hint="--grid FRAMES,ROWS,COLUMNS") from error
     return grid, torch.tensor([entry.grid])
 
 

@@ -54,6 +54,10 @@ class FailoverEngine:
             return engine.run(batch, *wanted)
         except EngineLost as error:
             self._fail_over(engine, error)
+        except ModelError:
+            if self._engine is engine:
+                raise
+            # Another lane met the loss before this one had begun, and what it found was closed already.
         return self._engine.run(batch, *wanted)
 
     def close(self) -> None:

@@ -143,6 +143,7 @@ class TensorRtEngine:
         self._free: list[_Lane] = []
         self._lanes: list[_Lane] = []
         self._turn = threading.Semaphore(0)
+        self._taking = threading.Lock()  # held to look at and change the lanes and what became of them
         self._lost: EngineLost | None = None
         self._settings, self._kernels = self._context_settings(kernels)
         self._info = EngineInfo(
@@ -190,22 +191,19 @@ class TensorRtEngine:
     def run(self, batch: Tensor, *wanted: str) -> list[Tensor]:
         """See :class:`streamcap.models.engine.Engine`."""
         check_batch(batch, self._graph.item, self._most, whole=self._whole)
-        if not self._lanes:
-            raise ModelError(f"{self._what} was closed")
         if not self._turn.acquire(timeout=_LANE_TIMEOUT_S):
             raise EngineStalled(f"{self._what} is stuck: no batch came back within {_LANE_TIMEOUT_S:g} s", hint=RESTART)
         try:
-            if self._lost is not None:
-                raise EngineLost(str(self._lost), hint=self._lost.hint)
-            return self._in_lane(batch, wanted)
+            return self._in_lane(self._lane(), batch, wanted)
         finally:
             self._turn.release()
 
     def close(self) -> None:
         """See :class:`streamcap.models.engine.Engine`. What a lost GPU holds is left to the end of the process."""
-        if self._lost is not None:
-            abandon(self._lanes, self._held.pop_all(), self._settings, self._kernels, self._engine, self._runtime)
-        self._lanes, self._free = [], []  # with them the execution contexts, which use what is freed next
+        with self._taking:
+            if self._lost is not None:
+                abandon(self._lanes, self._held.pop_all(), self._settings, self._kernels, self._engine, self._runtime)
+            self._lanes, self._free = [], []  # with them the execution contexts, which use what is freed next
         if self._lost is None:
             self._cuda.here()
             self._held.close()
@@ -214,16 +212,26 @@ class TensorRtEngine:
 
     # ---- one batch
 
-    def _in_lane(self, batch: Tensor, wanted: tuple[str, ...]) -> list[Tensor]:
-        lane = self._free.pop()
+    def _lane(self) -> _Lane:
+        """A free lane, by who has a turn."""
+        with self._taking:  # another lane may meet the loss just now, and whoever owns this close it
+            if self._lost is not None:
+                raise EngineLost(str(self._lost), hint=self._lost.hint)
+            if not self._lanes:
+                raise ModelError(f"{self._what} was closed")
+            return self._free.pop()
+
+    def _in_lane(self, lane: _Lane, batch: Tensor, wanted: tuple[str, ...]) -> list[Tensor]:
         try:
             return self._through(lane, batch, wanted)
         except EngineLost as error:
-            self._lost = self._lost or error
+            with self._taking:
+                self._lost = self._lost or error
             raise
         finally:
-            if self._lost is None:  # else what is in it may still be read and written
-                self._free.append(lane)
+            with self._taking:
+                if self._lost is None:  # else what is in it may still be read and written
+                    self._free.append(lane)
 
     def _through(self, lane: _Lane, batch: Tensor, wanted: tuple[str, ...]) -> list[Tensor]:
         cuda, count = self._cuda, len(batch)

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from streamcap.errors import UsageError
 
-__all__ = ["NETWORK_SCHEMES", "TRANSPORTS", "Address", "Kind", "flag", "parse", "redact"]
+__all__ = ["ESCAPES", "NETWORK_SCHEMES", "TRANSPORTS", "Address", "Kind", "flag", "parse", "redact"]
 
 NETWORK_SCHEMES = frozenset({"http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt", "tcp", "udp"})
 # What streamcap itself understands behind the ? of a network address; all else belongs to the camera.
@@ -33,6 +33,7 @@ _NETWORK_OPTIONS: dict[str, frozenset[str]] = {
 _SRT_LATENCY_MAX = 30_000  # milliseconds; ffmpeg's option of that name is in microseconds
 _SRT_KEY_BYTES = frozenset({"0", "16", "24", "32"})
 TRANSPORTS = ("auto", "tcp", "udp")
+ESCAPES = "in a user name or password @ is written %40, : %3A, / %2F, ? %3F, # %23 and % itself %25"
 _POSSIBLE = (
     "a file or folder, FILE?loop=1, http(s)://, rtsp(s)://, rtmp(s)://, srt://, udp://, tcp://, "
     "device:/dev/video0, whip: or test:"
@@ -144,6 +145,11 @@ def redact(uri: str) -> str:
 def _network(uri: str, scheme: str, shown: str) -> Address:
     if not _host_of(uri) and scheme not in {"udp", "srt"}:
         raise UsageError(f"{shown} names no host", hint=f"write {scheme}://HOST/PATH")
+    if not _has_fit_port(uri):  # libav would take the port modulo 65536, or half a password for the host
+        raise UsageError(
+            f"{shown} is not an address that can be read",
+            hint=ESCAPES if "@" in uri else "a port is a number up to 65535",
+        )
     head, mark, query = uri.rpartition("?")
     known = _NETWORK_OPTIONS.get(scheme, frozenset())
     parts = query.split("&") if mark else []
@@ -184,6 +190,15 @@ def _host_of(uri: str) -> str:
         return urlsplit(uri).hostname or ""
     except ValueError:  # a bracket without its partner
         return ""
+
+
+def _has_fit_port(uri: str) -> bool:
+    """False where what stands behind the host's colon is no port."""
+    try:
+        _ = urlsplit(uri).port
+    except ValueError:
+        return False
+    return True
 
 
 def flag(value: str, name: str) -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import av.error
 
 from streamcap.errors import SourceError, SourceNotFound, SourceTimeout, SourceUnreadable
-from streamcap.sources.address import Address, Kind
+from streamcap.sources.address import ESCAPES, Address, Kind
 from streamcap.sources.device import explain_device
 from streamcap.sources.tls import TLS_SCHEMES, tls_context
 
@@ -28,7 +28,7 @@ SENDER_HINT = "is somebody sending to this address? Look at the port, and at the
 _TLS_HINT = "name who signed it with ?ca_file=FILE.pem, or, on a network that you trust, write ?tls_verify=0"
 _PROBE_S = 2.0  # seconds for each step of looking what is wrong
 _LOGIN_HINT = "give them in the address, as in {}://USER:PASSWORD@HOST/PATH"
-_REFUSED_HINT = "check both; in the address @ is written %40, : %3A, / %2F, ? %3F, # %23 and % itself %25"
+_REFUSED_HINT = f"check both; {ESCAPES}"
 _MOV_BOXES = frozenset({b"ftyp", b"mdat", b"moov", b"moof", b"free", b"skip", b"wide", b"styp", b"sidx", b"uuid"})
 
 
@@ -155,13 +155,8 @@ def _network(exc: Exception, address: Address, waited: float, timeout: float) ->
 
 def _probe(address: Address) -> SourceError | None:
     """Ask the host itself what is wrong, where libav only says that something is. None where it can be reached."""
-    try:
-        url = urlsplit(address.target)
-        host, port = url.hostname or "", url.port or _PORTS.get(address.scheme, 0)
-    except ValueError:
-        return SourceUnreadable(
-            f"{address.shown} is not an address that can be read", hint="write scheme://HOST:PORT/PATH"
-        )
+    url = urlsplit(address.target)
+    host, port = url.hostname or "", url.port or _PORTS.get(address.scheme, 0)
     if not port or address.scheme in {"udp", "srt"}:
         return None
     try:
@@ -178,6 +173,8 @@ def _probe(address: Address) -> SourceError | None:
             f"{address.shown}: TLS fails ({reason})", hint="is it the right port? Without TLS: rtsp://"
         )
     except socket.gaierror:
+        if host not in address.shown.lower():  # it is the user name: a / in the password ended the authority
+            return SourceNotFound(f"{address.shown}: its host cannot be told from its password", hint=ESCAPES)
         return SourceNotFound(f"{address.shown}: no host named {host} is known", hint="check its spelling")
     except TimeoutError:
         return SourceTimeout(f"{address.shown}: the host does not answer", hint=_CAMERA_HINT)

@@ -21,7 +21,7 @@ if not missing("engines"):
     import torch
 
     from engines.checkpoint import Checkpoint, obtain
-    from engines.files import disk
+    from engines.files import SCRATCH, WORKING, disk
     from engines.manifest import ModelEntry, load_manifest
     from engines.verify import reference_outputs
     from engines.work import Work, begin, same_weights
@@ -247,6 +247,16 @@ def test_a_disk_that_is_full() -> None:
     with pytest.raises(ModelError, match="no room on the disk of /dev") as caught, disk(Path("/dev")):
         Path("/dev/full").write_bytes(b"a graph")
     assert "--output" in caught.value.hint
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    ("folder", "hint"), [(f"/somewhere/{WORKING}1", "--output"), (f"/somewhere/{SCRATCH}1", "TMPDIR=")]
+)
+def test_a_disk_that_is_full_is_named_and_not_a_folder_that_is_gone(folder: str, hint: str) -> None:
+    with pytest.raises(ModelError, match=r"no room on the disk of /somewhere$") as caught, disk(Path(folder)):
+        Path("/dev/full").write_bytes(b"a graph")
+    assert hint in caught.value.hint
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -107,9 +107,28 @@ def test_what_there_is_is_listed(cache: Path, made: Made) -> None:
     assert "clip-vit-b16-tiny  fp32    0" in run("list")
 
 
-def test_a_graph_that_could_not_be_compared_is_not_left_behind(cache: Path) -> None:
-    with pytest.raises(StreamcapError, match="no such file"):
-        run("make", "clip-vit-b16", *TINY, "--precision", "fp32", "--calibrate", "/nowhere/clip.mp4")
+@pytest.mark.requires("tensorrt-rtx")
+@pytest.mark.parametrize(
+    "words",
+    [("--calibrate", "/nowhere/clip.mp4"), ("--batch", "1,2"), ("--target", "sm_1")],
+    ids=lambda words: words[0],
+)
+def test_what_cannot_be_made_is_told_before_a_graph_is_touched(cache: Path, made: Made, words: tuple[str, ...]) -> None:
+    graph = placed(made, cache, "clip-vit-b16", Precision.FP32)
+    before = graph.stat().st_mtime_ns
+    with pytest.raises(StreamcapError, match=r"no such file|three numbers|does not build for sm_1"):
+        run("make", "clip-vit-b16", *TINY, "--precision", "fp32", *words)
+    assert graph.stat().st_mtime_ns == before
+    assert read_graph(graph).precision is Precision.FP32
+
+
+def test_a_graph_that_could_not_be_compared_is_not_left_behind(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(session: object, fed: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engines.work.run_graph", interrupted)
+    result = CliRunner().invoke(app, ["make", "clip-vit-b16", *TINY, *CLIP, "--precision", "fp32", "--no-plan"])
+    assert "exported" in result.output
     assert not list((cache / "clip-vit-b16-tiny").iterdir())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 
 from streamcap.errors import EngineLost, ModelError, OutOfDeviceMemory
 from streamcap.models.engine import Device
+from streamcap.models.failover import FailoverEngine
 from streamcap.models.graph import Precision, read_graph
 from streamcap.models.onnx import OnnxEngine
 from streamcap.models.vision import GraphEncoder
 from streamcap.sources.rendered_art import Painter
 from tests.graphs import make_encoder
+from tests.patience import LONG_S
 from tests.prerequisites import need
 from tests.simulated_gpu import Runtime, Status, encoder_on
 
@@ -71,6 +74,39 @@ def test_the_batch_that_meets_the_fault_is_answered_and_so_is_the_next(
     calls = dict(placed.runtime.calls)
     assert np.allclose(features(encoder, SHOWN), expected, atol=1e-3)
     assert placed.runtime.calls == calls, "the GPU is not touched again"
+
+
+def test_a_lane_that_finds_the_engine_closed_by_another_goes_on_as_well(tmp_path: Path) -> None:
+    need("engines")
+    path = make_encoder(tmp_path)
+    late, batch = threading.Barrier(2), np.zeros((1, 3, 32, 32), np.float32)
+    spare = OnnxEngine.of(path, read_graph(path), device=Device.CPU)
+
+    class Gpu:
+        """Lost in one lane, closed meanwhile to the other."""
+
+        info = spare.info
+
+        def __init__(self) -> None:
+            self.closed = threading.Event()
+
+        def run(self, given: NDArray[np.float32], *wanted: str) -> list[NDArray[np.float32]]:
+            if late.wait(LONG_S) == 0:
+                raise EngineLost("an illegal address")
+            assert self.closed.wait(LONG_S)
+            raise ModelError("the encoder was closed")
+
+        def close(self) -> None:
+            self.closed.set()
+
+    engine = FailoverEngine(Gpu(), lambda: spare, what="the encoder")
+    with ThreadPoolExecutor(2) as threads:
+        found = [threads.submit(engine.run, batch, "image_embeds") for _ in range(2)]
+        rows = [future.result(LONG_S)[0] for future in found]
+    assert np.array_equal(rows[0], rows[1])
+    engine.close()
+    with pytest.raises(ModelError, match="closed"):
+        engine.run(batch, "image_embeds")
 
 
 def test_it_takes_the_graph_that_suits_a_processor(placed: Placed) -> None:

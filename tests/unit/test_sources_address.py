@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from streamcap.errors import UsageError
 from streamcap.sources import SourceOptions, open_source, redact
 from streamcap.sources.address import Kind, parse
+from streamcap.sources.av_errors import explain
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,26 @@ def test_what_cannot_be_is_a_usage_error(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
         open_source(uri, SourceOptions(stream="s"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "hint"),
+    [
+        *((f"rtsp://admin:Zq{letter}w0rd@10.0.0.5:554/live", "%23") for letter in "/?#"),
+        *((uri, "65535") for uri in ("udp://:70000", "rtsp://10.0.0.5:99999/live", "srt://10.0.0.5:port")),
+    ],
+)
+def test_what_stands_for_a_port_and_is_none_is_told_of_at_once(uri: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(uri)
+    assert hint in caught.value.hint
+    assert "Zq" not in caught.value.in_full and "w0rd" not in caught.value.in_full
+
+
+def test_a_user_name_that_passes_for_the_host_is_not_told() -> None:
+    address = parse("rtsp://Zq.invalid:123/w0rd@127.0.0.1/live")  # 123 may be a port
+    told = explain(OSError("of libav"), address, waited=0.1, timeout=10).in_full
+    assert "%2F" in told and "zq" not in told.lower() and "w0rd" not in told
 
 
 def test_an_unknown_kind_lists_the_possible_ones() -> None:

@@ -401,6 +401,8 @@ def test_an_error_that_sticks_ends_the_engine_and_frees_nothing(made: Made, call
         assert "restart streamcap" in caught.value.hint
     engine.close()
     assert len(made.runtime.live) == held
+    with pytest.raises(EngineLost):  # a lane that comes late is told of the loss, not of the end
+        engine.run(batch(1), "image_embeds")
 
 
 def test_an_error_that_sticks_while_loading_is_no_reason_to_go_on_without_graphs(made: Made) -> None:
