@@ -26,8 +26,11 @@ _STEERING = re.compile(
 )
 _TAG = re.compile(r"</?[A-Za-z!|][^<>]{0,200}>|<\|[^<>|]{0,80}\|>")
 _LINK = re.compile(r"\[([^\[\]]{0,200})\]\(\S{0,500}\)")
+# Of a name before @ 64 characters are looked at, more it may not have: with no limit "a.a.a." would be read to its end
+# from each of its letters.
 _ADDRESS = re.compile(
-    r"\b(?:[a-z][a-z0-9+.-]{1,15}://|www\.|(?:mailto|javascript|data):)\S+|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b",
+    r"\b(?:[a-z][a-z0-9+.-]{1,15}://|www\.|(?:mailto|javascript|data):)\S+"
+    r"|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+\b",
     re.IGNORECASE,
 )
 _MARKDOWN = re.compile(r"(?m)^\s{0,3}(?:#{1,6}\s+|[-*•]\s+|>\s?|\d{1,2}[.)]\s+)|\*\*|__|`{1,3}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from streamcap.prompts import (
 from streamcap.prompts.answers import MOST_NOTES, POSITIONS
 from streamcap.prompts.cleaning import broken_off, clipped, fenced, garbled, plain, without_marks
 from streamcap.prompts.parsing import MOST_CAPTION, MOST_OVERVIEW_WORDS, check_end
+from tests.patience import SOON_S
 
 GOOD: dict[str, Any] = {
     "nothing_new": False,
@@ -250,6 +252,7 @@ def test_plain_text_can_say_that_nothing_is_new(text: str) -> None:
     [
         ("see https://evil.example/?q=1 now", "see now"),
         ("mail me@evil.example please", "mail please"),
+        ("mail bob.x+y@mail.evil.example.", "mail."),
         ("www.evil.example", ""),
         ("<b>bold</b> <script>alert(1)</script>", "bold alert(1)"),
         ("[click](javascript:alert(1))", "click"),
@@ -363,3 +366,10 @@ def test_what_breaks_off_ends_with_a_sentence_or_a_word(text: str, read: str) ->
 
 def test_kinds_are_all_read() -> None:
     assert set(Structured.__args__) == {WindowAnswer, SummaryAnswer, RecaptionAnswer, QuestionAnswer}
+
+
+@pytest.mark.parametrize("text", ["a." * 100_000, "a@" * 100_000, "+" * 100_000, "a@" + "b." * 100_000])
+def test_what_looks_like_addresses_to_no_end_is_read_in_time(text: str) -> None:
+    began = time.monotonic()
+    assert plain(f"A man walks in. {text}", 20).startswith("A man walks in.")
+    assert time.monotonic() - began < SOON_S  # minutes, where each letter is followed to the end
