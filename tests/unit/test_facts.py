@@ -305,6 +305,18 @@ def test_who_took_a_step_while_the_camera_was_away_is_not_seen_to_walk() -> None
     assert [i.id for i in stage.actives[-1][1]] == [1]
 
 
+def test_who_left_before_the_camera_was_away_and_comes_in_after_is_told_of() -> None:
+    away = Actor(((0, 0.5, 0.5), (3, 0.5, 0.5), (5, 1.06, 0.5)), SMALL, look=1)
+    back = Actor(((12, 1.06, 0.5), (15, 0.5, 0.5), (30, 0.5, 0.5)), SMALL, look=1)
+    stage = Stagehand([away, back, Actor(((0, 0.2, 0.5), (40, 0.2, 0.5)), SMALL, look=2)])
+    stage.play(0, 7)
+    stage.come_back(10)
+    stage.play(10, 18)
+    assert [(fact.what, fact.who, "again" in fact.detail) for fact in stage.facts if fact.what in ("leave", "enter")] == [
+        ("leave", (1,), False), ("enter", (1,), True),
+    ]  # fmt: skip
+
+
 # ---- the camera
 
 CHANGES = [
