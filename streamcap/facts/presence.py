@@ -66,7 +66,7 @@ class Presence:
     def update(self, scene: Scene) -> Iterator[Fact]:
         """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.confirmed:
-            if scene.settling:
+            if scene.was_there(track):
                 self._here[track.id] = track
             else:
                 self._waiting[track.id] = track
