@@ -62,7 +62,7 @@ def _tensorrt(present: bool) -> Check:
 def _network(role: str, models: ModelSettings, present: bool) -> tuple[Check, bool]:
     """What runs it, and whether that is the GPU."""
     name: str = getattr(models, role)
-    if name == "none":
+    if name == "none" and role == "encoder":
         return Check(role, Level.OK, "none, as the settings say"), False
     if name == "default":
         return _default(role, present and models.device is not DeviceName.CPU), False

@@ -347,7 +347,10 @@ def _read_sidecar(graph: Path) -> GraphInfo:
         if first["type"] == "json_invalid":
             raise WeightsCorrupt(f"{path} is not JSON: {first['msg']}", hint=engines_command("make MODEL")) from error
         place = ".".join(str(part) for part in first["loc"])
-        raise WrongModel(f"{path} does not hold: {place + ': ' if place else ''}{first['msg']}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise WrongModel(
+            f"{path} does not hold: {place + ': ' if place else ''}{reason}", hint=engines_command("make MODEL")
+        ) from error
 
 
 def find_graph(name: str, *, precision: Precision | None = None, gpu: bool = False) -> Path:

@@ -251,10 +251,11 @@ async def test_a_task_is_told_of_an_engine_that_is_stuck_and_of_one_that_is_clos
         await batcher.gather([1], timeout_s=0.02)
     task = asyncio.create_task(batcher.gather([2]))
     await asyncio.sleep(0)
-    threading.Timer(0.02, engine.gate.set).start()
-    await asyncio.to_thread(batcher.close)
+    closing_it = asyncio.create_task(asyncio.to_thread(batcher.close))
     with pytest.raises(ModelError, match="closed"):
         await task
+    engine.gate.set()
+    await closing_it
     assert engine.batches == [[1000]]
 
 

@@ -156,6 +156,11 @@ def test_a_graph_that_is_named_is_loaded_and_one_that_is_not_there_is_missing(tm
     assert found["engine tiny"]["detail"] == "fp32; 0 plans"
 
 
+def test_there_is_no_doing_without_a_detector() -> None:
+    report = json.loads(CliRunner().invoke(app, ["--json", "--port", "0", "--detector", "none"]).stdout)
+    assert {check["name"]: check for check in report["checks"]}["detector"]["level"] == "missing"
+
+
 def test_the_models_of_a_settings_file_are_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "streamcap.toml"
     path.write_text('[models]\nencoder = "none"\ndecode = "cuda"\n')
