@@ -8,7 +8,6 @@ Needs the base dependencies only.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from streamcap.errors import FeedError, UsageError
+from streamcap.flow import aside
 
 __all__ = ["Answer", "Cited", "ask"]
 
@@ -80,7 +80,7 @@ async def ask(
 ) -> Answer:
     """Ask a question about a stream.
 
-    A cancelled call leaves a thread that ends with its answer, or after ``timeout_s``.
+    A cancelled call leaves a thread that ends with its answer, or after ``timeout_s``; no program waits for it.
 
     Args:
         url: of the server: ``http://``, ``https://``, or its ``ws://``.
@@ -100,7 +100,7 @@ async def ask(
         headers={"content-type": "application/json", **({"authorization": f"Bearer {token}"} if token else {})},
         method="POST",
     )
-    found = await asyncio.to_thread(_post, request, timeout_s)
+    found = await aside(lambda: _post(request, timeout_s), name="ask")
     try:
         evidence = (Cited(float(c["t"]), c.get("image", ""), c.get("text", "")) for c in found["evidence"])
         basis = (int(found.get(name, 0)) for name in ("held", "read", "told"))

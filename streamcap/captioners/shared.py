@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
@@ -67,6 +67,12 @@ class Asked:
     whole: Histogram = field(default_factory=lambda: Histogram(ANSWER_BOUNDS))
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def keep(self, streams: Collection[str]) -> None:
+        """Forget what was counted of all other streams."""
+        for counts in (self.outcomes, self.conflicts):
+            for key in [key for key in counts if key[0] not in streams]:
+                del counts[key]
 
 
 class SharedModel:

@@ -296,7 +296,7 @@ class LeftBehind:
             if track.id in self._known or moves_by_itself(track) or track.label in FIXTURES:
                 continue
             self._known.append(track.id)
-            if not scene.settling and _is_attended(track.trail[0][1], people, scene.aspect):
+            if not scene.was_there(track) and _is_attended(track.trail[0][1], people, scene.aspect):
                 self._items[track.id] = _Item(track)
         for item in list(self._items.values()):
             yield from self._watch(item, people, scene)

@@ -37,7 +37,7 @@ UNNAMED_AMONG = 4
 CAMERA_S = 0.6
 # People in a group hide each other: this close (own widths) to another of its kind, nothing appears or disappears.
 CROWDED = 0.8
-# So many that were said to be gone are remembered, to say that they come back.
+# So many that went without a word are remembered: of them it is not said either that they come back.
 REMEMBERED = 64
 # Share of a box that lies in something close to the camera.
 CLOSE_UP = 0.6
@@ -59,14 +59,14 @@ class Presence:
     _came_told: set[int] = field(default_factory=set)  # of those that are here
     _likely: frozenset[int] = frozenset()  # who was likely gone as of the last frame
     _misjudged: set[int] = field(default_factory=set)  # of those that are here: likely gone once, and yet seen again
-    _gone: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    _untold: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # who went without a word
     _empty_since: float | None = None
     _occupied: bool = False
 
     def update(self, scene: Scene) -> Iterator[Fact]:
         """See :class:`streamcap.facts.scene.Rule`."""
         for track in scene.tracks.confirmed:
-            if scene.settling:
+            if scene.was_there(track):
                 self._here[track.id] = track
             else:
                 self._waiting[track.id] = track
@@ -111,8 +111,8 @@ class Presence:
     def _came(self, track: Track, scene: Scene) -> Iterator[Fact]:
         if scene.close is not None and track.label in ANIMALS and contained(track.box, scene.close.box) > CLOSE_UP:
             return  # a hand before the lens is easily taken for an animal; that something is there has been told
-        if track.again and track.id not in self._gone:
-            return  # it was not said to have gone
+        if track.again and track.id in self._untold:
+            return
         if _is_cameras(track, track.born, scene):
             return
         if not is_named(track) and sum(map(is_named, self._here.values())) > UNNAMED_AMONG:
@@ -128,16 +128,23 @@ class Presence:
         known, told = self._here.pop(track.id, None), self._is_told_going(track, scene)
         self._came_told.discard(track.id)
         self._misjudged.discard(track.id)
-        if known is None or not told:
-            return
+        fact = self._gone(track) if known is not None and told else None
+        if track.id in self._untold:
+            self._untold.remove(track.id)
+        if fact is not None:
+            yield fact
+        elif track.trail[-1][0] >= scene.watched_since(track):  # else it went before the scene began
+            self._untold.append(track.id)
+
+    def _gone(self, track: Track) -> Fact | None:
+        """How it went, None where that is not sure enough."""
         if moves_by_itself(track) and track.went_out:
-            self._gone.append(track.id)
-            yield _leave(track)
-        elif any(_beside(track, other) for other in self._here.values()):
-            return
-        elif track.disturbed and track.roams and track.vacated:
-            self._gone.append(track.id)
-            yield about(track, "disappear", track.seen, track.seen, place(track.trail[-1][1]), 0.5)
+            return _leave(track)
+        if any(_beside(track, other) for other in self._here.values()):
+            return None
+        if track.disturbed and track.roams and track.vacated:
+            return about(track, "disappear", track.seen, track.seen, place(track.trail[-1][1]), 0.5)
+        return None
 
     def _likely_departures(self, scene: Scene) -> Iterator[Fact]:
         """Those who are going out over the border right now: told before it is sure, and once in a track's life.

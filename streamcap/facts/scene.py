@@ -22,6 +22,8 @@ __all__ = ["SALIENCY", "Rule", "Scene", "about", "is_named", "moves_by_itself"]
 SETTLE_S = 1.2
 SETTLE_LOOKS = 5
 SETTLE_MOST_S = 4.0
+# Moments (media seconds) that differ by less are one.
+SAME_MOMENT_S = 1e-6
 # Below this confidence a wrong noun is likelier than a right one.
 NAME_LEAST = 0.5
 
@@ -84,6 +86,10 @@ class Scene:
         After a time that was not seen a scene begins, and tracks live on.
         """
         return max(track.born, self.pts - self.since_start)
+
+    def was_there(self, track: Track) -> bool:
+        """A track that is found now did not come, as far as anybody can tell: it was there when the scene began."""
+        return self.settling or track.born < self.pts - self.since_start - SAME_MOMENT_S
 
 
 class Rule(Protocol):

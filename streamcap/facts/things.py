@@ -83,7 +83,7 @@ class Things:
                     self._known[track.id] = (track, name.label, scene.pts)
         self._known = {key: item for key, item in self._known.items() if scene.pts - item[2] <= REMEMBER_S}
         for track in scene.tracks.confirmed:
-            if not scene.settling:
+            if not scene.was_there(track):
                 self._fresh[track.id] = track
         for key, track in list(self._fresh.items()):
             if track.stage is Stage.ENDED or scene.pts - track.confirmed >= NAME_WAIT_S:

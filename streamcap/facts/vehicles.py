@@ -86,7 +86,7 @@ class Driving:
         for track in scene.tracks.ended:
             self._journeys.pop(track.id, None)
         for track in scene.tracks.confirmed:
-            self._journeys[track.id] = _Journey(scene.settling)
+            self._journeys[track.id] = _Journey(scene.was_there(track))
         if scene.camera.moving:
             for journey in self._journeys.values():
                 journey.moving_since = journey.still_since = None
@@ -234,7 +234,7 @@ class Boarding:
             if person.id in fresh:
                 hidden = self._hidden(person)
                 vehicle = _vehicle_at(person.trail[0][1], standing)
-                newborn = person in scene.tracks.confirmed and not scene.settling
+                newborn = person in scene.tracks.confirmed and not scene.was_there(person)
                 if hidden is None and newborn and vehicle is not None and _steps_out(person, people):
                     yield _boards(person, vehicle, "get_out", person.born, scene.pts, 0.55)
         known = {gone.track.id for gone in self._gone}

@@ -223,6 +223,7 @@ class Metrics(Collector):
 
 def _of_the_model(vision: SharedModel, open_streams: Collection[str]) -> Iterator[Metric]:
     asked, spent = vision.asked, vision.spent
+    asked.keep(open_streams)
     calls = CounterMetricFamily("streamcap_vision_calls", "Answers asked of the model, by use", labels=["for"])
     for sort, count in asked.calls.items():
         calls.add_metric([sort], count)
@@ -241,14 +242,12 @@ def _of_the_model(vision: SharedModel, open_streams: Collection[str]) -> Iterato
         "streamcap_vision_windows", "What became of answers about windows", labels=["stream", "outcome"]
     )
     for (stream, outcome), count in asked.outcomes.items():
-        if stream in open_streams:
-            outcomes.add_metric([stream, outcome], count)
+        outcomes.add_metric([stream, outcome], count)
     conflicts = CounterMetricFamily(
         "streamcap_vision_conflicts", "Contradictions with what was perceived", labels=["stream", "what"]
     )
     for (stream, what), count in asked.conflicts.items():
-        if stream in open_streams:
-            conflicts.add_metric([stream, what], count)
+        conflicts.add_metric([stream, what], count)
     yield from (calls, failures, tokens, seconds, outcomes, conflicts)
     budget = GaugeMetricFamily("streamcap_vision_spent", "Of the budget, in the last minute", labels=["of"])
     budget.add_metric(["calls"], spent.calls)

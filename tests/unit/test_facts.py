@@ -305,6 +305,28 @@ def test_who_took_a_step_while_the_camera_was_away_is_not_seen_to_walk() -> None
     assert [i.id for i in stage.actives[-1][1]] == [1]
 
 
+def test_who_is_found_late_after_the_camera_was_away_did_not_come_in_then() -> None:
+    def slow(time: float, there: Sequence[tuple[Play, Box]]) -> Iterator[Observed]:
+        return iter(()) if 8 <= time < 10 else perfect(time, there)
+
+    stage = Stagehand([Actor(((0, 0.1, 0.5), (4, 0.3, 0.5), (20, 0.4, 0.5)), SMALL)], detector=slow)
+    stage.play(0, 5)
+    stage.come_back(8)
+    assert stage.play(8, 14) == []
+    assert [i.id for i in stage.actives[-1][1]] == [1]
+
+
+def test_who_left_before_the_camera_was_away_and_comes_in_after_is_told_of() -> None:
+    away = Actor(((0, 0.5, 0.5), (3, 0.5, 0.5), (5, 1.06, 0.5)), SMALL, look=1)
+    back = Actor(((12, 1.06, 0.5), (15, 0.5, 0.5), (30, 0.5, 0.5)), SMALL, look=1)
+    stage = Stagehand([away, back, Actor(((0, 0.2, 0.5), (40, 0.2, 0.5)), SMALL, look=2)])
+    stage.play(0, 7)
+    stage.come_back(10)
+    stage.play(10, 18)
+    ways = [(fact.what, fact.who, "again" in fact.detail) for fact in stage.facts if fact.what in ("leave", "enter")]
+    assert ways == [("leave", (1,), False), ("enter", (1,), True)]
+
+
 # ---- the camera
 
 CHANGES = [

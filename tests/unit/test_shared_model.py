@@ -10,7 +10,7 @@ import pytest
 
 from streamcap.breaker import REST_S, Breaker, Trial
 from streamcap.captioners import SharedModel
-from streamcap.captioners.shared import AGAIN_S, PROBE_S
+from streamcap.captioners.shared import AGAIN_S, PROBE_S, Asked
 from streamcap.config import VisionBackend, VisionSettings
 from streamcap.errors import ModelError, ModelLoadError, ModelUnavailable, OverBudget, WeightsUnavailable
 from streamcap.models.language import LanguageModel, Piece, Usage
@@ -233,3 +233,12 @@ async def test_who_no_longer_waits_leaves_the_looking_to_another() -> None:
         first.cancel()
         await second
         assert served.probes == 3
+
+
+def test_what_is_counted_of_streams_that_are_gone_is_forgotten() -> None:
+    asked = Asked()
+    for stream in ("door", "gone"):
+        asked.outcomes[stream, "told"] += 1
+        asked.conflicts[stream, "count"] += 2
+    asked.keep({"door", "yard"})
+    assert (asked.outcomes, asked.conflicts) == ({("door", "told"): 1}, {("door", "count"): 2})
