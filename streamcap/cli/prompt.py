@@ -29,6 +29,7 @@ from streamcap.config import (
 )
 from streamcap.errors import UsageError
 from streamcap.flow import SystemClock
+from streamcap.language.words import noun
 
 if TYPE_CHECKING:
     from streamcap.language import Description
@@ -96,7 +97,10 @@ def prompt_command(
         typer.echo(json.dumps(_as_dict(window, question), ensure_ascii=False) if as_json else _as_text(question))
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     seen = {i.id for look in window.looks for i in look.instances}
-    told = f"window {window.start:.1f}–{window.end:.1f} s, {len(question.pictures)} pictures, {len(seen)} instances"
+    told = (
+        f"window {window.start:.1f}–{window.end:.1f} s, {noun('picture', len(question.pictures))}, "
+        f"{noun('instance', len(seen)) if seen else 'no instances'}"
+    )
     note = "" if seen else " (nothing to number)"
     console.print(f"[dim]{told}{note}{f', written to {output}' if output else ''}[/]")
 
