@@ -170,7 +170,8 @@ def _eight_bits(plan: Plan, precision: str) -> Iterator[_Graph]:
             plan.skip(item, f"the export took longer than {EXPORT_TIMEOUT_S} s")
             return
         if done.returncode:
-            plan.skip(item, (done.stderr.strip().splitlines() or ["the export failed"])[-1])
+            said = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("hint:")]
+            plan.skip(item, said[-1] if said else "the export failed")
             return
     yield _Graph("ViT-B/16", plan.encoders["ViT-B/16"], path, read_graph(path))
 

@@ -17,7 +17,7 @@ from benchmarks.machine import describe_machine
 from engines.checkpoint import need_torch
 from engines.manifest import ModelEntry
 from engines.sessions import open_session
-from streamcap.errors import ModelError, ModelLoadError, WeightsUnavailable
+from streamcap.errors import ModelError, WeightsUnavailable
 from streamcap.models.engine import Device
 from streamcap.models.graph import INPUT, GraphInfo, Precision, read_graph
 from streamcap.models.onnx import choose_provider
@@ -67,7 +67,7 @@ def measure(entry: ModelEntry, folder: Path, *, sizes: Sequence[int], seconds: f
     load = describe_machine().load_before
     graphs = [folder / f"{each}.onnx" for each in Precision if (folder / f"{each}.onnx").is_file()]
     if not graphs:
-        hint = f"python -m engines make {entry.id.removesuffix('-tiny')}"
+        hint = f"python -m engines make {entry.words}"
         raise WeightsUnavailable(f"there is no graph in {folder}", hint=hint)
     infos = {path: read_graph(path) for path in graphs}
     first = next(iter(infos.values()))
@@ -78,7 +78,7 @@ def measure(entry: ModelEntry, folder: Path, *, sizes: Sequence[int], seconds: f
         for name, ways in ((f"{info.precision} by ONNX Runtime", _onnx), (f"{info.precision} by TensorRT", _plan)):
             try:
                 by, run = ways(path, info, threads)
-            except ModelLoadError as error:
+            except ModelError as error:
                 notes.append(f"not run: {name}: {error}")
                 continue
             figures += [_timed(by, info.precision, run, _batch(info, size), seconds) for size in sizes]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,16 +16,15 @@ import typer
 from rich.markup import escape
 
 from engines.checkpoint import Checkpoint, need_torch
+from engines.compiling import compilable, compile_graphs, graph_info, numbers, profile_of
 from engines.files import folder_of, remove_graph, remove_plan
 from engines.manifest import ModelEntry, load_manifest
 from engines.report import bar, err, failure, out, show_models, show_verdict, step
-from streamcap.errors import ModelError, ModelLoadError, StreamcapError, UsageError, WeightsUnavailable
+from streamcap.errors import ModelError, ModelLoadError, StreamcapError, UsageError
 from streamcap.models.graph import GraphInfo, Precision, engines_root, read_graph
-from streamcap.models.plans import BatchProfile
 
 if TYPE_CHECKING:
     from engines.work import Verdict, Work
-    from streamcap.models.tensorrt import Library
 
 __all__ = ["app", "main"]
 
@@ -35,6 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+# Seconds until an interrupt that was lost comes again: the destructor is over by then.
+_AGAIN_S = 0.05
 EIGHT_BITS = (Precision.INT8, Precision.INT8_DYNAMIC, Precision.FP8)
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="See: python -m engines list")]
@@ -96,8 +99,8 @@ def make(
     A graph that does not agree with torch is not left behind.
     """
     entry = _entry(model, tiny=tiny, random=random, grid=grid)
-    wanted, profile = _precisions(entry, precision), _profile(entry, batch)
-    library, compiled = _compiled(wanted, target, must=bool(target)) if plan else (None, [])
+    wanted, profile = _precisions(entry, precision), profile_of(entry, batch)
+    library, compiled = compilable(wanted, target, must=bool(target)) if plan else (None, [])
     work = _begin(entry, source, revision, random=random, seed=seed, clips=calibrate, output=output)
     with step("frames to compare on"):  # a clip that cannot be read is told of before graphs are touched
         work.compared()
@@ -109,7 +112,7 @@ def make(
             remove_graph(work.path(each))
             raise
     if library is not None:
-        for each, path in _plans(entry, work.folder, library, compiled, target, profile).items():
+        for each, path in compile_graphs(entry, work.folder, library, compiled, target, profile).items():
             verdict = _verified_plan(work, each)
             if verdict is not None and not verdict.passed and not (random and each in EIGHT_BITS):
                 remove_plan(path)
@@ -148,10 +151,10 @@ def build(
 ) -> None:
     """Compile graphs that are there into plans."""
     entry = _entry(model, tiny=tiny, random=True)
-    wanted, profile, folder = _precisions(entry, precision), _profile(entry, batch), folder_of(entry.id, output)
-    library, compiled = _compiled(wanted, target, must=True)
+    wanted, profile, folder = _precisions(entry, precision), profile_of(entry, batch), folder_of(entry.id, output)
+    library, compiled = compilable(wanted, target, must=True)
     if library is not None:
-        _plans(entry, folder, library, compiled, target, profile)
+        compile_graphs(entry, folder, library, compiled, target, profile)
 
 
 @app.command()
@@ -164,7 +167,7 @@ def verify(
 
     entry = _entry(model, tiny=tiny, random=True)
     folder = folder_of(entry.id, output)
-    infos = {each: _graph(folder, each, entry) for each in _precisions(entry, precision)}
+    infos = {each: graph_info(folder, each, entry) for each in _precisions(entry, precision)}
     first = next(iter(infos.values()))
     entry = _as_exported(entry, first)
     work = _begin(entry, weights=same_weights(entry, first), clips=calibrate, output=folder)
@@ -191,7 +194,7 @@ def bench(
 
     entry = _entry(model, tiny=tiny, random=True)
     folder = folder_of(entry.id, output)
-    sizes = _numbers(batch, "--batch")
+    sizes = numbers(batch, "--batch")
     with step(f"measuring {entry.id}"):
         result = measure(entry, folder, sizes=sizes, seconds=seconds, threads=threads)
     present(result, save or folder / "bench.json", out)
@@ -199,6 +202,7 @@ def bench(
 
 def main() -> None:
     """Run the command line; never shows a traceback unless STREAMCAP_DEBUG is set."""
+    sys.unraisablehook = _interrupt_again
     try:
         app(prog_name="python -m engines")
     except StreamcapError as error:
@@ -229,6 +233,18 @@ def _is_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in said or "failed to allocate memory" in said
 
 
+def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+    """An interrupt that meets a destructor is lost there, and imports run thousands: it comes again a moment later."""
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
+        return
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    again = threading.Timer(_AGAIN_S, signal.pthread_kill, (main_thread, signal.SIGINT))
+    again.daemon = True
+    again.start()
+
+
 # ---- steps
 
 
@@ -238,7 +254,7 @@ def _entry(model: str, *, tiny: bool, random: bool, grid: str | None = None) -> 
         raise UsageError("--tiny has no weights but random ones", hint="add --random")
     entry = entry.shrunk() if tiny else entry
     if grid is not None:
-        sides = _numbers(grid, "--grid")
+        sides = numbers(grid, "--grid")
         if entry.grid is None or len(sides) != 3:
             raise UsageError(f"--grid {grid}: three numbers, for a tower of a fixed grid", hint="such as 1,24,40")
         entry = entry.model_copy(update={"grid": tuple(sides)})
@@ -250,16 +266,6 @@ def _precisions(entry: ModelEntry, wanted: list[Precision] | None) -> list[Preci
     for each in chosen:
         entry.check(each)
     return chosen
-
-
-def _numbers(text: str, option: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise UsageError(f"{option} {text}: whole numbers from 1, with commas between")
-    return numbers
 
 
 def _begin(
@@ -331,89 +337,8 @@ def _verified_plan(work: Work, precision: Precision) -> Verdict | None:
     return verdict
 
 
-def _graph(folder: Path, precision: Precision, entry: ModelEntry) -> GraphInfo:
-    path = folder / f"{precision}.onnx"
-    if not path.is_file():
-        hint = f"python -m engines make {entry.id.removesuffix('-tiny')} --precision {precision}"
-        raise WeightsUnavailable(f"there is no {precision} graph in {folder}", hint=hint)
-    return read_graph(path)
-
-
 def _as_exported(entry: ModelEntry, info: GraphInfo) -> ModelEntry:
     """The entry with the grid that a graph was exported with."""
     if info.patches is None:
         return entry
     return entry.model_copy(update={"grid": (info.patches.frames, info.patches.rows, info.patches.columns)})
-
-
-def _profile(entry: ModelEntry, batch: str | None) -> BatchProfile:
-    if batch is None:
-        return entry.profile
-    sizes = _numbers(batch, "--batch")
-    if len(sizes) != 3 or sizes != sorted(sizes):
-        raise UsageError(f"--batch {batch}: three numbers that grow", hint="such as 1,8,64")
-    return BatchProfile(least=sizes[0], best=sizes[1], most=sizes[2])
-
-
-def _compiled(
-    precisions: list[Precision], targets: list[str] | None, *, must: bool
-) -> tuple[Library | None, list[Precision]]:
-    """The library, and what it can compile here or for the targets.
-
-    What it cannot is told of; where there ``must`` be plans, it is an error.
-    """
-    from engines.build import targets_of
-    from streamcap.models.tensorrt import load_library
-
-    able: list[Precision] = []
-    try:
-        library = load_library()
-    except ModelError as error:
-        if must:
-            raise
-        err.print(f"[yellow]no plan[/]: {escape(str(error))}", soft_wrap=True)
-        return None, able
-    for precision in precisions:
-        if precision is Precision.INT8_DYNAMIC:
-            continue  # for processors: TensorRT has no ranges that are found at run time
-        try:
-            targets_of(library, targets or (), precision)
-        except (ModelError, UsageError) as error:
-            if must:
-                raise
-            err.print(f"[yellow]no plan of {precision}[/]: {escape(str(error))}", soft_wrap=True)
-        else:
-            able.append(precision)
-    return library, able
-
-
-def _plans(
-    entry: ModelEntry,
-    folder: Path,
-    library: Library,
-    precisions: list[Precision],
-    targets: list[str] | None,
-    profile: BatchProfile,
-) -> dict[Precision, Path]:
-    """Compile graphs; where plans were written."""
-    from engines.build import build_plan
-
-    written: dict[Precision, Path] = {}
-    for precision in precisions:
-        info = _graph(folder, precision, entry)
-        with bar(f"{library.builder} {precision}") as progress:
-            built = build_plan(
-                folder / f"{precision}.onnx",
-                info,
-                library=library,
-                profile=profile,
-                targets=tuple(targets or ()),
-                progress=progress,
-            )
-        out.print(
-            f"[green]compiled[/] {built.path}  {built.size / 1e6:.1f} MB in {built.seconds:.0f} s for "
-            f"{', '.join(built.architectures)}",
-            soft_wrap=True,
-        )
-        written[precision] = built.path
-    return written

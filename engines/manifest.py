@@ -80,6 +80,10 @@ class Tolerances(_Checked):
         return float(getattr(self, precision.value.replace("-", "_")))
 
 
+# What the name of a model in small ends with.
+_SMALL = "-tiny"
+
+
 class ModelEntry(_Checked):
     """One model.
 
@@ -124,13 +128,20 @@ class ModelEntry(_Checked):
         if precision not in self.precisions:
             raise UsageError(f"{self.id} is not made in {precision}", hint=f"possible: {', '.join(self.precisions)}")
 
+    @property
+    def words(self) -> str:
+        """How ``python -m engines make`` is told of it."""
+        return f"{self.id.removesuffix(_SMALL)} --random --tiny" if self.id.endswith(_SMALL) else self.id
+
     def shrunk(self) -> ModelEntry:
         """The same model in small: for tests, and to see within seconds whether a chain of tools works."""
         change = dict(self.tiny)
         pictures = self.pictures.model_copy(update={"size": tuple(change.pop("pictures_size"))})
         grid = tuple(change.pop("grid")) if "grid" in change else self.grid
         config = {**self.config, **change}
-        return self.model_copy(update={"id": f"{self.id}-tiny", "pictures": pictures, "grid": grid, "config": config})
+        return self.model_copy(
+            update={"id": f"{self.id}{_SMALL}", "pictures": pictures, "grid": grid, "config": config}
+        )
 
 
 class Manifest(_Checked):

@@ -188,6 +188,7 @@ def test_an_export_that_breaks_off_leaves_what_was_there(cache: Path, made: Made
         (("build", "clip-vit-b16", "--batch", "4,2,1"), UsageError, "--batch"),
         (("build", "clip-vit-b16"), WeightsUnavailable, "there is no fp16 graph"),
         (("verify", "clip-vit-b16"), WeightsUnavailable, "there is no fp16 graph"),
+        (("verify", "clip-vit-b16", "--tiny"), WeightsUnavailable, "there is no fp16 graph in .*-tiny"),
         (("bench", "clip-vit-b16"), WeightsUnavailable, "there is no graph"),
         (("bench", "clip-vit-b16", "--batch", "0"), UsageError, "--batch"),
     ],
@@ -197,6 +198,29 @@ def test_what_cannot_be(words: tuple[str, ...], error: type[StreamcapError], com
         pytest.skip("no TensorRT-RTX")
     with pytest.raises(error, match=complaint):
         run(*words)
+
+
+def test_an_interrupt_that_meets_a_destructor_is_not_lost() -> None:
+    """As one may while transformers are imported."""
+    program = f"""
+import time
+from engines import cli
+
+class Met:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def work(prog_name):
+    Met()
+    time.sleep({LONG_S})
+
+cli.app = work
+cli.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=LONG_S, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "engines: interrupted\n")
 
 
 def test_a_changed_graph_is_refused(cache: Path, made: Made) -> None:
