@@ -105,6 +105,7 @@ class Track:
         seen: last time that it was observed; ``looked``: last time it should have been.
         appearance: its colours.
         again: it left and came back; ``first_seen``: when it was seen for the first time of all.
+        continuous: it was there since then, as far as anybody can tell: it did not come back, and somebody watched.
         ready: when all was there to confirm it.
         trail: (media seconds, box) of its observations as the camera stands now, the newest last, at most 64.
         start_motion: largest motion share of its first observations.
@@ -133,6 +134,7 @@ class Track:
     appearance: Appearance = field(default_factory=Appearance)
     again: bool = False
     first_seen: float = 0.0
+    continuous: bool = True
     ready: float | None = None
     motion: float = 0.0
     start_motion: float = 0.0
@@ -183,6 +185,7 @@ class Track:
             visible=self.stage is Stage.ACTIVE,
             near=self._near(label),
             carries=self.load.carries if label == "person" else (),
+            continuous=self.continuous,
         )
 
     def _near(self, label: str) -> bool | None:
@@ -286,6 +289,7 @@ class Track:
         self.trail = deque([self.trail[-1]], maxlen=HISTORY)
         self.body = Body()
         self.twin_since = None
+        self.continuous = False
 
     def observe(self, seen: Observed, pts: float) -> None:
         """Take in a sighting."""
@@ -359,7 +363,7 @@ class Track:
 
     def return_as(self, key: int, appearance: Appearance, first_seen: float) -> None:
         """It is who was here before under this id."""
-        self.id, self.again, self.first_seen = key, True, first_seen
+        self.id, self.again, self.first_seen, self.continuous = key, True, first_seen, False
         words = appearance.words or self.appearance.words
         self.appearance = replace(self.appearance, words=words, whole=appearance.whole + self.appearance.whole)
 

@@ -161,7 +161,7 @@ def _verb(item: Group, present: dict[int, Instance], manner: int) -> str:
 def _stay(item: Group, present: dict[int, Instance]) -> str:
     """How long somebody was in view who goes."""
     one = present.get(item.who[0]) if item.count == 1 and item.who else None
-    if one is None or item.what not in DEPARTURES:
+    if one is None or item.what not in DEPARTURES or not one.continuous:
         return ""
     stay = item.start - one.first_seen
     return f" after {number(round(stay))} seconds" if STAY_LEAST_S <= stay <= STAY_MOST_S else ""

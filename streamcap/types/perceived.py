@@ -89,6 +89,7 @@ class Instance:
         visible: false while it is occluded or coasting.
         near: close to the camera (true) or far from it (false); None between, or where its kind tells no size.
         carries: nouns of what a person surely has along, as ``("backpack",)``.
+        continuous: it was there from ``first_seen`` on; false for who came back, and where nobody watched for a time.
     """
 
     id: int
@@ -103,6 +104,7 @@ class Instance:
     visible: bool = True
     near: bool | None = None
     carries: tuple[str, ...] = ()
+    continuous: bool = True
 
 
 @dataclass(frozen=True, slots=True)

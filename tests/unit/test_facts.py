@@ -325,6 +325,7 @@ def test_who_left_before_the_camera_was_away_and_comes_in_after_is_told_of() -> 
     stage.play(10, 18)
     ways = [(fact.what, fact.who, "again" in fact.detail) for fact in stage.facts if fact.what in ("leave", "enter")]
     assert ways == [("leave", (1,), False), ("enter", (1,), True)]
+    assert {i.id: i.continuous for i in stage.actives[-1][1]} == {1: False, 2: False}
 
 
 # ---- the camera

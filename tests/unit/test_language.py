@@ -250,6 +250,8 @@ def test_how_long_somebody_stayed_is_told_where_the_plain_words_were_used() -> N
     plain = describe_change(facts, [instance(1, first_seen=9.0)]).text
     again = describe_change(facts, [instance(1, first_seen=9.0)], said=[plain]).text
     assert (plain, again) == ("The person leaves to the right.", "The person goes out to the right after 21 seconds.")
+    back = describe_change(facts, [instance(1, first_seen=9.0, continuous=False)], said=[plain]).text
+    assert back == "The person goes out to the right."
 
 
 def test_for_a_listener_clauses_are_joined() -> None:
