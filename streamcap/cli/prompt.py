@@ -29,7 +29,6 @@ from streamcap.config import (
 )
 from streamcap.errors import UsageError
 from streamcap.flow import SystemClock
-from streamcap.language.words import noun
 
 if TYPE_CHECKING:
     from streamcap.language import Description
@@ -76,6 +75,7 @@ def prompt_command(
     """
     settings = _settings(source=source, fps=fps, profile=profile, prompt=prompt, mode=mode, marks=marks_of(marks))
     _check_picture(output, source)
+    from streamcap.language.words import noun
     from streamcap.sources import check
 
     check(source)
