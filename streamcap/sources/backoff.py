@@ -6,9 +6,11 @@ import random
 
 __all__ = ["Backoff"]
 
+GROWTH = 1.5  # of each wait over the one before; doubling finds who was away for 10 s after 4.8 s more on average, this after 2.3 s
+
 
 class Backoff:
-    """Waits that double up to a cap, each shortened by chance so that many streams do not come back at once.
+    """Waits that grow by half up to a cap, each shortened by chance so that many streams do not come back at once.
 
     Args:
         first: seconds of the first wait before chance, > 0.
@@ -25,7 +27,7 @@ class Backoff:
     def wait(self) -> float:
         """Seconds to wait now, between half of the present step and all of it."""
         step = self._next
-        self._next = min(self._cap, step * 2)
+        self._next = min(self._cap, step * GROWTH)
         return step * self._rng.uniform(0.5, 1.0)
 
     def reset(self) -> None:

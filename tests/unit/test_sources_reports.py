@@ -71,11 +71,11 @@ def test_a_repetition_is_not_told_again() -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40))
-def test_waits_double_to_the_cap_with_chance_in_them(seed: int, n: int) -> None:
+def test_waits_grow_by_half_to_the_cap_with_chance_in_them(seed: int, n: int) -> None:
     backoff = Backoff(0.5, 30.0, random.Random(seed))
     waits = [backoff.wait() for _ in range(n)]
     for turn, wait in enumerate(waits):
-        step = min(30.0, 0.5 * 2**turn)
+        step = min(30.0, 0.5 * 1.5**turn)
         assert step / 2 <= wait <= step
     backoff.reset()
     assert backoff.wait() <= 0.5
