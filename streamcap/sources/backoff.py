@@ -6,7 +6,8 @@ import random
 
 __all__ = ["Backoff"]
 
-GROWTH = 1.5  # of each wait over the one before; doubling finds who was away for 10 s after 4.8 s more on average, this after 2.3 s
+# Of each wait over the one before. Who was away for 10 s is found 2.3 s later on average; doubling took 4.8 s.
+GROWTH = 1.5
 
 
 class Backoff:
