@@ -17,9 +17,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Generic, Literal, Protocol, TypeVar, cast
 
-__all__ = ["Channel", "ChannelClosed", "Clock", "SystemClock", "Turns", "aside"]
+__all__ = ["LOOP_CHECK_S", "Channel", "ChannelClosed", "Clock", "SystemClock", "Turns", "aside"]
 
 T = TypeVar("T")
+
+LOOP_CHECK_S = 1.0  # how often a thread that waits for an event loop looks whether there still is one
 
 
 class Clock(Protocol):
@@ -100,7 +102,8 @@ class Channel(Generic[T]):
         """
         with self._room:
             while self._policy == "block" and len(self._items) >= self._capacity and not self._closed:
-                self._room.wait()
+                self._room.wait(LOOP_CHECK_S)
+                self._closed = self._closed or self._loop.is_closed()
             if self._closed:
                 raise ChannelClosed
             if len(self._items) >= self._capacity:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from streamcap.errors import SourceClosed, SourceError, SourceTimeout, UsageError
-from streamcap.flow import Channel, ChannelClosed
+from streamcap.flow import LOOP_CHECK_S, Channel, ChannelClosed
 from streamcap.metrics import Stages
 from streamcap.sources.address import redact
 from streamcap.sources.backoff import Backoff
@@ -405,6 +405,10 @@ class Source(ABC):
                 rest.close()
                 raise _Stopped from None
         try:
+            while not concurrent.futures.wait([self._sleeping], LOOP_CHECK_S).done:
+                if self._loop.is_closed():  # it took the call, and was gone before its turn: nobody will ever answer
+                    rest.close()
+                    raise _Stopped
             self._sleeping.result()
         except concurrent.futures.CancelledError:
             raise _Stopped from None

@@ -378,6 +378,20 @@ def test_a_loop_that_goes_away_takes_the_thread_with_it() -> None:
             thread.join(PATIENCE_S)
 
 
+def test_a_loop_that_goes_away_with_a_call_in_its_hands_takes_the_thread_with_it() -> None:
+    """It accepts the thread's wait, and is closed before that had a turn."""
+    loop = asyncio.new_event_loop()
+    source = open_source("test:?realtime=1&width=64&height=64", SourceOptions(stream="left", fps=100))
+    loop.run_until_complete(source.open())
+    while source._sleeping is None or source._sleeping.running() or source._sleeping.done():
+        loop.run_until_complete(asyncio.sleep(0))  # between these calls the loop stands, and takes calls still
+        time.sleep(0.001)
+    loop.close()
+    for thread in threading.enumerate():
+        if thread.name == "source-left":
+            thread.join(PATIENCE_S)
+
+
 @pytest.mark.parametrize(
     ("size", "most", "expected"),
     [
