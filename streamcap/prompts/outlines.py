@@ -18,9 +18,10 @@ from streamcap.prompts.silhouettes import Mask, Rect, Region
 __all__ = ["Stroke", "outlined", "strokes"]
 
 # Share of the tint along the inside of an outline, from the line inwards; the paper's range, laid over all of a region
-# there. Here it ends at this share of the region's smaller side: a model is to tell what colour a van is.
+# there. In a box it ends at a share of the smaller side, and of the picture's: a model is to tell what colour a van is.
 TINT_OUTER, TINT_INNER = 0.4, 0.1
 RIM = 0.1
+RIM_MOST = 0.02
 # Thickness of an outline, as a share of the picture's smaller side.
 LINE = 0.004
 # What is narrower than so many outlines would be hidden by one: it gets a plain line.
@@ -96,7 +97,7 @@ def _draw_box(drawn: NDArray[np.uint8], box: Rect, colour: RGB) -> None:
     left, top, right, bottom = box
     part = drawn[top:bottom, left:right]
     y, x = (np.minimum(np.arange(n), np.arange(n)[::-1]).astype(np.float32) for n in part.shape[:2])
-    _tint(part, np.minimum(y[:, None], x[None]), _rim(box), colour)
+    _tint(part, np.minimum(y[:, None], x[None]), _rim(box, drawn.shape), colour)
     line = _line(box, drawn.shape)
     if line == 0:
         _frame(drawn, box, 0, colour, 1)
@@ -129,8 +130,8 @@ def _line(rect: Rect, shape: tuple[int, ...]) -> int:
     return 0 if _side(rect) < SLIM * (line + 2) else line
 
 
-def _rim(rect: Rect) -> float:
-    return max(2.0, _side(rect) * RIM)
+def _rim(rect: Rect, shape: tuple[int, ...]) -> float:
+    return max(2.0, min(_side(rect) * RIM, min(shape[:2]) * RIM_MOST))
 
 
 def _side(rect: Rect) -> int:
