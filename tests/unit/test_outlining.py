@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator
 
 import numpy as np
 import pytest
@@ -27,11 +26,11 @@ from streamcap.config import (
 from streamcap.errors import ModelError, WeightsUnavailable
 from streamcap.flow import SystemClock
 from streamcap.models.base import Image, Segmenter
-from streamcap.models.language import LanguageModel, Piece, Usage
-from streamcap.prompts import Prompt
+from streamcap.models.language import LanguageModel
 from streamcap.types import Box, Instance, Look, Window
 from tests.patience import LONG_S, SOON_S
 from tests.scenes import fact
+from tests.shown_model import Shown
 
 SOM = (Mark.SET_OF_MARK,)
 
@@ -210,25 +209,9 @@ async def test_closing_while_it_is_being_loaded_leaves_no_task() -> None:
     assert not await outliner.ready(SOM)
 
 
-class Shown:
-    """A model that keeps what it is shown."""
-
-    name = "shown"
-
-    def __init__(self) -> None:
-        self.prompts: list[Prompt] = []
-
-    async def generate(self, prompt: Prompt, *, timeout_s: float) -> AsyncGenerator[Piece, None]:
-        self.prompts.append(prompt)
-        yield Piece("Somebody walks on.", Usage(10, 10))
-
-    async def close(self) -> None:
-        return
-
-
 @pytest.mark.parametrize(("mode", "cut"), [(VisionMode.SLIDING, 2), (VisionMode.GRID, 5), (VisionMode.RECAPTION, 5)])
 async def test_of_a_window_only_what_the_model_is_shown_is_cut_out(mode: VisionMode, cut: int) -> None:
-    clock, model = HandClock(), Shown()
+    clock, model = HandClock(), Shown("Somebody walks on.")
     segmenter = Filled(clock)
 
     async def load(_: VisionSettings) -> LanguageModel:

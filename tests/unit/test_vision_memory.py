@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
 
 import cv2
 import numpy as np
@@ -14,27 +13,22 @@ from streamcap.captioners import SharedModel
 from streamcap.captioners.vision import VisionCaptioner
 from streamcap.config import CaptionerName, MemoryPictures, Outlines, StreamSettings, VisionBackend, VisionSettings
 from streamcap.flow import SystemClock
-from streamcap.models.language import LanguageModel, Piece, Usage
+from streamcap.models.language import LanguageModel
 from streamcap.prompts import Prompt
 from streamcap.types import KeyFrame, Look, Stretch, Window
 from tests.scenes import fact, instance
+from tests.shown_model import Shown
 
-
-class Shown:
-    """A model that keeps what it is shown."""
-
-    name = "shown"
-
-    def __init__(self) -> None:
-        self.prompts: list[Prompt] = []
-
-    async def generate(self, prompt: Prompt, *, timeout_s: float) -> AsyncGenerator[Piece, None]:
-        self.prompts.append(prompt)
-        answer = {"nothing_new": False, "caption": "A person walks on.", "global": "", "instances": []}
-        yield Piece(json.dumps(answer | {"background": "", "camera": ""}), Usage(10, 10))
-
-    async def close(self) -> None:
-        return
+ANSWER = json.dumps(
+    {
+        "nothing_new": False,
+        "caption": "A person walks on.",
+        "global": "",
+        "instances": [],
+        "background": "",
+        "camera": "",
+    }
+)
 
 
 def kept(t: float, grey: int) -> KeyFrame:
@@ -49,7 +43,7 @@ PAST = (
 
 
 async def shown(memory: MemoryPictures) -> Prompt:
-    model = Shown()
+    model = Shown(ANSWER)
 
     async def load(_: VisionSettings) -> LanguageModel:
         return model
