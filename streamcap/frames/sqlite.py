@@ -115,7 +115,7 @@ class SqliteFrames:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute(_SCHEMA)
-        except BaseException:
+        except BaseException:  # nobody else would close it
             db.close()
             raise
         return db

@@ -106,7 +106,7 @@ def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
     try:
         for setting in settings:
             connection.execute(f"PRAGMA {setting}").fetchall()
-    except BaseException:
+    except BaseException:  # nobody else would close it
         connection.close()
         raise
     return connection
@@ -130,7 +130,7 @@ def open_database(folder: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             # A write, so that a folder or disk that takes none is known now and not at the first caption.
             connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'opened'")
-        except BaseException:
+        except BaseException:  # nobody else would close it
             connection.close()
             raise
     except sqlite3.Error as error:

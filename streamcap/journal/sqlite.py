@@ -162,7 +162,7 @@ class SqliteJournal:
         journal._thread.start()
         try:
             store = await asyncio.shield(journal._opened)
-        except BaseException:
+        except BaseException:  # also cancelled: its threads and its lock are let go
             await journal.close()
             raise
         journal._replays = _Reader(store, "streamcap-journal-replay")

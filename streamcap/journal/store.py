@@ -86,7 +86,7 @@ class Store:
         self._lock = FolderLock(folder)
         try:
             self._connection = open_database(folder)
-        except BaseException:
+        except BaseException:  # the folder is free again
             self._lock.close()
             raise
         try:

@@ -209,7 +209,7 @@ class Control:
                 await self._registry.put(Kept(settings=settings))
             try:
                 await self._manager.start(settings)
-            except BaseException:
+            except BaseException:  # one that was not started is not kept for the next start
                 if self._registry is not None:
                     await self._registry.drop(settings.id)
                 raise
