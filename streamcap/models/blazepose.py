@@ -7,17 +7,15 @@ card 2021). Of two people side by side it cuts out the one in the middle, which 
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.errors import ModelLoadError
 from streamcap.models.base import Image
 from streamcap.models.crops import crop_to_picture, square
-from streamcap.models.litert import Network
+from streamcap.models.litert import Network, packed
 from streamcap.types import Box
 
 __all__ = ["BlazePose"]
@@ -48,11 +46,7 @@ class BlazePose:
     """
 
     def __init__(self, path: Path, *, interpreters: int = 1) -> None:
-        try:
-            with zipfile.ZipFile(path) as bundle:
-                content = bundle.read(MEMBER)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelLoadError(f"cannot load the segmenter {path.name}: {error}") from error
+        content = packed(path, MEMBER, "the segmenter")
         self._network = Network(path, "the segmenter", interpreters=interpreters, content=content)
         by_shape = {shape: index for index, shape in self._network.outputs.items()}
         self._presence, self._mask = by_shape[1, 1], by_shape[1, SIZE, SIZE, 1]

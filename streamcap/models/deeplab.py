@@ -7,17 +7,15 @@ pixel: GrabCut (Rother, Kolmogorov, Blake, 2004) moves them to where the colours
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.errors import ModelLoadError
 from streamcap.labels import ANIMALS
 from streamcap.models.base import Image
-from streamcap.models.litert import Network
+from streamcap.models.litert import Network, packed_lines
 from streamcap.types import Box
 
 __all__ = ["DeepLab"]
@@ -69,11 +67,7 @@ class DeepLab:
     """
 
     def __init__(self, path: Path, *, interpreters: int = 1) -> None:
-        try:
-            with zipfile.ZipFile(path) as tail:
-                names = tail.read("labelmap.txt").decode().split("\n")
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelLoadError(f"cannot load the segmenter {path.name}: {error}") from error
+        names = packed_lines(path, "labelmap.txt", "the segmenter")
         known = {name.strip(): index for index, name in enumerate(names) if name.strip()}
         self._classes = {
             label: sorted(known[name] for name in classes if name in known) for label, classes in _CLASSES.items()

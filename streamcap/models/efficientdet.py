@@ -6,16 +6,14 @@ three scales an octave, aspects 1, 2 and 1/2, anchor scale 4.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcap.errors import ModelLoadError
 from streamcap.models.base import Image
-from streamcap.models.litert import Network
+from streamcap.models.litert import Network, packed_lines
 from streamcap.types import Detections
 
 __all__ = ["EfficientDetLite0", "anchors", "decode"]
@@ -78,11 +76,7 @@ class EfficientDetLite0:
     """
 
     def __init__(self, path: Path, *, interpreters: int = 2) -> None:
-        try:
-            with zipfile.ZipFile(path) as tail:
-                self._labels = tuple(tail.read("labels.txt").decode().splitlines())
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelLoadError(f"cannot load the detector {path.name}: {error}") from error
+        self._labels = packed_lines(path, "labels.txt", "the detector")
         self._network = Network(path, "the detector", interpreters=interpreters)
         outputs = {shape[-1]: index for index, shape in self._network.outputs.items()}
         self._boxes, self._scores = outputs[4], outputs[90]

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from streamcap.errors import ModelError, ModelLoadError
 
-__all__ = ["Network"]
+__all__ = ["Network", "packed", "packed_lines"]
 
 T = TypeVar("T")
 
@@ -38,6 +39,30 @@ def _stderr_to_log() -> Iterator[None]:
             os.close(kept)
             caught.seek(0)
             _log.debug("LiteRT: %s", caught.read().decode(errors="replace").strip())
+
+
+def packed(path: Path, member: str, role: str) -> bytes:
+    """A file that a model's file carries with it: a zip archive, often in its tail.
+
+    Args:
+        role: what messages call the network, such as "the detector".
+
+    Raises:
+        ModelLoadError: there is none.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(member)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelLoadError(f"cannot load {role} {path.name}: {error}") from error
+
+
+def packed_lines(path: Path, member: str, role: str) -> tuple[str, ...]:
+    """The lines of such a file, of labels for instance. Raises as :func:`packed`."""
+    try:
+        return tuple(packed(path, member, role).decode().splitlines())
+    except UnicodeDecodeError as error:
+        raise ModelLoadError(f"cannot load {role} {path.name}: {error}") from error
 
 
 class Network:
