@@ -229,8 +229,9 @@ def main() -> None:
 
 def _is_memory(error: Exception) -> bool:
     """True where memory ran out: torch and ONNX Runtime say so in words of their own."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or "can't allocate memory" in said or "failed to allocate memory" in said
+    from streamcap.models.onnx import ran_full
+
+    return isinstance(error, MemoryError) or ran_full(error) or "can't allocate memory" in str(error)
 
 
 def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:

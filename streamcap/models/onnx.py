@@ -17,7 +17,7 @@ from streamcap.models.cuda import LOST, RESTART, gpu_present
 from streamcap.models.engine import Device, EngineInfo, Tensor, abandon, check_batch
 from streamcap.models.graph import GraphInfo, Precision, engines_command, make_command
 
-__all__ = ["OnnxEngine", "ProviderChoice", "choose_provider", "session"]
+__all__ = ["OnnxEngine", "ProviderChoice", "choose_provider", "ran_full", "session"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,12 @@ CPU_LANES = 8
 _FULL = ("out of memory", "failed to allocate", "bad_alloc", "alloc_failed", "available memory of")
 # How ONNX Runtime says what CUDA said.
 _CUDA_FAILED = re.compile(r"\bCUDA failure (\d+)\b")
+
+
+def ran_full(error: Exception) -> bool:
+    """True where a runtime says that memory ran out."""
+    said = str(error).lower()
+    return any(sign in said for sign in _FULL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +264,7 @@ class OnnxEngine:
         try:
             found = self._session.run(list(wanted), {self._input: fed})
         except Exception as error:  # as above
-            if any(sign in str(error).lower() for sign in _FULL):
+            if ran_full(error):
                 raise OutOfDeviceMemory(f"{self._what} has no memory for a batch of {len(batch)}") from error
             if (status := _CUDA_FAILED.search(str(error))) and int(status[1]) in LOST:
                 abandon(self._session)
