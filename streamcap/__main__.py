@@ -6,42 +6,42 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from typing import Final
 
 __all__ = ["main"]
 
-# Python waits at its end for threads, such as one that fetches the gigabytes of a model from a hub that hardly answers.
-# All that has to be closed in order is closed by then; after this time (seconds) the program ends without them.
-LEFT_S: Final = 5.0
+INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """Load the command line and run it."""
-    try:
-        from streamcap.cli import main as run
-    except KeyboardInterrupt:
-        sys.exit(130)
-    status = 1
-    try:
-        run()
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        raise
-    finally:
-        # Nothing is left to be ended cleanly: who is still pressing Ctrl-C gets no traceback of the interpreter's end.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        leaving = threading.Timer(LEFT_S, _leave, [status])
-        leaving.daemon = True
-        leaving.start()
+    """Load the command line, run it, and leave.
 
-
-def _leave(status: int) -> None:
+    All that has to be closed in order is closed by then, so the process ends without Python's own end. That waits for
+    threads, such as one that fetches the gigabytes of a model from a hub that hardly answers; and a thread that comes
+    out of native code meanwhile is torn out of it, which aborts the process (python/cpython#87135). Where a profiler
+    or a coverage tool watches, which write at Python's end what they saw, Python ends as usual.
+    """
+    status = _status()
+    # Nothing is left to be ended cleanly: Ctrl-C while a reader takes its time ends it at once.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        sys.exit(status)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # the reader has gone
             stream.flush()
     os._exit(status)
+
+
+def _status() -> int:
+    try:
+        from streamcap.cli import main as run
+
+        run()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
 
 
 if __name__ == "__main__":

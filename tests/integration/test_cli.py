@@ -348,6 +348,7 @@ def interruptions(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[s
         "at the first line": (["caption", "test:", "-f", "jsonl"], 0.0, 1, signal.SIGINT),
         "in the middle": (["caption", "test:", "-f", "jsonl"], 0.9, 1, signal.SIGINT),
         "by TERM": (["caption", "test:"], 0.3, 1, signal.SIGTERM),
+        "twice": (["caption", "test:"], 0.1, 2, signal.SIGINT),
         "impatiently": (["caption", "test:"], 0.2, 4, signal.SIGINT),
     }
     for name, (arguments, after, times, number) in working.items():
@@ -386,9 +387,10 @@ def test_ctrl_c_while_it_works_ends_it_cleanly(interruptions: dict[str, Done], n
 
 
 @pytest.mark.weights
-def test_ctrl_c_again_and_again(interruptions: dict[str, Done]) -> None:
-    done = interruptions["impatiently"]
-    # While the interpreter itself goes down, nothing catches a signal any more; to a shell that is 130, too.
+@pytest.mark.parametrize("name", ["twice", "impatiently"])
+def test_ctrl_c_again_and_again(interruptions: dict[str, Done], name: str) -> None:
+    done = interruptions[name]
+    # The third kills; to a shell that is 130, too.
     assert done.code in (0, 130, -signal.SIGINT), done.err
     assert done.clean, done.err
     assert done.seconds < QUICK_S
