@@ -46,8 +46,10 @@ OUTWARD_SPEED = 0.01
 OUTWARD_COURSE = 0.03
 # It left the way that it went over its last seconds.
 HEADING_S = 1.5
-# A place is left where less than this part remains of what there was before the background.
+# A place is left where less than this part remains of what there was before the background: this much (share of the
+# box) at least, as next to nothing remains of next to nothing.
 VACATED = 0.3
+COVERED_LEAST = 0.05
 # At its speed it may be out by now, within this much (share of the frame). The middle of what a border cuts off goes
 # half as fast as the thing itself.
 OUT_MARGIN = 0.12
@@ -313,7 +315,7 @@ class Track:
     @property
     def vacated(self) -> bool:
         """When it was missed its place showed the background again: nothing of it was left, nothing stood before it."""
-        return self.hole < VACATED * self.covered
+        return self.covered >= COVERED_LEAST and self.hole < VACATED * self.covered
 
     @property
     def went_out(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from streamcap.facts.scene import SALIENCY, Scene, about, is_named, moves_by_itself
+from streamcap.facts.scene import SALIENCY, SAME_MOMENT_S, Scene, about, is_named, moves_by_itself
 from streamcap.geometry import area, contained, nearest_side, place, touches
 from streamcap.instances import Stage, Track
 from streamcap.labels import ANIMALS, MOVERS, group
@@ -42,8 +43,9 @@ REMEMBERED = 64
 # Share of a box that lies in something close to the camera.
 CLOSE_UP = 0.6
 # Who walked out over the border is likely gone after so long (seconds) without a sight: a look at five a second. Of 103
-# such, on clips of all kinds, 102 had gone (docs/decisions/035-likely-before-sure.md). Nothing is likely of who is not
-# seen anywhere else: four of five were only missed, or hidden.
+# such, on clips of all kinds, 102 had gone (docs/decisions/035-likely-before-sure.md); so had all 9 who went out too
+# slowly for that and whose place was seen empty. Nothing is likely of who is not seen anywhere else: four of five were
+# only missed, or hidden.
 LIKELY_S = 0.15
 # Nobody in view for this long: the scene is empty again. That is said where somebody was there, not only an arm.
 EMPTY_S = 0.6
@@ -60,11 +62,14 @@ class Presence:
     _likely: frozenset[int] = frozenset()  # who was likely gone as of the last frame
     _misjudged: set[int] = field(default_factory=set)  # of those that are here: likely gone once, and yet seen again
     _untold: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # who went without a word
+    _moved: float = -math.inf  # last time that the camera moved
     _empty_since: float | None = None
     _occupied: bool = False
 
     def update(self, scene: Scene) -> Iterator[Fact]:
         """See :class:`streamcap.facts.scene.Rule`."""
+        if scene.camera.moving:
+            self._moved = scene.pts
         for track in scene.tracks.confirmed:
             if scene.was_there(track):
                 self._here[track.id] = track
@@ -128,7 +133,7 @@ class Presence:
         known, told = self._here.pop(track.id, None), self._is_told_going(track, scene)
         self._came_told.discard(track.id)
         self._misjudged.discard(track.id)
-        fact = self._gone(track) if known is not None and told else None
+        fact = self._gone(track, scene) if known is not None and told else None
         if track.id in self._untold:
             self._untold.remove(track.id)
         if fact is not None:
@@ -136,13 +141,13 @@ class Presence:
         elif track.trail[-1][0] >= scene.watched_since(track):  # else it went before the scene began
             self._untold.append(track.id)
 
-    def _gone(self, track: Track) -> Fact | None:
+    def _gone(self, track: Track, scene: Scene) -> Fact | None:
         """How it went, None where that is not sure enough."""
-        if moves_by_itself(track) and track.went_out:
+        if moves_by_itself(track) and self._is_out(track, scene):
             return _leave(track)
         if any(_beside(track, other) for other in self._here.values()):
             return None
-        if track.disturbed and track.roams and track.vacated:
+        if track.disturbed and track.roams and self._is_seen_empty(track, scene):
             return about(track, "disappear", track.seen, track.seen, place(track.trail[-1][1]), 0.5)
         return None
 
@@ -158,10 +163,22 @@ class Presence:
             unseen = track.misses > 0 and track.looked - track.seen >= LIKELY_S
             if not unseen or track.id in self._misjudged or not self._is_told_going(track, scene):
                 continue
-            if moves_by_itself(track) and track.went_out and track.may_be_out(scene.pts):
+            if moves_by_itself(track) and self._is_out(track, scene):
                 likely.add(track.id)
                 yield replace(_leave(track), sure=False)
         self._likely = frozenset(likely)
+
+    def _is_out(self, track: Track, scene: Scene) -> bool:
+        """It went over the border: at its speed there was time to, or its place at the border was seen empty.
+
+        Who stands there, cut off, is missed by the detector now and then, for seconds.
+        """
+        return track.went_out and (track.may_be_out(scene.pts) or self._is_seen_empty(track, scene))
+
+    def _is_seen_empty(self, track: Track, scene: Scene) -> bool:
+        """Where it was missed the background showed, which was known since before: the camera has not moved."""
+        known_since = max(self._moved, scene.pts - scene.since_start)
+        return track.vacated and track.seen > known_since + SAME_MOMENT_S
 
     def _is_told_going(self, track: Track, scene: Scene) -> bool:
         """It is worth a word when it goes, and not a second view of another, nor the camera's doing."""

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from streamcap.camera import CameraReading
 from streamcap.facts import Scene
 from streamcap.facts.presence import LIKELY_S, Presence
 from streamcap.instances import Observed, TrackerUpdate
+from streamcap.tracks import birth
+from streamcap.transform import Transform
 from streamcap.types import Box
 from tests.scenes import STILL, Actor, Detector, Play, Stagehand, perfect
 
@@ -80,6 +83,53 @@ def test_who_stands_where_no_detector_finds_him_has_not_disappeared() -> None:
     stage = Stagehand([Actor(path, SMALL)], detector=hidden((6.1, 14)))
     stage.play(0, 14)
     assert [f.what for f in stage.facts if f.what in ("leave", "disappear")] == []
+
+
+def withdraws(gone: float) -> Actor:
+    """An arm, from above: it is drawn back slowly from 6 s on, and all at once before ``gone`` seconds."""
+    reach = ((4, -0.3), (5, 0.25), (6, 0.25), (6.4, 0.23), (gone - 0.2, 0.23), (gone, -0.4))
+    return Actor(tuple((time, 0.5, y) for time, y in reach), (0.4, 0.55))
+
+
+def test_who_is_cut_off_by_the_border_is_likely_gone_once_the_place_is_seen_empty() -> None:
+    stage = Stagehand([withdraws(6.8)], detector=hidden((6.5, 20)))
+    stage.play(0, 6.7)
+    assert stage.likely == [], "the place is not empty yet"
+    stage.play(6.8, 20)
+    (leave,) = stage.said("leave")
+    assert leave.where == "top"
+    times = [time for time, _ in stage.likely]
+    assert times[0] <= 7.0, "well before there was time to go out as slowly as it went"
+    assert {fact.who for _, fact in stage.likely} == {leave.who}
+    sure_at = next(time for time, update in stage.updates if update.ended)
+    assert times[-1] < sure_at > times[0] + 1.0
+
+
+def test_who_stands_cut_off_by_the_border_and_is_not_recognised_has_not_left() -> None:
+    fidgets = ((6.2 + 0.4 * step, 0.5 + 0.15 * (step % 2), 0.74) for step in range(20))
+    stage = Stagehand([Actor(((0, 0.5, 0.6), (6, 0.5, 0.74), *fidgets), (0.3, 0.6))], detector=hidden((6.1, 20)))
+    stage.play(0, 13)
+    (ended,) = [track for _, update in stage.updates for track in update.ended]
+    assert ended.went_out, "as it went he might be on his way out"
+    assert stage.likely == []
+    assert stage.said("leave") == []
+
+
+def test_a_place_that_the_camera_has_moved_away_from_is_not_seen_empty() -> None:
+    def camera(time: float) -> CameraReading:
+        return CameraReading(Transform(), 6.55 <= time < 7.0, ())
+
+    stage = Stagehand([withdraws(6.8)], detector=hidden((6.5, 20)), camera=camera)
+    stage.play(0, 8)
+    assert stage.likely == []
+
+
+def test_nothing_is_seen_to_be_empty_where_hardly_anything_was_seen() -> None:
+    track = birth(Observed((0.4, 0.0, 0.6, 0.5), 0.8, "person"), 0.0)
+    track.covered, track.hole = 0.2, 0.01
+    assert track.vacated
+    track.covered, track.hole = 0.04, 0.0
+    assert not track.vacated
 
 
 def test_a_second_view_of_somebody_is_not_likely_to_leave() -> None:
