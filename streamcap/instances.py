@@ -113,6 +113,11 @@ class Tracker:
         self._tracks, self._last_pts = kept, pts
         self._sought = {t.id for t in kept}
 
+    def forget_background(self) -> None:
+        """The background is another: what is missed now cannot be seen to have left its place."""
+        for track in self._tracks:
+            track.covered = 0.0
+
     def update(
         self,
         seen: Sequence[Observed],
@@ -278,7 +283,7 @@ class Tracker:
             elif track.misses >= LOST_MISSES and track.looked - track.seen > LOST_AFTER_S and not track.is_fixture():
                 track.stage = Stage.LOST
                 # Nothing of it is in the frame then: whoever comes in there is judged by the gallery.
-                if track.went_out and track.may_be_out(pts):
+                if track.is_out(pts):
                     track.stage = Stage.ENDED
                     ended.append(track)
         for track in ended:

@@ -111,7 +111,8 @@ class Track:
         ready: when all was there to confirm it.
         trail: (media seconds, box) of its observations as the camera stands now, the newest last, at most 64.
         start_motion: largest motion share of its first observations.
-        covered: share of its place, 0..1, that differed from the background when it was last seen.
+        covered: share of its place, 0..1, that differed from the background when it was last seen; 0 where that
+            background is not known any more.
         disturbed: pixels changed at its place while it was not seen.
         hole: share of its place, 0..1, that differs from the background while it is missed, until it is lost: later
             somebody who stands there unseen has become background.
@@ -321,6 +322,13 @@ class Track:
     def went_out(self) -> bool:
         """Its last place is at a side, and it was moving that way or is cut off by it."""
         return self.outside or bool(self._sides_towards())
+
+    def is_out(self, pts: float) -> bool:
+        """It went over the border: at its speed there was time for that, or its place at the border was seen empty.
+
+        Who stands there, cut off, is missed by the detector now and then, for seconds.
+        """
+        return self.went_out and (self.may_be_out(pts) or self.vacated)
 
     def exit_side(self) -> Side | None:
         """The side of the frame by which it left, if it did."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from streamcap.facts.scene import SALIENCY, SAME_MOMENT_S, Scene, about, is_named, moves_by_itself
+from streamcap.facts.scene import SALIENCY, Scene, about, is_named, moves_by_itself
 from streamcap.geometry import area, contained, nearest_side, place, touches
 from streamcap.instances import Stage, Track
 from streamcap.labels import ANIMALS, MOVERS, group
@@ -62,14 +61,11 @@ class Presence:
     _likely: frozenset[int] = frozenset()  # who was likely gone as of the last frame
     _misjudged: set[int] = field(default_factory=set)  # of those that are here: likely gone once, and yet seen again
     _untold: deque[int] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # who went without a word
-    _moved: float = -math.inf  # last time that the camera moved
     _empty_since: float | None = None
     _occupied: bool = False
 
     def update(self, scene: Scene) -> Iterator[Fact]:
         """See :class:`streamcap.facts.scene.Rule`."""
-        if scene.camera.moving:
-            self._moved = scene.pts
         for track in scene.tracks.confirmed:
             if scene.was_there(track):
                 self._here[track.id] = track
@@ -143,11 +139,11 @@ class Presence:
 
     def _gone(self, track: Track, scene: Scene) -> Fact | None:
         """How it went, None where that is not sure enough."""
-        if moves_by_itself(track) and self._is_out(track, scene):
+        if moves_by_itself(track) and track.is_out(scene.pts):
             return _leave(track)
         if any(_beside(track, other) for other in self._here.values()):
             return None
-        if track.disturbed and track.roams and self._is_seen_empty(track, scene):
+        if track.disturbed and track.roams and track.vacated:
             return about(track, "disappear", track.seen, track.seen, place(track.trail[-1][1]), 0.5)
         return None
 
@@ -163,22 +159,10 @@ class Presence:
             unseen = track.misses > 0 and track.looked - track.seen >= LIKELY_S
             if not unseen or track.id in self._misjudged or not self._is_told_going(track, scene):
                 continue
-            if moves_by_itself(track) and self._is_out(track, scene):
+            if moves_by_itself(track) and track.is_out(scene.pts):
                 likely.add(track.id)
                 yield replace(_leave(track), sure=False)
         self._likely = frozenset(likely)
-
-    def _is_out(self, track: Track, scene: Scene) -> bool:
-        """It went over the border: at its speed there was time to, or its place at the border was seen empty.
-
-        Who stands there, cut off, is missed by the detector now and then, for seconds.
-        """
-        return track.went_out and (track.may_be_out(scene.pts) or self._is_seen_empty(track, scene))
-
-    def _is_seen_empty(self, track: Track, scene: Scene) -> bool:
-        """Where it was missed the background showed, which was known since before: the camera has not moved."""
-        known_since = max(self._moved, scene.pts - scene.since_start)
-        return track.vacated and track.seen > known_since + SAME_MOMENT_S
 
     def _is_told_going(self, track: Track, scene: Scene) -> bool:
         """It is worth a word when it goes, and not a second view of another, nor the camera's doing."""

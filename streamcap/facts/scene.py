@@ -15,7 +15,7 @@ from streamcap.nearness import CloseUp
 from streamcap.stationary import PlaceChange
 from streamcap.types import Box, Fact, Health, Skill
 
-__all__ = ["SALIENCY", "SAME_MOMENT_S", "Rule", "Scene", "about", "is_named", "moves_by_itself"]
+__all__ = ["SALIENCY", "Rule", "Scene", "about", "is_named", "moves_by_itself"]
 
 # Scene start: seconds in which what is found was there already. The detector goes over a picture in parts: where it is
 # looked at less often than five times a second, so many looks have to be over too, but no more time than that.
