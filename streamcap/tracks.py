@@ -324,11 +324,16 @@ class Track:
         return self.outside or bool(self._sides_towards())
 
     def is_out(self, pts: float) -> bool:
-        """It went over the border: at its speed there was time for that, or its place at the border was seen empty.
+        """It went over the border: at its speed there was time for that, or its place was seen empty.
 
-        Who stands there, cut off, is missed by the detector now and then, for seconds.
+        Who stands there, cut off, is missed by the detector now and then, for seconds; and the place of who goes along
+        the border is empty, too, when he is found elsewhere under another id.
         """
-        return self.went_out and (self.may_be_out(pts) or self.vacated)
+        if not self.went_out:
+            return False
+        outwards, most = outward(self.course), max(map(abs, self.course))
+        straight = any(outwards[side] >= most for side in self._sides_towards())
+        return self.may_be_out(pts) or (straight and self.vacated)
 
     def exit_side(self) -> Side | None:
         """The side of the frame by which it left, if it did."""

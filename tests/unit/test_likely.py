@@ -101,6 +101,17 @@ def test_who_is_cut_off_by_the_border_has_gone_where_the_place_was_seen_empty() 
     assert [fact.who for time, fact in stage.likely] == [leave.who], "and likely a look before"
 
 
+def test_who_went_along_the_border_may_be_elsewhere() -> None:
+    path = ((0, 0.2, 0.72), (4, 0.2, 0.72), (6.4, 0.5, 0.82), (6.6, 0.5, 0.82), (6.8, 0.5, 1.8))
+    stage = Stagehand([Actor(path, (0.3, 0.6))], detector=hidden((6.5, 20)))
+    stage.play(0, 13)
+    (ended,) = [track for _, update in stage.updates for track in update.ended]
+    assert ended.went_out
+    assert ended.vacated
+    assert stage.likely == []
+    assert stage.said("leave") == []
+
+
 def test_who_stands_cut_off_by_the_border_and_is_not_recognised_has_not_left() -> None:
     fidgets = ((6.2 + 0.4 * step, 0.5 + 0.15 * (step % 2), 0.74) for step in range(20))
     stage = Stagehand([Actor(((0, 0.5, 0.6), (6, 0.5, 0.74), *fidgets), (0.3, 0.6))], detector=hidden((6.1, 20)))
