@@ -42,9 +42,9 @@ REMEMBERED = 64
 # Share of a box that lies in something close to the camera.
 CLOSE_UP = 0.6
 # Who walked out over the border is likely gone after so long (seconds) without a sight: a look at five a second. Of 103
-# such, on clips of all kinds, 102 had gone (docs/decisions/035-likely-before-sure.md); so had all 9 who went out too
-# slowly for that and whose place was seen empty. Nothing is likely of who is not seen anywhere else: four of five were
-# only missed, or hidden.
+# such, on clips of all kinds, 102 had gone (docs/decisions/035-likely-before-sure.md); so had all 7 who went straight
+# out, too slowly for that, and whose place was seen empty. Nothing is likely of who is not seen anywhere else: four of
+# five were only missed, or hidden.
 LIKELY_S = 0.15
 # Nobody in view for this long: the scene is empty again. That is said where somebody was there, not only an arm.
 EMPTY_S = 0.6
