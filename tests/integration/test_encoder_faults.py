@@ -1,4 +1,4 @@
-"""An encoder that fails for a while: the stream is watched on without features, says so, and says when they are back."""
+"""An encoder that fails for a while: its stream is watched on without features, and says so until they are back."""
 
 from __future__ import annotations
 
