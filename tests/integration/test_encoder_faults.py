@@ -32,7 +32,7 @@ class Failing:
     async def encode(self, images: Sequence[Image], *, deadline: float | None = None) -> Features:
         if self._errors:
             raise self._errors.pop(0)
-        return Features(np.tile(np.float32([1, 0, 0, 0]), (len(images), 1)))
+        return Features(np.tile(np.array([1, 0, 0, 0], np.float32), (len(images), 1)))
 
 
 class States:
