@@ -6,7 +6,10 @@ import contextlib
 import os
 import signal
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 __all__ = ["main"]
 
@@ -21,6 +24,7 @@ def main() -> None:
     out of native code meanwhile is torn out of it, which aborts the process (python/cpython#87135). Where a profiler
     or a coverage tool watches, which write at Python's end what they saw, Python ends as usual.
     """
+    sys.unraisablehook = _unraisable
     status = _status()
     # Nothing is left to be ended cleanly: Ctrl-C while a reader takes its time ends it at once.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -42,6 +46,13 @@ def _status() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _unraisable(fault: UnraisableHookArgs) -> None:
+    """Ctrl-C in a finaliser or a callback, as the import system has them, where Python would tell of it and go on."""
+    if issubclass(fault.exc_type, KeyboardInterrupt):
+        os._exit(INTERRUPTED)
+    sys.__unraisablehook__(fault)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,28 @@ program.main()
 """
 
 
-@pytest.mark.parametrize(("program", "status", "said"), [(_GIVEN_UP, 0, ""), (_HELD_UP, 3, "said")])
-def test_a_program_ends_though_a_thread_works_on(program: str, status: int, said: str) -> None:
+_INTERRUPTED_WHERE_NOTHING_IS_RAISED = f"""
+import time
+import streamcap.cli
+import streamcap.__main__ as program
+
+class Held:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def run():
+    Held()
+    time.sleep({LONG_S})
+
+streamcap.cli.main = run
+program.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "said"),
+    [(_GIVEN_UP, 0, ""), (_HELD_UP, 3, "said"), (_INTERRUPTED_WHERE_NOTHING_IS_RAISED, 130, "")],
+)
+def test_a_program_ends_when_it_is_done_or_told_to(program: str, status: int, said: str) -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LONG_S / 4)
     assert (ended.returncode, ended.stdout, ended.stderr) == (status, said, "")
