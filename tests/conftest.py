@@ -105,7 +105,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
             for definitions in item._fixtureinfo.name2fixturedefs.values():
                 for definition in definitions:
                     if definition.scope == "module":
-                        definition.finish(item._request)
+                        definition.finish(item._request)  # type: ignore[arg-type]  # it asks for its node only
 
 
 @pytest.fixture(scope="session")
