@@ -92,6 +92,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             need(name)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A test that is run again gets its module's fixtures anew: what failed may be what one of them did, once for all.
+
+    pytest-rerunfailures keeps them, and says here that it is about to run the test again.
+    """
+    try:
+        yield
+    finally:
+        if getattr(item, "_finalizers_suspended", False) and isinstance(item, pytest.Function):
+            for definitions in item._fixtureinfo.name2fixturedefs.values():
+                for definition in definitions:
+                    if definition.scope == "module":
+                        definition.finish(item._request)  # type: ignore[arg-type]  # it asks for its node only
+
+
 @pytest.fixture(scope="session")
 def clips_dir() -> Path:
     """Real clips with their truth."""
