@@ -171,7 +171,8 @@ class Pipeline:
     def apply(self, settings: StreamSettings) -> None:
         """Go on with another rate, profile or captioner; the source is not opened anew and nothing seen is forgotten.
 
-        Windows that wait are worded by the new captioner; the one at work ends its own.
+        Windows that wait are worded by the new captioner; the one at work ends its own. A source that is away is tried
+        again at once.
 
         Raises:
             UsageError: the settings are of another stream or source: that takes another pipeline.
@@ -182,6 +183,7 @@ class Pipeline:
         self._settings = settings
         self._look_for(settings)
         self.shed(settings.fps)
+        self._source.hurry()
 
     def shed(self, fps: float, *, frugal: bool = False) -> None:
         """Look at this many frames a second at most from now on.

@@ -83,7 +83,6 @@ class VisionCaptioner:
             max_tokens=vision.settings.max_tokens,
         )
         self._examples = Examples(self._style.form, self._style.demonstrations)
-        self._before = ""  # the last summary
 
     @property
     def name(self) -> str:
@@ -119,19 +118,18 @@ class VisionCaptioner:
         check_answer(answer, writing.own)
         yield self._judged(window, grounded, answer)
 
-    async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
+    async def summarise(self, differences: Sequence[Difference], start: float, end: float, before: str = "") -> str:
         """See :class:`streamcap.captioners.base.Summariser`; empty where there is not enough to fold."""
         if len(differences) < SUMMARY_LEAST:
             return ""
-        task = SummaryTask(start, end, tuple(Told(d.text, d.end) for d in differences), self._before)
+        task = SummaryTask(start, end, tuple(Told(d.text, d.end) for d in differences), before)
         prompt = build_summary(task, self._style)
         text = await self._vision.whole_answer(
             prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
         )
         answer = parse_answer(text, SummaryAnswer, form=self._style.form)
         check_answer(answer, OwnWords(prompt))
-        self._before = answer.text
-        return self._before
+        return answer.text
 
     async def recovered(self) -> None:
         """See :class:`streamcap.captioners.base.Recovering`."""
