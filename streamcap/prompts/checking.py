@@ -262,6 +262,14 @@ def _told(fact: Fact) -> str:
 
 # ---- what
 
+_DENIED = re.compile(r"\b(?:no|without|not any|neither) (?:[\w-]+ )?(?:[\w-]+,? (?:or|nor) )?$")
+
+
+def _spoken_of(text: str) -> list[Mention]:
+    """Whom and what the text says to be there: not the people of "no people or vehicles are in view"."""
+    low = text.lower()
+    return [mention for mention in mentions(text) if not _DENIED.search(low[: mention.start])]
+
 
 def _of_another_kind(text: str, seen: Seen, *, full: bool) -> Iterator[Conflict]:
     """All that the text is about is of kinds that are not there, and what was perceived is of others."""
@@ -269,7 +277,7 @@ def _of_another_kind(text: str, seen: Seen, *, full: bool) -> Iterator[Conflict]
     if full and not did:
         yield from _overlooked(text, seen)
         return
-    said = list(mentions(text))
+    said = _spoken_of(text)
     groups = frozenset().union(*(m.groups for m in said)) if said else frozenset()
     about = {group(f.label) for f in did}
     there = {group(i.label) for i in seen.known.values()}
@@ -282,7 +290,7 @@ def _of_another_kind(text: str, seen: Seen, *, full: bool) -> Iterator[Conflict]
 
 def _overlooked(text: str, seen: Seen) -> Iterator[Conflict]:
     """A full text speaks of living things and vehicles, and of none that is plainly there."""
-    said = list(mentions(text))
+    said = _spoken_of(text)
     there = [i for i in seen.sure(CHECKED) if area(i.box) >= PLAINLY_THERE]
     groups = frozenset().union(*(m.groups for m in said)) if said else frozenset()
     perceived = {group(i.label) for i in seen.known.values()}

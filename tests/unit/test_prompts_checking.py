@@ -152,6 +152,8 @@ RIGHT_ENOUGH: list[tuple[str, Seen]] = [
     ("No cars are in view.", TWO),
     ("There is no one in view.", ((), (thing(1, "person", (0.5, 0.5, 0.52, 0.54)),))),  # too small to be sure
     ("No dog is in view.", TWO),
+    ("No people or vehicles are recognised.", ((did("enter", DOG, where="left"),), (DOG,))),
+    ("Neither people nor cars can be seen.", ((did("enter", DOG, where="left"),), (DOG,))),
     ("", TWO),
 ]
 
