@@ -6,14 +6,13 @@ import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from sys import UnraisableHookArgs
+from types import FrameType
+from typing import Final
 
 __all__ = ["main"]
 
 INTERRUPTED: Final = 130
+_SHOW_CURSOR: Final = "\x1b[?25h"
 
 
 def main() -> None:
@@ -24,7 +23,7 @@ def main() -> None:
     out of native code meanwhile is torn out of it, which aborts the process (python/cpython#87135). Where a profiler
     or a coverage tool watches, which write at Python's end what they saw, Python ends as usual.
     """
-    sys.unraisablehook = _unraisable
+    signal.signal(signal.SIGINT, _interrupted)
     status = _status()
     # Nothing is left to be ended cleanly: Ctrl-C while a reader takes its time ends it at once.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -36,6 +35,18 @@ def main() -> None:
     os._exit(status)
 
 
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """Ctrl-C before a command watches anything (``streamcap.cli.signals``): there is nothing to be ended in order.
+
+    What is fetched is carried on with the next time. ``KeyboardInterrupt`` would be raised wherever Python happens to
+    be, and the native libraries that are loaded, and some finalisers, swallow it.
+    """
+    with contextlib.suppress(OSError):
+        shown = _SHOW_CURSOR if os.isatty(2) else ""  # a progress bar hides it
+        os.write(2, f"{shown}streamcap: interrupted\n".encode())
+    os._exit(INTERRUPTED)
+
+
 def _status() -> int:
     try:
         from streamcap.cli import main as run
@@ -43,16 +54,7 @@ def _status() -> int:
         run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return 0
-
-
-def _unraisable(fault: UnraisableHookArgs) -> None:
-    """Ctrl-C in a finaliser or a callback, as the import system has them, where Python would tell of it and go on."""
-    if issubclass(fault.exc_type, KeyboardInterrupt):
-        os._exit(INTERRUPTED)
-    sys.__unraisablehook__(fault)
 
 
 if __name__ == "__main__":

@@ -227,10 +227,12 @@ _ZOOM = re.compile(r"\bcamera (?:slowly |quickly )?zooms? (?P<side>in|out)\b")
 
 
 def _directions(clause: str, seen: Seen) -> Iterator[Conflict]:
-    low = clause.lower()
-    groups = frozenset().union(*(m.groups for m in mentions(clause))) or CHECKED
+    low, named = clause.lower(), frozenset().union(*(m.groups for m in mentions(clause)))
+    groups = named or CHECKED
     for pattern, what in ((_IN, "enter"), (_OUT, "leave"), (_TURN, "turn")):
         if (found := pattern.search(low)) is not None:
+            if not named and any(f.what == what and f.where == found["side"] for f in seen.facts):
+                continue  # without a noun that is understood it may be about whatever did just that, a chair too
             facts = [f for f in seen.did((what,), groups) if f.where]
             others = len(seen.of(groups)) - len({who for f in facts for who in f.who})
             yield from _other_way(found, facts, doubt=DOUBT if others > OTHERS else 1.0)
