@@ -55,7 +55,8 @@ __all__ = ["VisionCaptioner", "look_of"]
 
 # Seconds between two revisions of a draft while the model writes: a reader follows no more than three a second.
 REVISION_S: Final = 0.35
-# Fewer words than this do not take the place of the grounded draft, which says more.
+# Fewer words than this are not shown; nor are more as long as they are shorter than the grounded draft that they would
+# take the place of: a viewer would see a whole text shrink to half a sentence.
 FIRST_WORDS: Final = 4
 # A summary of fewer captions than this is those captions.
 SUMMARY_LEAST: Final = 2
@@ -98,6 +99,7 @@ class VisionCaptioner:
         outlined = await self._vision.outliner.ready(self._style.marks)
         prompt = await asyncio.to_thread(self._prompt, window, grounded, outlined)
         writing = _Writing(window, OwnWords(prompt), self._settings.mode is VisionMode.RECAPTION, self._style.form)
+        writing.least = len(self._grounded.draft(window).text)
         due = 0.0
         loop = asyncio.get_running_loop()
         pieces = self._vision.answer(
@@ -177,7 +179,9 @@ class VisionCaptioner:
         """What of a growing answer is worth showing now."""
         grown = writing.answer(partial=True).text
         text = grown if grown.endswith(SENTENCE_ENDS) else grown.rpartition(" ")[0]
-        if len(text) <= len(writing.shown) or len(text.split()) < FIRST_WORDS or garbled(text, growing=True):
+        if len(text) < writing.least or len(text) <= len(writing.shown) or len(text.split()) < FIRST_WORDS:
+            return None
+        if garbled(text, growing=True):
             return None
         if is_a_shout(text) or writing.own.within(text):
             return None
@@ -214,6 +218,7 @@ class _Writing:
         own: words of its prompt, which it has no reason to say.
         text: as it came.
         shown: what of it was shown as a draft.
+        least: characters of the draft that stands until then.
         cut: it was cut off at its limit of tokens.
     """
 
@@ -223,6 +228,7 @@ class _Writing:
     form: AnswerForm
     text: str = ""
     shown: str = ""
+    least: int = 0
     cut: bool = False
 
     def answer(self, *, partial: bool = False) -> WindowAnswer:
