@@ -12,6 +12,8 @@ MODELS_INSTALLED := $(VENV)/.installed-models
 JOBS ?= 2
 # How often a test of tests/integration, or a file of tests/browser, that fails is run again; the summary says which.
 RERUNS ?= 1
+# same: tests of properties try the same examples each time. Anything else: new ones, which may find what nobody saw yet.
+EXAMPLES ?= same
 # no: `make test` leaves torch and the other backends of models out, and skips their tests.
 MODELS ?= yes
 # Where torch has builds without CUDA (0.2 GB in place of 3); asked only where it can be reached.
@@ -60,7 +62,7 @@ demo: weights  ## Play a real clip as a live stream, captions in the terminal an
 # Without weights the tests that need them are skipped, or fail where STREAMCAP_REQUIRE names them.
 test: $(INSTALLED) $(if $(filter yes,$(MODELS)),$(MODELS_INSTALLED))  ## Run the tests
 	@$(BIN)/streamcap models pull default || echo "going on without weights"
-	STREAMCAP_RERUNS=$(RERUNS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+	STREAMCAP_RERUNS=$(RERUNS) STREAMCAP_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 		-r aR --rerun-show-tracebacks $(ARGS)
 
 # Its tests start feed servers with this virtual environment's Python.

@@ -6,11 +6,13 @@ import contextlib
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Final
 
 __all__ = ["main"]
 
 INTERRUPTED: Final = 130
+_SHOW_CURSOR: Final = "\x1b[?25h"
 
 
 def main() -> None:
@@ -21,6 +23,7 @@ def main() -> None:
     out of native code meanwhile is torn out of it, which aborts the process (python/cpython#87135). Where a profiler
     or a coverage tool watches, which write at Python's end what they saw, Python ends as usual.
     """
+    signal.signal(signal.SIGINT, _interrupted)
     status = _status()
     # Nothing is left to be ended cleanly: Ctrl-C while a reader takes its time ends it at once.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -32,6 +35,18 @@ def main() -> None:
     os._exit(status)
 
 
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """Ctrl-C before a command watches anything (``streamcap.cli.signals``): there is nothing to be ended in order.
+
+    What is fetched is carried on with the next time. ``KeyboardInterrupt`` would be raised wherever Python happens to
+    be, and the native libraries that are loaded, and some finalisers, swallow it.
+    """
+    with contextlib.suppress(OSError):
+        shown = _SHOW_CURSOR if os.isatty(2) else ""  # a progress bar hides it
+        os.write(2, f"{shown}streamcap: interrupted\n".encode())
+    os._exit(INTERRUPTED)
+
+
 def _status() -> int:
     try:
         from streamcap.cli import main as run
@@ -39,8 +54,6 @@ def _status() -> int:
         run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return 0
 
 

@@ -9,6 +9,7 @@
     ├── SourceError           a video source failed (exit 3)
     │   ├── SourceNotFound    nothing is there: no such file, host or device
     │   ├── SourceUnreadable  something is there, but no decoder can read it
+    │   │   └── LoginRefused    it does not take the user name and password that it was given
     │   ├── NoVideo           it can be read, and holds no video
     │   ├── SourceTimeout     it stopped answering
     │   └── SourceClosed      it was closed before it was open: somebody's wish, no fault
@@ -57,6 +58,7 @@ __all__ = [
     "EngineStalled",
     "FeedClosed",
     "FeedError",
+    "LoginRefused",
     "ModelBusy",
     "ModelError",
     "ModelLoadError",
@@ -150,6 +152,10 @@ class SourceNotFound(SourceError):
 
 class SourceUnreadable(SourceError):
     """Something is there, but no decoder can read it."""
+
+
+class LoginRefused(SourceUnreadable):
+    """The source does not take the user name and password that it was given; many lock an account after some such."""
 
 
 class NoVideo(SourceError):

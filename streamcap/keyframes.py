@@ -28,8 +28,8 @@ class KeyFrames:
     """Keeps frames of one stream now and then. Used from one thread.
 
     Args:
-        features: somebody computes the features of what is kept and hands them to ``remember``; else the memory stays
-            empty.
+        features: somebody computes the features of what is kept and hands them to ``remember``, or says ``forget``;
+            else the memory stays empty.
 
     Attributes:
         memory: what was seen so far, bounded.
@@ -70,6 +70,10 @@ class KeyFrames:
             raise ValueError("no feature is awaited")
         alike = self.memory.similarity(feature) >= SIMILARITY
         self.memory.add(feature, key.t, KeyFrame(key.t) if alike else key)
+
+    def forget(self) -> None:
+        """The feature of the frame that was kept last does not come: the memory goes without it."""
+        self._awaited = None
 
 
 def _small_jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -64,8 +64,8 @@ class Perception:
         workers: where crops are detected side by side; owned by the caller.
         stages: where time is counted.
         pose: shared; without one nothing is told of how people hold themselves.
-        features: the caller computes features of key frames and hands each to ``remember`` before there is another one;
-            else the memory stays empty.
+        features: the caller computes features of key frames and hands each to ``remember``, or says ``forget``, before
+            there is another one; else the memory stays empty.
     """
 
     def __init__(
@@ -178,6 +178,10 @@ class Perception:
             feature: (d,) float32 of unit length.
         """
         self._key_frames.remember(feature)
+
+    def forget(self) -> None:
+        """The feature of the newest key frame cannot be had; in the thread of ``observe``."""
+        self._key_frames.forget()
 
     def _gated(self, frame: Frame) -> tuple[Grey, GateReading]:
         """The grey picture that all other steps share, and where it changed."""

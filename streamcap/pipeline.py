@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from streamcap.calibration import calibrated
 from streamcap.captioners import Captioner
 from streamcap.config import CaptionerName, StreamSettings
-from streamcap.errors import SourceClosed, UsageError
+from streamcap.errors import ModelError, Overloaded, SourceClosed, UsageError
 from streamcap.flow import Clock, Turns
 from streamcap.frames import StreamFrames
 from streamcap.keyframes import KEEP_BUSY_S, KEEP_NEWS_S
@@ -71,6 +71,10 @@ class Watcher(Protocol):
 
     def remember(self, feature: NDArray[np.float32], /) -> None:
         """Take the feature of the newest key frame; called as ``observe`` is."""
+        ...
+
+    def forget(self) -> None:
+        """The feature of the newest key frame cannot be had; called as ``observe`` is."""
         ...
 
 
@@ -167,7 +171,8 @@ class Pipeline:
     def apply(self, settings: StreamSettings) -> None:
         """Go on with another rate, profile or captioner; the source is not opened anew and nothing seen is forgotten.
 
-        Windows that wait are worded by the new captioner; the one at work ends its own.
+        Windows that wait are worded by the new captioner; the one at work ends its own. A source that is away is tried
+        again at once.
 
         Raises:
             UsageError: the settings are of another stream or source: that takes another pipeline.
@@ -178,6 +183,7 @@ class Pipeline:
         self._settings = settings
         self._look_for(settings)
         self.shed(settings.fps)
+        self._source.hurry()
 
     def shed(self, fps: float, *, frugal: bool = False) -> None:
         """Look at this many frames a second at most from now on.
@@ -288,12 +294,21 @@ class Pipeline:
     async def _remember(self, encoder: Encoder, frame: Frame, deadline: float, lane: ThreadPoolExecutor) -> None:
         """Have the feature of a key frame computed, in turn with those of all streams, and remembered.
 
+        Where the encoder fails the memory goes without it: nothing that is told of a look depends on its feature.
         Cancelled where the stream is stopped: nobody asks for it any more.
         """
-        began = self._clock.monotonic()
-        found = await encoder.encode([frame.image], deadline=deadline)
+        began, loop, standing = self._clock.monotonic(), asyncio.get_running_loop(), self._teller.standing
+        try:
+            found = await encoder.encode([frame.image], deadline=deadline)
+        except (ModelError, Overloaded) as error:
+            if "encoder" not in standing:
+                _log.warning("%s: a key frame has no feature: %s", self._id, error.in_full)
+            await loop.run_in_executor(lane, self._perception.forget)
+            await self._teller.say(standing.begin("encoder", f"the memory learns nothing new: {error.in_full}"))
+            return
         self.stages.add("encode", self._clock.monotonic() - began, found.cpu_s)
-        await asyncio.get_running_loop().run_in_executor(lane, self._perception.remember, found.pooled[0])
+        await loop.run_in_executor(lane, self._perception.remember, found.pooled[0])
+        await self._teller.say(standing.end("encoder", "key frames are remembered again"))
 
     def _look(self, frame: Frame) -> Observation:
         """One frame, in the worker thread."""

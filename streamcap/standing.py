@@ -18,7 +18,7 @@ __all__ = ["ORDER", "Standing", "Status", "merged"]
 # Reasons of the state ``degraded``, the gravest first: what is not seen at all, what is seen badly, what is done late.
 ORDER: Final = (
     "blocked", "black", "blank", "freeze", "moved", "blur", "dark", "bright", "truncated", "damage", "captioner",
-    "engine", "load",
+    "encoder", "engine", "load",
 )  # fmt: skip
 # A damaged stream is well again after this much undamaged media, and one whose camera was moved after this long
 # (seconds): whoever watches the feed has been told, and the new view is the normal one.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from streamcap.captioners import captioner_for
 from streamcap.config import StreamSettings
-from streamcap.errors import FeedError, ModelError, SourceError, StreamcapError
+from streamcap.errors import FeedError, LoginRefused, ModelError, SourceError, StreamcapError
 from streamcap.flow import Clock, Turns
 from streamcap.frames import StreamFrames
 from streamcap.hub import Hub
@@ -19,6 +19,7 @@ from streamcap.models.pool import Models
 from streamcap.pipeline import Pipeline
 from streamcap.runs import StreamFeed
 from streamcap.sources import Kind, SharedSources, SourceOptions, open_source, parse
+from streamcap.sources.backoff import REFUSED_PLAN, refused_wait
 from streamcap.sources.ports import Ports
 from streamcap.wire import StreamState, status_message
 
@@ -76,6 +77,7 @@ class Supervision:
         self._feed = StreamFeed(means.hub, settings.id, means.clock)
         self._task: asyncio.Task[None] | None = None
         self._failures = 0  # since it last ran well: how long to wait before the next try
+        self._refusals = 0  # of the login, likewise
         self._defects = 0
         self._told: set[str] = set()  # details of the state that it is in
         self._stopping = asyncio.Event()
@@ -112,7 +114,7 @@ class Supervision:
         """Stop, and watch with other settings, or pause. Cancelled, the stream may be left paused."""
         await self.halt(ended=False)
         self.settings, self.paused = settings, paused
-        self.pipeline, self._failures, self._defects = None, 0, 0
+        self.pipeline, self._failures, self._refusals, self._defects = None, 0, 0, 0
         self._stopping.clear()
         await self.begin()
 
@@ -204,7 +206,7 @@ class Supervision:
         """Run the stream until it ends or is given up."""
         clock = self._means.clock
         while True:
-            started = clock.monotonic()
+            started, refused = clock.monotonic(), False
             try:
                 self.pipeline = self._pipeline(await self._feed.begin_run())
                 self.shed()
@@ -215,6 +217,7 @@ class Supervision:
                 if parse(self.settings.source).kind is Kind.FILE:
                     await self._give_up("source", error)
                     return
+                refused = isinstance(error, LoginRefused)
                 await self._status(StreamState.RECONNECTING, "source", _in_words(error))
             except ModelError as error:  # memory may have been short for a moment: a camera is not given up for that
                 if parse(self.settings.source).kind is Kind.FILE or self._fails_again(started):
@@ -235,8 +238,15 @@ class Supervision:
             if self._stopping.is_set():
                 return
             self.pipeline = None
-            self._failures = 1 if clock.monotonic() - started > HEALTHY_S else self._failures + 1
-            await clock.sleep(backoff(self._failures))
+            await clock.sleep(self._wait(started, refused=refused))
+
+    def _wait(self, started: float, *, refused: bool) -> float:
+        """Seconds until it is tried again."""
+        if self._means.clock.monotonic() - started > HEALTHY_S:
+            self._failures = self._refusals = 0
+        self._failures += 1
+        self._refusals += refused
+        return refused_wait(self._refusals) if refused else backoff(self._failures)
 
     def _fails_again(self, started: float) -> bool:
         """Count a fault that is not the source's; True where there have been too many, or the stream is to end."""
@@ -271,4 +281,6 @@ def backoff(failures: int) -> float:
 
 def _in_words(error: Exception) -> str:
     """What failed and, where that is known, what to do about it."""
+    if isinstance(error, LoginRefused):
+        return f"{error.in_full}; {REFUSED_PLAN}; at once when the stream is changed, or paused and resumed"
     return error.in_full if isinstance(error, StreamcapError) else str(error)

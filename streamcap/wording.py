@@ -113,6 +113,7 @@ class Wording:
         self._at: Window | _Summary | None = None
         self._limit: asyncio.Timeout | None = None
         self._hurried = False
+        self._summary = ""  # the last one; whoever makes the next one goes on from it
         self._faults: set[type[ModelError]] = set()  # that were told since it last answered: each once
         self._passing: ModelError | None = None  # the last fault, where all of them may pass by themselves
         self._failed_now = asyncio.Event()
@@ -159,7 +160,9 @@ class Wording:
         captioner = self.captioner
         if not isinstance(captioner, Summariser):
             return None, ""
-        return await self._asked(lambda: captioner.summarise(differences, start, end)), captioner.name
+        text = await self._asked(lambda: captioner.summarise(differences, start, end, self._summary))
+        self._summary = text or self._summary
+        return text, captioner.name
 
     async def end(self) -> None:
         """Have :meth:`run` return once all that waits is told."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from streamcap.models.pool import Models, load_default
 from streamcap.models.resolver import Resolver
@@ -60,8 +60,14 @@ RERUNS = int(os.environ.get("STREAMCAP_RERUNS") or 0)
 # After so long (seconds): what held the machine up may be over then.
 RERUN_AFTER_S = 2.0
 
-# On a busy machine a deadline tells of the machine, not of the code.
-settings.register_profile("streamcap", deadline=None)
+# On a busy machine a deadline tells of the machine, not of the code, and so does slow input. `make test` tries the same
+# examples each time (they change with the test): whether a change goes in is not drawn by lot. pytest tries others.
+settings.register_profile(
+    "streamcap",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("STREAMCAP_EXAMPLES") == "same",
+)
 settings.load_profile("streamcap")
 
 
@@ -90,6 +96,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("requires"):
         for name in mark.args:
             need(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A test that is run again gets its module's fixtures anew: what failed may be what one of them did, once for all.
+
+    pytest-rerunfailures keeps them, and says here that it is about to run the test again.
+    """
+    try:
+        yield
+    finally:
+        if getattr(item, "_finalizers_suspended", False) and isinstance(item, pytest.Function):
+            for definitions in item._fixtureinfo.name2fixturedefs.values():
+                for definition in definitions:
+                    if definition.scope == "module":
+                        definition.finish(item._request)  # type: ignore[arg-type]  # it asks for its node only
 
 
 @pytest.fixture(scope="session")

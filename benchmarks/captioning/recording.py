@@ -150,6 +150,9 @@ class _Recorder:
     def remember(self, feature: NDArray[np.float32], /) -> None:
         self._inner.remember(feature)
 
+    def forget(self) -> None:
+        self._inner.forget()
+
 
 class _Replay:
     """A recording in perception's place."""
@@ -167,6 +170,9 @@ class _Replay:
         return replace(self._refit(next(self._seen)), captured_at=frame.captured_at)
 
     def remember(self, feature: NDArray[np.float32], /) -> None:
+        """Nothing is encoded."""
+
+    def forget(self) -> None:
         """Nothing is encoded."""
 
 

@@ -50,8 +50,11 @@ class Captioner(Protocol):
 class Summariser(Protocol):
     """A captioner that can also fold differences into one text."""
 
-    async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
+    async def summarise(self, differences: Sequence[Difference], start: float, end: float, before: str = "") -> str:
         """One text of what happened between two moments (media seconds), from the captions alone, oldest first.
+
+        Args:
+            before: the summary until then, of whatever captioner; empty for none.
 
         Raises:
             ModelError: there is none; the grounded summary stands.

@@ -55,7 +55,8 @@ __all__ = ["VisionCaptioner", "look_of"]
 
 # Seconds between two revisions of a draft while the model writes: a reader follows no more than three a second.
 REVISION_S: Final = 0.35
-# Fewer words than this do not take the place of the grounded draft, which says more.
+# Fewer words than this are not shown; nor are more as long as they are shorter than the grounded draft that they would
+# take the place of: a viewer would see a whole text shrink to half a sentence.
 FIRST_WORDS: Final = 4
 # A summary of fewer captions than this is those captions.
 SUMMARY_LEAST: Final = 2
@@ -83,7 +84,6 @@ class VisionCaptioner:
             max_tokens=vision.settings.max_tokens,
         )
         self._examples = Examples(self._style.form, self._style.demonstrations)
-        self._before = ""  # the last summary
 
     @property
     def name(self) -> str:
@@ -99,6 +99,7 @@ class VisionCaptioner:
         outlined = await self._vision.outliner.ready(self._style.marks)
         prompt = await asyncio.to_thread(self._prompt, window, grounded, outlined)
         writing = _Writing(window, OwnWords(prompt), self._settings.mode is VisionMode.RECAPTION, self._style.form)
+        writing.least = len(self._grounded.draft(window).text)
         due = 0.0
         loop = asyncio.get_running_loop()
         pieces = self._vision.answer(
@@ -119,19 +120,18 @@ class VisionCaptioner:
         check_answer(answer, writing.own)
         yield self._judged(window, grounded, answer)
 
-    async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
+    async def summarise(self, differences: Sequence[Difference], start: float, end: float, before: str = "") -> str:
         """See :class:`streamcap.captioners.base.Summariser`; empty where there is not enough to fold."""
         if len(differences) < SUMMARY_LEAST:
             return ""
-        task = SummaryTask(start, end, tuple(Told(d.text, d.end) for d in differences), self._before)
+        task = SummaryTask(start, end, tuple(Told(d.text, d.end) for d in differences), before)
         prompt = build_summary(task, self._style)
         text = await self._vision.whole_answer(
             prompt, of=self._settings.id, sort="summary", patience_s=self._vision.settings.timeout_s
         )
         answer = parse_answer(text, SummaryAnswer, form=self._style.form)
         check_answer(answer, OwnWords(prompt))
-        self._before = answer.text
-        return self._before
+        return answer.text
 
     async def recovered(self) -> None:
         """See :class:`streamcap.captioners.base.Recovering`."""
@@ -179,7 +179,9 @@ class VisionCaptioner:
         """What of a growing answer is worth showing now."""
         grown = writing.answer(partial=True).text
         text = grown if grown.endswith(SENTENCE_ENDS) else grown.rpartition(" ")[0]
-        if len(text) <= len(writing.shown) or len(text.split()) < FIRST_WORDS or garbled(text, growing=True):
+        if len(text) < writing.least or len(text) <= len(writing.shown) or len(text.split()) < FIRST_WORDS:
+            return None
+        if garbled(text, growing=True):
             return None
         if is_a_shout(text) or writing.own.within(text):
             return None
@@ -216,6 +218,7 @@ class _Writing:
         own: words of its prompt, which it has no reason to say.
         text: as it came.
         shown: what of it was shown as a draft.
+        least: characters of the draft that stands until then.
         cut: it was cut off at its limit of tokens.
     """
 
@@ -225,6 +228,7 @@ class _Writing:
     form: AnswerForm
     text: str = ""
     shown: str = ""
+    least: int = 0
     cut: bool = False
 
     def answer(self, *, partial: bool = False) -> WindowAnswer:

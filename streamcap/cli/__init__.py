@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 from typing import Annotated
 
@@ -74,7 +73,6 @@ def main() -> None:
         _complain(str(error), error.hint)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who presses it again meanwhile gets no traceback of this line
         _complain("interrupted")
         sys.exit(130)
     except ReaderGone:

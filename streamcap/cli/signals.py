@@ -7,8 +7,11 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 __all__ = ["stop_on_signals"]
+
+NUMBERS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -16,18 +19,14 @@ def stop_on_signals(stop: Callable[[], Coroutine[object, object, object]]) -> It
     """While the body runs, the first signal starts ``stop()``, the second cancels the body's task, a third kills.
 
     After the body the program ends anyway, so one signal changes nothing and the next kills: no ``KeyboardInterrupt``
-    is raised any more in the midst of what closes files and models. The handlers stay until the end of the process.
+    is raised any more in the midst of what closes files and models.
     """
     loop = asyncio.get_running_loop()
     body = asyncio.current_task()
     stopping: list[asyncio.Task[object]] = []
-    running = True
     pressed = 0
-    numbers = (signal.SIGINT, signal.SIGTERM)
 
     def on_signal() -> None:
-        if not running:
-            return
         if not stopping:
             stopping.append(loop.create_task(stop(), name="stop"))
         elif body is not None:
@@ -36,18 +35,25 @@ def stop_on_signals(stop: Callable[[], Coroutine[object, object, object]]) -> It
     def handle(_number: int, _frame: FrameType | None) -> None:
         nonlocal pressed
         pressed += 1
-        if pressed > 1 or not running:
-            for number in numbers:
-                signal.signal(number, signal.SIG_DFL)
-        if running:
-            loop.call_soon_threadsafe(on_signal)
+        if pressed > 1:
+            _from_now_on(signal.SIG_DFL)
+        loop.call_soon_threadsafe(on_signal)
 
     # Not `loop.add_signal_handler`: what the loop leaves behind when it is closed raises `KeyboardInterrupt` again.
-    for number in numbers:
-        signal.signal(number, handle)
+    _from_now_on(handle)
     try:
         yield
     finally:
-        running = False
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+            _from_now_on(_ending)
         for task in stopping:
             task.cancel()
+
+
+def _ending(_number: int, _frame: FrameType | None) -> None:
+    _from_now_on(signal.SIG_DFL)
+
+
+def _from_now_on(handle: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    for number in NUMBERS:
+        signal.signal(number, handle)

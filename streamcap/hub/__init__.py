@@ -1,6 +1,7 @@
 """The hub: publishers hand messages in, every subscriber gets a gapless conversation out."""
 
-from streamcap.hub.core import ALL, Hub, HubCounters, SubscribeRefused
+from streamcap.hub.asked import SubscribeRefused
+from streamcap.hub.core import ALL, Hub, HubCounters
 from streamcap.hub.outbox import Closing, OutboxLimits
 from streamcap.hub.subscription import Subscription
 

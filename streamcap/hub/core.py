@@ -18,14 +18,13 @@ from typing import Final
 
 from streamcap.errors import FeedError, UsageError, WireError
 from streamcap.flow import Clock, SystemClock
+from streamcap.hub.asked import SubscribeRefused, kinds_asked, places_asked
 from streamcap.hub.outbox import OutboxLimits
 from streamcap.hub.subscription import Channel, Exchange, Subscription
 from streamcap.journal import Journal, Mark
 from streamcap.metrics import Stages, StageTime
 from streamcap.types import CaptionStatus, Instance
 from streamcap.wire import (
-    ASKED_KINDS,
-    KINDS,
     STREAM_ID,
     CaptionMessage,
     CloseCode,
@@ -45,7 +44,7 @@ from streamcap.wire import (
 )
 from streamcap.wire.fold import FeedState
 
-__all__ = ["ALL", "Hub", "HubCounters", "SubscribeRefused"]
+__all__ = ["ALL", "Hub", "HubCounters"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,18 +54,6 @@ REBUILD_MESSAGES: Final = 2_000  # read back from a journal that was filled befo
 INSTANCES_MAX: Final = 150  # of one message, which stays well below 64 KiB
 SUBSCRIBERS_MAX: Final = 2_000  # each may hold an outbox of 1 MiB and a socket buffer of as much
 CLOSE_S: Final = 5.0  # for commits under way when the hub is closed
-
-
-class SubscribeRefused(FeedError):
-    """A subscription that cannot be.
-
-    Args:
-        code: the close code that tells the subscriber why.
-    """
-
-    def __init__(self, message: str, *, code: CloseCode, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.code = code
 
 
 @dataclass(slots=True)
@@ -359,11 +346,7 @@ class Hub:
             UsageError: an unknown kind, no stream at all, or one number for several streams.
         """
         names = None if streams == ALL else list(dict.fromkeys([streams] if isinstance(streams, str) else streams))
-        places = self._places(names, after)
-        wanted = KINDS if kinds is None else frozenset(kinds)
-        if unknown := wanted - KINDS - ASKED_KINDS:
-            known = ", ".join(sorted(KINDS | ASKED_KINDS))
-            raise UsageError(f"no such kind: {', '.join(sorted(unknown))}", hint=f"kinds: {known}")
+        places, wanted = places_asked(names, after), kinds_asked(kinds)
         self._admit(names)
         subscription = Subscription(
             self._exchange, names, interim=interim, kinds=wanted, after=places, epoch=epoch, visible=visible
@@ -407,16 +390,6 @@ class Hub:
         for name in names or ():
             if name not in self._exchange.channels or self._exchange.channels[name].closed:
                 raise SubscribeRefused(f"no such stream: {name}", code=CloseCode.NO_SUCH_STREAM)
-
-    @staticmethod
-    def _places(names: list[str] | None, after: int | Mapping[str, int] | None) -> Mapping[str, int]:
-        if names is not None and not names:
-            raise UsageError("a subscription needs a stream")
-        if not isinstance(after, int):
-            return after or {}
-        if names is None or len(names) > 1:
-            raise UsageError("one number to resume after, and several streams", hint="give a number for each stream")
-        return {names[0]: after}
 
     def _channel(self, stream: str) -> Channel:
         channel = self._exchange.channels.get(stream)

@@ -1,7 +1,8 @@
 """Kernels that TensorRT-RTX compiled while it loaded a plan, kept on disk: the next start need not compile them.
 
 They are good for one plan, library, driver and GPU, which the file is named after; the library looks at that once more
-and takes nothing that does not fit. TensorRT, whose plans hold their kernels, has no such cache.
+and takes nothing that does not fit. They do not lie beside the plan: who serves need not be able to change plans.
+TensorRT, whose plans hold their kernels, has no such cache.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from streamcap.models.graph import write_whole
+from streamcap.models.store import cache_root
 
 __all__ = ["KernelCache", "kernels_path"]
 
@@ -21,12 +23,14 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 def kernels_path(plan: Path, machine: str) -> Path:
-    """Where the kernels of a plan lie.
+    """Where the kernels of a plan lie: in ``$STREAMCAP_CACHE/kernels``, else in the user's cache directory.
 
     Args:
+        plan: its file; two of one name in two folders have a file each.
         machine: library, driver and GPU, in words.
     """
-    return plan.with_name(f"{plan.stem}-{hashlib.sha256(machine.encode()).hexdigest()[:12]}.kernels")
+    key = hashlib.sha256(f"{plan.absolute()} {machine}".encode()).hexdigest()[:12]
+    return cache_root().parent / "kernels" / f"{plan.stem}-{key}.kernels"
 
 
 class KernelCache:

@@ -172,6 +172,8 @@ def _places(clause: str, seen: Seen) -> Iterator[Conflict]:
         or _OUT.search(clause.lower())
     ):
         return
+    if not _belongs(clause.lower(), named[0], sides[0]):
+        return
     alike = seen.of(named[0].groups)
     side = sides[0]["x"]
     if len(alike) == 1 and is_named(alike[0]) and _is_opposite(alike[0], side, seen):
@@ -181,6 +183,17 @@ def _places(clause: str, seen: Seen) -> Iterator[Conflict]:
             f"the {alike[0].label} is at the {place(alike[0].box)}",
             0.7 * alike[0].confidence,
         )
+
+
+# Between a noun and a side: that of something else, or a place of its own.
+_ANOTHER = re.compile(r"\band\b|\b(?:left|right|top|bottom|centre|center|middle)\b")
+
+
+def _belongs(low: str, mention: Mention, side: re.Match[str]) -> bool:
+    """The side is said of the noun: "a dog on the left", and not "a dog at the top left and a chair on the right"."""
+    if side.start() > mention.start:
+        return not _ANOTHER.search(low[mention.end : side.start()])
+    return not low[: side.start()].strip() and not _ANOTHER.search(low[side.end() : mention.start])
 
 
 def _is_opposite(instance: Instance, said: str, seen: Seen) -> bool:
@@ -227,10 +240,12 @@ _ZOOM = re.compile(r"\bcamera (?:slowly |quickly )?zooms? (?P<side>in|out)\b")
 
 
 def _directions(clause: str, seen: Seen) -> Iterator[Conflict]:
-    low = clause.lower()
-    groups = frozenset().union(*(m.groups for m in mentions(clause))) or CHECKED
+    low, named = clause.lower(), frozenset().union(*(m.groups for m in mentions(clause)))
+    groups = named or CHECKED
     for pattern, what in ((_IN, "enter"), (_OUT, "leave"), (_TURN, "turn")):
         if (found := pattern.search(low)) is not None:
+            if not named and any(f.what == what and f.where == found["side"] for f in seen.facts):
+                continue  # without a noun that is understood it may be about whatever did just that, a chair too
             facts = [f for f in seen.did((what,), groups) if f.where]
             others = len(seen.of(groups)) - len({who for f in facts for who in f.who})
             yield from _other_way(found, facts, doubt=DOUBT if others > OTHERS else 1.0)
@@ -262,6 +277,14 @@ def _told(fact: Fact) -> str:
 
 # ---- what
 
+_DENIED = re.compile(r"\b(?:no|without|not any|neither) (?:[\w-]+ )?(?:[\w-]+,? (?:or|nor) )?$")
+
+
+def _spoken_of(text: str) -> list[Mention]:
+    """Whom and what the text says to be there: not the people of "no people or vehicles are in view"."""
+    low = text.lower()
+    return [mention for mention in mentions(text) if not _DENIED.search(low[: mention.start])]
+
 
 def _of_another_kind(text: str, seen: Seen, *, full: bool) -> Iterator[Conflict]:
     """All that the text is about is of kinds that are not there, and what was perceived is of others."""
@@ -269,7 +292,7 @@ def _of_another_kind(text: str, seen: Seen, *, full: bool) -> Iterator[Conflict]
     if full and not did:
         yield from _overlooked(text, seen)
         return
-    said = list(mentions(text))
+    said = _spoken_of(text)
     groups = frozenset().union(*(m.groups for m in said)) if said else frozenset()
     about = {group(f.label) for f in did}
     there = {group(i.label) for i in seen.known.values()}
@@ -282,7 +305,7 @@ def _of_another_kind(text: str, seen: Seen, *, full: bool) -> Iterator[Conflict]
 
 def _overlooked(text: str, seen: Seen) -> Iterator[Conflict]:
     """A full text speaks of living things and vehicles, and of none that is plainly there."""
-    said = list(mentions(text))
+    said = _spoken_of(text)
     there = [i for i in seen.sure(CHECKED) if area(i.box) >= PLAINLY_THERE]
     groups = frozenset().union(*(m.groups for m in said)) if said else frozenset()
     perceived = {group(i.label) for i in seen.known.values()}

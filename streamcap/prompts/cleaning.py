@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-__all__ = ["broken_off", "clipped", "fenced", "garbled", "plain", "without_marks", "without_steering"]
+__all__ = ["broken_off", "clipped", "fenced", "garbled", "plain", "settled", "without_marks", "without_steering"]
 
 # Chat templates steer with words in angle brackets, `<|im_end|>`, `</s>`, `<image>`, and some in square ones,
 # `[/INST]`.
@@ -31,6 +31,12 @@ _LINK = re.compile(r"\[([^\[\]]{0,200})\]\(\S{0,500}\)")
 _ADDRESS = re.compile(
     r"\b(?:[a-z][a-z0-9+.-]{1,15}://|www\.|(?:mailto|javascript|data):)\S+"
     r"|[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+\b",
+    re.IGNORECASE,
+)
+# What the next letters may make one of these, within the longest of them, a link.
+_UNSETTLED_MOST = 720
+_UNSETTLED = re.compile(
+    r"(?:<(?:[A-Za-z!|/][^<>]{0,200})?|\[[^\[\]]{0,200}(?:\](?:\(\S{0,500})?)?|\S{0,64}@\S{0,200}|\bwww\.?|\b[a-z]{1,15}:/{0,2})\Z",
     re.IGNORECASE,
 )
 _MARKDOWN = re.compile(r"(?m)^\s{0,3}(?:#{1,6}\s+|[-*•]\s+|>\s?|\d{1,2}[.)]\s+)|\*\*|__|`{1,3}")
@@ -86,6 +92,12 @@ def plain(text: str, limit: int) -> str:
     text = _ADDRESS.sub(" ", text)
     text = _MARKDOWN.sub(" ", _printable(text, keep="\n"))
     return clipped(_tidy(text), limit)
+
+
+def settled(text: str) -> str:
+    """A text that is still being written, without a tag, link or address at its end that has only begun."""
+    found = _UNSETTLED.search(text, max(0, len(text) - _UNSETTLED_MOST))
+    return text[: found.start()] if found else text
 
 
 def without_marks(text: str, ids: Collection[int] | None = None) -> str:

@@ -27,7 +27,7 @@ from streamcap.prompts.answers import (
     SummaryAnswer,
     WindowAnswer,
 )
-from streamcap.prompts.cleaning import garbled, plain, without_marks, without_steering
+from streamcap.prompts.cleaning import garbled, plain, settled, without_marks, without_steering
 from streamcap.prompts.repetition import unlooped
 
 __all__ = ["SENTENCE_ENDS", "check_end", "parse_answer"]
@@ -143,6 +143,8 @@ class _Fields:
         raw = self._fields.get("", self._fields.get(key))
         if not isinstance(raw, str):
             return ""
+        if self._partial:
+            raw = settled(raw)
         if "" in self._fields:
             if self._partial and _LEADING.fullmatch(raw):
                 return ""

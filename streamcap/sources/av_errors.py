@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import av.error
 
-from streamcap.errors import SourceError, SourceNotFound, SourceTimeout, SourceUnreadable
+from streamcap.errors import LoginRefused, SourceError, SourceNotFound, SourceTimeout, SourceUnreadable
 from streamcap.sources.address import ESCAPES, Address, Kind
 from streamcap.sources.device import explain_device
 from streamcap.sources.tls import TLS_SCHEMES, tls_context
@@ -114,7 +114,7 @@ def _words(exc: Exception) -> str:
 def _refused(address: Address) -> SourceUnreadable:
     """Of who asks for a login: whether one was given makes the difference of what is to be done."""
     if "@" in address.target.partition("://")[2].partition("/")[0]:
-        return SourceUnreadable(f"{address.shown} refuses the user name or password", hint=_REFUSED_HINT)
+        return LoginRefused(f"{address.shown} refuses the user name or password", hint=_REFUSED_HINT)
     hint = _LOGIN_HINT.format(address.scheme)
     return SourceUnreadable(f"{address.shown} wants a user name and a password", hint=hint)
 

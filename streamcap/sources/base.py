@@ -21,11 +21,11 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from streamcap.errors import SourceClosed, SourceError, SourceTimeout, UsageError
+from streamcap.errors import LoginRefused, SourceClosed, SourceError, SourceTimeout, UsageError
 from streamcap.flow import LOOP_CHECK_S, Channel, ChannelClosed
 from streamcap.metrics import Stages
 from streamcap.sources.address import redact
-from streamcap.sources.backoff import Backoff
+from streamcap.sources.backoff import REFUSED_PLAN, Backoff
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.reports import Reporter
 from streamcap.sources.session import After, DamagedPicture, Picture, Session
@@ -69,6 +69,9 @@ class Source(ABC):
         self._attached = threading.Event()
         self._sleeping: concurrent.futures.Future[None] | None = None
         self._sleep_lock = threading.Lock()
+        self._away = False  # it was lost, and is tried again now and then
+        self._hurried = False  # and now is to be then
+        self._resting: asyncio.Task[object] | None = None
         self._thread: threading.Thread | None = None
         self._channel: Channel[Frame] | None = None
         self._info: SourceInfo | None = None
@@ -121,6 +124,13 @@ class Source(ABC):
     def newest(self, frame: Frame) -> Frame:
         """The newest frame that waits, in place of one that was taken and is not used; see ``Channel.newest``."""
         return frame if self._channel is None else self._channel.newest(frame)
+
+    def hurry(self) -> None:
+        """Try again at once where it was lost and waits to be tried again; else nothing. On the event loop's thread."""
+        if self._away:
+            self._hurried = True
+            if self._resting is not None:
+                self._resting.cancel()
 
     async def open(self) -> SourceInfo:
         """Connect and wait for the first picture.
@@ -291,17 +301,23 @@ class Source(ABC):
         logger.warning("%s; trying to come back", reason)
         self._emit(NoticeKind.LOST, at, reason)
         told, pause, since = reason, _STILL_AWAY, self._clock.monotonic()
+        wait, self._away = self._backoff.wait(), True
         while True:
-            self._sleep(self._backoff.wait())
+            self._sleep(wait)
             try:
-                return self._connect(first=False)
+                session = self._connect(first=False)
             except SourceError as exc:
                 self._check_stop()
                 logger.info("still away: %s", exc)
-                now = self._clock.monotonic()
-                if exc.in_full != told and now - since >= pause:
-                    told, pause, since = exc.in_full, 2 * pause, now
+                now, refused = self._clock.monotonic(), isinstance(exc, LoginRefused)
+                wait = self._backoff.refused() if refused else self._backoff.wait()
+                why = f"{exc.in_full}; {REFUSED_PLAN}" if refused else exc.in_full
+                if why != told and (refused or now - since >= pause):  # that somebody has to do something is told now
+                    told, pause, since = why, 2 * pause, now
                     self._emit(NoticeKind.LOST, at, told)
+            else:
+                self._away = self._hurried = False
+                return session
 
     def _take(self, picture: Picture, session: Session) -> bool:
         """Hand one picture over if it is wanted. False where nothing more is."""
@@ -415,7 +431,15 @@ class Source(ABC):
         self._check_stop()
 
     async def _rest(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+        self._resting = asyncio.current_task()
+        try:
+            if not self._hurried:
+                await self._clock.sleep(seconds)
+        except asyncio.CancelledError:
+            if not self._hurried:
+                raise
+        finally:
+            self._resting, self._hurried = None, False
 
     def _check_stop(self) -> None:
         if self._stop.is_set():

@@ -24,7 +24,7 @@ from streamcap.sources.address import Kind, parse
 from streamcap.sources.base import Source
 from streamcap.sources.options import SourceOptions
 from streamcap.sources.timeline import Sampler
-from streamcap.types import Frame, Notice, SourceInfo
+from streamcap.types import Frame, Notice, NoticeKind, SourceInfo
 
 if TYPE_CHECKING:
     from streamcap.sources.relay import Relay
@@ -63,6 +63,10 @@ class FrameSource(Protocol):
     @property
     def drops(self) -> int:
         """Frames that were replaced by newer ones before anybody took them."""
+        ...
+
+    def hurry(self) -> None:
+        """See :meth:`Source.hurry`."""
         ...
 
     async def open(self) -> SourceInfo:
@@ -154,6 +158,7 @@ class _Connection:
         self._shared = shared
         self._readers: list[SharedReader] = []
         self._kept: asyncio.TimerHandle | None = None
+        self.lost: Notice | None = None  # the newest of why it is away, None while it is there
 
     def start(self, source: Source) -> None:
         """Begin to open the source and to hand out its frames."""
@@ -192,6 +197,8 @@ class _Connection:
 
     def notify(self, notice: Notice) -> None:
         """Pass on what the source has to say."""
+        if notice.kind in (NoticeKind.LOST, NoticeKind.CONNECTED):
+            self.lost = notice if notice.kind is NoticeKind.LOST else None
         for reader in tuple(self._readers):
             reader.notify(notice)
 
@@ -286,8 +293,13 @@ class SharedReader:
             return self._drops
         return self._channel.drops + self._connection.source.drops - self._missed
 
+    def hurry(self) -> None:
+        """See :meth:`Source.hurry`; for all that read it."""
+        if self._connection is not None:
+            self._connection.source.hurry()
+
     async def open(self) -> SourceInfo:
-        """Join the connection, or make it, and wait for its first picture.
+        """Join the connection, or make it, and wait for its first picture. One that is away is tried again at once.
 
         Raises:
             SourceError: it cannot be had, for whatever reason (see :meth:`Source.open`).
@@ -298,6 +310,7 @@ class SharedReader:
         self._channel = Channel(1, "newest")
         connection = self._connection = self._shared._join(self, self._uri, self._options)
         self._missed = connection.source.drops
+        connection.source.hurry()
         closed = asyncio.create_task(self._closed.wait(), name="reader-closed")
         try:
             either: list[asyncio.Future[Any]] = [closed, connection.opened]
@@ -311,10 +324,13 @@ class SharedReader:
         if not connection.opened.done():
             raise SourceClosed("it was closed while it was opening")
         try:
-            return connection.opened.result()
+            info = connection.opened.result()
         except BaseException:
             await self.close()
             raise
+        if connection.lost is not None:  # it was open before, and is away now
+            self.notify(connection.lost)
+        return info
 
     async def frames(self) -> AsyncIterator[Frame]:
         """See :meth:`Source.frames`."""

@@ -26,6 +26,7 @@ from streamcap import __version__
 from streamcap.config import is_loopback, load_settings
 from streamcap.journal.files import FILE_NAME
 from streamcap.journal.sqlite import SqliteJournal
+from streamcap.models.kernels import kernels_path
 from streamcap.models.store import cache_root
 from tests.cameras import free_port
 from tests.feeding import event
@@ -115,6 +116,22 @@ def test_the_settings_of_the_compose_file_hold() -> None:
     assert settings.server.data is not None and f"data:{settings.server.data.as_posix()}" in compose
     assert settings.streams[0].source in compose, "what is published there is watched"
     assert not settings.security.insecure, "who comes from outside needs a token"
+
+
+def test_the_gpu_service_has_a_place_for_what_is_compiled_of_plans(
+    steps: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plans are mounted to be read only; kernels are written to a volume that belongs to the image's user."""
+    stage = dict(by_stage(steps)["gpu"])
+    (cache,) = re.findall(r"STREAMCAP_CACHE=(\S+)", stage["ENV"])
+    monkeypatch.setenv("STREAMCAP_CACHE", cache)
+    plans = f"{cache}/engines"
+    kernels = kernels_path(Path(plans, "clip", "x.plan"), "a GPU").parent.as_posix()
+    made = re.fullmatch(r"install --directory --owner=10001 --group=10001 --mode=0755 (.+)", stage["RUN"])
+    assert made is not None and made.group(1).split() == [plans, kernels]
+    compose = (DOCKER / "compose.gpu.yml").read_text("utf-8")
+    assert f"engines:{plans}:ro" in compose
+    assert re.search(rf"- kernels:{kernels}\s", compose) and re.search(r"^  kernels:$", compose, re.MULTILINE)
 
 
 async def test_a_copy_of_the_journal_is_put_back_as_the_manual_says(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from streamcap.config import StreamSettings
 from streamcap.errors import ModelError
 from streamcap.flow import SystemClock
-from streamcap.models.base import Image
 from streamcap.models.clip import DIM, NAMES, RULE
 from streamcap.models.detr import DetrDetector
 from streamcap.models.engine import Device, Engine, EngineInfo, Tensor
@@ -29,8 +28,9 @@ from streamcap.models.vision import GraphEncoder
 from streamcap.pipeline import Pipeline
 from streamcap.sources import SourceOptions, open_source
 from streamcap.sources.rendered_art import Painter
-from streamcap.types import Detections, Instance
+from streamcap.types import Instance
 from streamcap.wire import PublishableMessage
+from tests.blind import Blind
 from tests.graphs import make_detector
 from tests.patience import PATIENCE_S
 from tests.prerequisites import need
@@ -115,19 +115,6 @@ async def test_many_streams_under_backlog(gated: Gated, batch: int) -> None:
         assert tasks[n].result().cpu_s > 0
     assert encoder.batcher.stats.cancelled == len(CANCELLED)
     await asyncio.to_thread(encoder.close)
-
-
-class Blind:
-    """A detector that sees nothing and notes by when it was to say so."""
-
-    labels = ("person",)
-
-    def __init__(self) -> None:
-        self.deadlines: list[float | None] = []
-
-    def detect(self, image: Image, *, threshold: float, deadline: float | None = None) -> Detections:
-        self.deadlines.append(deadline)
-        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 class Nobody:

@@ -6,27 +6,16 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from streamcap.config import Settings
-from streamcap.models.base import Image
 from streamcap.models.pool import Models
 from streamcap.server.service import running
-from streamcap.types import Detections
 from streamcap.wire import StatusMessage, StreamState, decode
+from tests.blind import Blind
 from tests.patience import PATIENCE_S
 from tests.prerequisites import need
 from tests.simulated_gpu import Runtime, Status, encoder_on
-
-
-class Blind:
-    """A detector that sees nothing."""
-
-    labels = ("person",)
-
-    def detect(self, image: Image, *, threshold: float, deadline: float | None = None) -> Detections:
-        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 async def test_a_camera_outlives_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,9 +15,10 @@ from streamcap import manager as manager_module
 from streamcap.config import Profile, StreamSettings
 from streamcap.errors import SourceClosed, SourceNotFound
 from streamcap.models.pool import Models
-from streamcap.sources import SharedSources, SourceOptions, open_source
+from streamcap.sources import SharedSources, SourceOptions, backoff, open_source
 from streamcap.types import Frame, Notice, NoticeKind
 from streamcap.wire import StreamState
+from tests.blind import Blind
 from tests.cameras import Camera
 from tests.integration.test_manager import service
 from tests.patience import LONG_S, PATIENCE_S
@@ -201,6 +203,57 @@ async def test_streams_of_one_camera_pause_and_change_without_a_new_connection(
         await one.manager.remove("guard")
         await one.manager.remove("diary")
         await counter.empty()  # kept for nobody who could come back
+
+
+async def test_a_refused_login_is_tried_at_once_when_its_stream_is_changed(
+    rtsp_python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "REFUSED_FIRST_S", LONG_S)  # else it might be the first try that finds it
+    camera = Camera(rtsp_python, "--user", "me", "--login", "digest")
+    settings = StreamSettings(id="cam", source=camera.url.replace("//", "//me:s3same@"))
+
+    async def refused() -> None:
+        async with one.hub.subscribe("cam") as feed:
+            async for _ in feed:
+                status = one.hub.state("cam").status
+                if status is not None and backoff.REFUSED_PLAN in status.detail:
+                    assert status.state is StreamState.RECONNECTING
+                    return
+
+    async def repaired(password: str) -> None:
+        camera.off()
+        await asyncio.to_thread(camera.on, "--password", password)
+
+    with ThreadPoolExecutor(2) as workers:
+        async with service(Models(Blind(), None, workers)) as one, asyncio.timeout(4 * PATIENCE_S):
+            try:
+                camera.on("--password", "another")
+                await one.manager.start(settings)  # it never comes
+                await refused()
+                await repaired("s3same")
+                settings = settings.model_copy(update={"fps": 4.0})
+                await one.manager.change("cam", settings, paused=False)
+                await one.until("cam", StreamState.LIVE)
+
+                await repaired("another")  # it goes away
+                await refused()
+                await repaired("s3same")
+                settings = settings.model_copy(update={"fps": 5.0})
+                await one.manager.change("cam", settings, paused=False)
+                await one.until("cam", StreamState.LIVE)
+
+                await repaired("another")
+                await refused()
+                await one.manager.change("cam", settings, paused=True)
+                await one.manager.change("cam", settings, paused=False)  # its connection was kept, and is away
+                await refused()
+                await repaired("s3same")
+                await one.manager.change("cam", settings, paused=True)
+                await one.manager.change("cam", settings, paused=False)
+                await one.until("cam", StreamState.LIVE)
+                await _grows(one.manager, "cam", 0)
+            finally:
+                camera.off()
 
 
 def _frames(manager: manager_module.Manager, stream: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.process import memory_mb
-from streamcap.errors import SourceNotFound, SourceTimeout, SourceUnreadable
+from streamcap.errors import LoginRefused, SourceNotFound, SourceTimeout, SourceUnreadable
 from streamcap.heap import give_back
 from streamcap.sources import SourceOptions, open_source
 from streamcap.types import NoticeKind
@@ -142,8 +142,9 @@ async def test_passwords(rtsp_python: str, login: str) -> None:
     try:
         with pytest.raises(SourceUnreadable, match="wants a user name and a password") as unasked:
             await Watch(camera.url).source.open()
+        assert not isinstance(unasked.value, LoginRefused), "no login was given that could be locked"
         assert "rtsp://USER:PASSWORD@HOST" in unasked.value.hint
-        with pytest.raises(SourceUnreadable, match="refuses the user name or password") as refused:
+        with pytest.raises(LoginRefused, match="refuses the user name or password") as refused:
             await Watch(camera.url.replace("//", "//me:wrong@")).source.open()
         assert "wrong" not in refused.value.in_full
         for transport in ("tcp", "udp"):
@@ -168,6 +169,7 @@ async def test_a_camera_whose_password_is_changed_is_tried_on(rtsp_python: str) 
             await watch.told_that("refuses the user name or password")
             camera.off()
             camera.on("--password", "s3same")
+            watch.source.hurry()
             await watch.told(NoticeKind.CONNECTED)
             await watch.pictures(3)
         assert not any("s3same" in notice.detail for notice in watch.notices)

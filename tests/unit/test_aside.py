@@ -65,7 +65,27 @@ program.main()
 """
 
 
-@pytest.mark.parametrize(("program", "status", "said"), [(_GIVEN_UP, 0, ""), (_HELD_UP, 3, "said")])
-def test_a_program_ends_though_a_thread_works_on(program: str, status: int, said: str) -> None:
+_SWALLOWED = f"""
+import os, signal, sys, time
+import streamcap.cli
+import streamcap.__main__ as program
+
+def run():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep({LONG_S})
+    except BaseException:  # as some native libraries do while they are loaded
+        time.sleep({LONG_S})
+
+streamcap.cli.main = run
+program.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "said", "told"),
+    [(_GIVEN_UP, 0, "", ""), (_HELD_UP, 3, "said", ""), (_SWALLOWED, 130, "", "streamcap: interrupted\n")],
+)
+def test_a_program_ends_when_it_is_done_or_told_to(program: str, status: int, said: str, told: str) -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LONG_S / 4)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (status, said, "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, said, told)

@@ -71,7 +71,8 @@ def test_both():
     raise AssertionError("must not run")
 """
 
-# Each fails at its first run; one of them at the setup of its module, one leaves a task behind.
+# Each fails at its first run; one of them at the setup of its module, one by what a fixture of its module did, one
+# leaves a task behind.
 BAD_SECONDS = """
 import asyncio
 import pathlib
@@ -93,6 +94,11 @@ def server():
     assert not first("server"), "the server had a bad second"
     yield "server"
 
+@pytest.fixture(scope="module")
+def program():
+    yield "failed" if first("program") else "ended well"
+    first("closed")
+
 def test_plain():
     assert not first("plain"), "the test had a bad second"
 
@@ -109,6 +115,12 @@ def test_of_the_module(server):
 
 def test_also_of_the_module(server):
     assert server == "server"
+
+def test_of_a_run_of_the_program(program):
+    assert program == "ended well"
+
+def test_also_of_that_run(program):
+    assert program == "ended well"
 
 def test_never():
     assert False, "it is broken"
@@ -182,8 +194,11 @@ def test_an_integration_test_that_fails_is_run_once_more_and_a_unit_test_is_not(
     result = inner.runpytest_subprocess(*plain, *jobs, timeout=LONG_S)
     outcomes = result.parseoutcomes()
     # Of integration all but the last pass then; of unit none has a second try, and what needs the server meets it late.
-    assert outcomes["rerun"] == 5, result.outlines
-    assert outcomes["failed"] == 1 + 3, result.outlines
+    assert outcomes["rerun"] == 6, result.outlines
+    assert outcomes["failed"] == 1 + 5, result.outlines
+    for name, times in (("integration", 2), ("unit", 1)):
+        seen = (inner.path / name / f"test_{name}.seen").read_text("utf-8").split()
+        assert seen.count("program") == seen.count("closed") == times
     result.stdout.fnmatch_lines(["*RERUN integration/test_integration.py::test_plain*"])
     result.stdout.fnmatch_lines(["*the test had a bad second*"])
     assert not any(line.startswith("RERUN unit") for line in result.outlines)

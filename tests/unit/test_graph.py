@@ -26,6 +26,7 @@ from streamcap.models.graph import (
     write_whole,
 )
 from tests.graphs import encoder_info, written
+from tests.patience import LONG_S
 from tests.prerequisites import ROOT
 
 
@@ -138,7 +139,9 @@ def test_a_command_of_tools_that_are_not_installed_says_where_they_are(tmp_path:
     )
     said = []
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-Pc", asked], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [sys.executable, "-Pc", asked], capture_output=True, text=True, timeout=LONG_S, check=True
+        )
         said.append(done.stdout.strip())
         (tmp_path / "engines").mkdir(exist_ok=True)
         (tmp_path / "engines" / "__init__.py").touch()

@@ -528,6 +528,7 @@ async def test_who_still_takes_the_end_of_a_stream_may_do_so_and_then_it_is_forg
         hub.close_stream("cam")
 
 
+@virtual_time
 async def test_a_stream_that_is_taken_away_during_a_replay() -> None:
     journal = SlowJournal(reading=0.01)
     hub = await opened("cam", "yard", journal=journal)

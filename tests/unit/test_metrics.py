@@ -54,11 +54,12 @@ def test_processor_time_is_sampled_and_stands_for_all_runs() -> None:
             sum(range(60_000))
         before = time.thread_time()
         with stages("asleep"):
-            time.sleep(0.0005)
+            time.sleep(0.002)
         slept += time.thread_time() - before
     worked = time.thread_time() - begun - slept
     busy, asleep = stages.times["busy"], stages.times["asleep"]
     assert busy.count == asleep.count == 4 * CPU_EVERY
-    assert busy.cpu == pytest.approx(worked, rel=0.8)
+    # One in so many is measured; and a processor that is slow for a moment counts many times, or not at all.
+    assert worked / 4 < busy.cpu < 4 * worked
     assert asleep.cpu < 0.5 * asleep.seconds
     assert [stages.sampled("busy"), stages.sampled("never")] == [False, False]

@@ -38,6 +38,7 @@ def camera(what: str, where: str) -> Fact:
 
 MAN, WOMAN = thing(1, "person", LEFT), thing(2, "person", RIGHT)
 CAR, DOG, BIKE = thing(3, "car", RIGHT), thing(4, "dog", LEFT), thing(5, "bicycle")
+CHAIR = thing(6, "chair", RIGHT)
 TWO = ((), (MAN, WOMAN))
 ENTERS = ((did("enter", MAN, where="left"),), (MAN,))
 LEAVES = ((did("leave", CAR, where="right"),), (CAR,))
@@ -152,6 +153,11 @@ RIGHT_ENOUGH: list[tuple[str, Seen]] = [
     ("No cars are in view.", TWO),
     ("There is no one in view.", ((), (thing(1, "person", (0.5, 0.5, 0.52, 0.54)),))),  # too small to be sure
     ("No dog is in view.", TWO),
+    ("No people or vehicles are recognised.", ((did("enter", DOG, where="left"),), (DOG,))),
+    ("A chair enters from the right.", ((*ENTERS[0], did("enter", CHAIR, where="right")), (MAN, CHAIR))),
+    ("There is a dog at the top left and a chair on the right.", ((), (DOG, CHAIR))),
+    ("A chair stands on the right, the dog sleeps.", ((), (DOG, CHAIR))),
+    ("Neither people nor cars can be seen.", ((did("enter", DOG, where="left"),), (DOG,))),
     ("", TWO),
 ]
 
@@ -298,13 +304,14 @@ def scenes(draw: st.DrawFn) -> tuple[list[Fact], list[Instance]]:
     for number in range(1, draw(st.integers(0, 9)) + 1):
         x, y = draw(st.floats(0, 0.9)), draw(st.floats(0, 0.9))
         box: Box = (x, y, min(1.0, x + draw(st.floats(0.01, 0.6))), min(1.0, y + draw(st.floats(0.01, 0.6))))
+        label = draw(labels)
         there.append(
             Instance(
-                number, draw(labels), draw(st.floats(0, 1)), box, (0.0, 0.0),
+                number, label, draw(st.floats(0, 1)), box, (0.0, 0.0),
                 draw(st.floats(0, 5)), draw(st.floats(5, 9)),
                 draw(st.sampled_from([(), ("red top",), ("black",), ("white top", "blue trousers")])),
                 draw(st.sampled_from(["", "sitting", "lying"])), draw(st.booleans()),
-                carries=draw(st.sampled_from([(), ("backpack",)])),
+                carries=draw(st.sampled_from([(), ("backpack",)])) if label == "person" else (),
             )
         )  # fmt: skip
     facts = []

@@ -16,7 +16,7 @@ from streamcap.prompts.choosing import MOST_MARKED, MOST_STANDING, chosen
 from streamcap.prompts.lettering import colour_of, ink_on
 from streamcap.prompts.marks import grid, legend, marked, shape
 from streamcap.prompts.set_of_mark import Plate, plates
-from streamcap.prompts.silhouettes import Rect, regions
+from streamcap.prompts.silhouettes import Rect, common, regions
 from streamcap.types import Box, Fact, Instance, Look, Skill
 from tests.prompt_goldens import DRAWINGS, crowd, golden, rendered
 
@@ -201,7 +201,16 @@ def test_colours_are_the_same_for_ever_and_numbers_on_them_are_read() -> None:
         assert colour == colour_of(number)
         bright, dark = sorted((luminance(colour), luminance(ink_on(colour))), reverse=True)
         assert (bright + 0.05) / (dark + 0.05) >= 4.5
-    assert len({colour_of(number) for number in range(1, 12)}) == 11
+    assert all(len({colour_of(number) for number in range(n, n + 11)}) == 11 for n in range(1, 30)), "far apart"
+
+
+def test_who_shares_a_colour_in_one_picture_has_a_number_of_his_own() -> None:
+    ids = marked(picture((540, 960)), crowd(), {Mark.SET_OF_MARK}).ids
+    shared = [pair for pair in itertools.combinations(ids, 2) if colour_of(pair[0]) == colour_of(pair[1])]
+    assert shared, "of so many some have one colour"
+    rects = {plate.id: plate.rect for plate in placed_for((540, 960), chosen(crowd()))}
+    assert rects.keys() == set(ids)
+    assert not any(common(rects[a], rects[b]) for a, b in itertools.combinations(ids, 2))
 
 
 @pytest.mark.parametrize("size", [(120, 160), (2160, 3840)])

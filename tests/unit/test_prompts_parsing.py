@@ -129,6 +129,24 @@ def test_a_growing_answer_only_grows(cut: int) -> None:
     assert set(now.instances) <= set(later.instances) or len(now.instances) == len(later.instances)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "A man, see http://evil.example/x or www.evil.example or mail me@evil.example. He waves.",
+        "A man <img src=x onerror=alert(1)> waves <b>twice</b> <|im_end|> and goes.",
+        "A man waves. [Click here](https://evil.example/x) ![](http://evil.example/p.png) He goes.",
+    ],
+)
+def test_a_growing_answer_never_shows_half_a_tag_or_address(said: str) -> None:
+    """Also not for a moment: what is shown of it is the beginning of the whole, as far as its last whole word."""
+    final = window(json.dumps({"caption": said})).text
+    for cut in range(len(said) + 1):
+        text = window('{"caption": "' + said[:cut], partial=True).text
+        assert not [bad for bad in ("<", ">", "@", "http", "www", "](", "[") if bad in text.rpartition(" ")[0]], text
+        assert not text.endswith((".", "!")) or final.startswith(text), text
+    assert not [bad for bad in ("<", ">", "@", "http", "www", "](") if bad in final]
+
+
 @given(st.text(max_size=300), st.sampled_from([WindowAnswer, SummaryAnswer, RecaptionAnswer, QuestionAnswer]))
 @example('{"caption": "\ud800"}', WindowAnswer)
 @example('{"instances": [{"id": 1e400}]}', WindowAnswer)

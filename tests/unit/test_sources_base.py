@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamcap.errors import SourceClosed, SourceNotFound, SourceTimeout, SourceUnreadable, UsageError
+from streamcap.errors import LoginRefused, SourceClosed, SourceNotFound, SourceTimeout, SourceUnreadable, UsageError
 from streamcap.sources import Source, SourceOptions, open_source
+from streamcap.sources.backoff import GROWTH, REFUSED_PLAN
 from streamcap.sources.session import After, DamagedPicture, Picture, Session, fit
 from streamcap.types import Frame, Notice, NoticeKind, SourceInfo
 from tests.patience import LONG_S, PATIENCE_S, SOON_S
@@ -24,7 +25,10 @@ from tests.patience import LONG_S, PATIENCE_S, SOON_S
 def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    assert [t.name for t in threading.enumerate() if t not in before] == []
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in left:
+        thread.join(PATIENCE_S)
+    assert [thread.name for thread in left if thread.is_alive()] == []
 
 
 class JumpingClock:
@@ -215,11 +219,11 @@ async def test_a_stream_that_was_watched_before_goes_on_from_there() -> None:
 
 
 async def test_waits_between_attempts_grow_and_have_chance_in_them() -> None:
-    clock = JumpingClock()
+    clock, back = JumpingClock(), []
     source = ScriptedSource(
         [(0.0, 1000.0)],
         *[SourceNotFound("off")] * 9,
-        [(0.0, 2000.0)],
+        [lambda: back.append(clock.now), (0.0, 2000.0)],
         live=True,
         after=After.RECONNECT,
         clock=clock,
@@ -228,8 +232,57 @@ async def test_waits_between_attempts_grow_and_have_chance_in_them() -> None:
     )
     async with source:
         await take(source, 2)
-    full = sum(min(30.0, 2.0**n) for n in range(10))
-    assert full / 2 <= clock.now - 1000.0 <= full
+    full = sum(min(30.0, GROWTH**n) for n in range(10))
+    assert full / 2 <= back[0] - 1000.0 <= full
+
+
+async def test_after_a_refused_login_it_is_tried_rarely_and_says_so_at_once() -> None:
+    clock, back = JumpingClock(), []
+    source = ScriptedSource(
+        [(0.0, 1000.0)],
+        *[LoginRefused("script refuses it", hint="check both")] * 4,
+        [lambda: back.append(clock.now), (0.0, 9000.0)],
+        live=True,
+        after=After.RECONNECT,
+        clock=clock,
+        reconnect_first=1.0,
+        reconnect_cap=1.0,
+    )
+    async with source:
+        await take(source, 2)
+    rest = 60.0 + 3 * 600.0
+    assert rest <= back[0] - 1000.0 <= 1.0 + rest * 1.1
+    lost = [n.detail for n in source.notices if n.kind is NoticeKind.LOST]
+    assert lost[:2] == ["script ended the stream", f"script refuses it; check both; {REFUSED_PLAN}"]
+    assert sum(REFUSED_PLAN in detail for detail in lost) == 1, "told once"
+
+
+async def test_one_that_is_away_can_be_tried_at_once() -> None:
+    """Nothing else ends the waits: they are longer than any test."""
+    source = ScriptedSource(
+        [(0.0, 1000.0)],
+        [(0.0, 1001.0)],
+        SourceNotFound("off"),
+        [(0.0, 1002.0)],
+        live=True,
+        after=After.RECONNECT,
+        reconnect_first=LONG_S,
+        reconnect_cap=LONG_S,
+    )
+    source.hurry()  # not open
+
+    async def hurry() -> None:
+        await source.lost.wait()
+        while True:  # in the middle of a wait, before it, and while it is tried
+            source.hurry()
+            await asyncio.sleep(0.01)
+
+    async with source, asyncio.timeout(PATIENCE_S):
+        source.hurry()  # not away
+        hurrying = asyncio.create_task(hurry())
+        assert len(await take(source, 3)) == 3
+        hurrying.cancel()
+        await asyncio.wait({hurrying})
 
 
 async def test_a_loop_has_no_seam() -> None:
@@ -261,9 +314,13 @@ async def test_a_live_reader_that_is_slow_gets_the_newest() -> None:
         frames = []
         async for frame in source.frames():
             frames.append(frame)
-            await asyncio.sleep(0.05)
             if len(frames) == 5:
                 break
+            seen = source.decoded
+            async with asyncio.timeout(PATIENCE_S):
+                # The last of them may still be on its way.
+                while source.decoded < seen + 4:  # noqa: ASYNC110 - a thread sets no event of this loop
+                    await asyncio.sleep(0.001)
         assert source.drops >= 8
         holes = frames[-1].index - frames[0].index - 4
         assert holes <= source.drops <= source.decoded - len(frames)

@@ -3,11 +3,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import itertools
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -146,20 +149,26 @@ def test_a_holder_that_gets_nowhere_is_given_up(store: Store, entry: Entry) -> N
         pass
 
 
-def test_a_holder_that_gets_on_is_waited_for(store: Store, entry: Entry) -> None:
-    """For several times the patience, as long as the part grows."""
-    waited, done = threading.Event(), threading.Event()
+def test_a_holder_that_gets_on_is_waited_for(store: Store, entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For several times the patience, as long as the part grows: whenever it is looked at, two seconds have passed."""
+    long, done, looks = threading.Event(), threading.Event(), itertools.count(1)
+
+    def monotonic() -> float:
+        look = next(looks)
+        store.part(entry).write_bytes(b"x" * look)
+        if look == 12:
+            long.set()
+        return 2.0 * look
 
     def second() -> None:
-        with store.lock(entry, stall_s=3.0, on_wait=waited.set):
+        with store.lock(entry, stall_s=3.0):
             done.set()
 
+    monkeypatch.setattr("streamcap.models.store.time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
     thread = threading.Thread(target=second)
     with store.lock(entry):
         thread.start()
-        assert waited.wait(PATIENCE_S)
-        for size in range(12):
-            store.part(entry).write_bytes(b"x" * size)
-            assert not done.wait(0.5)
+        assert long.wait(PATIENCE_S)
+        assert not done.is_set()
     thread.join(PATIENCE_S)
     assert done.is_set()

@@ -411,11 +411,17 @@ def test_an_error_that_sticks_while_loading_is_no_reason_to_go_on_without_graphs
         made.load()
 
 
-def test_rtx_compiles_once_for_one_machine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rtx_compiles_once_for_one_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     need("engines")
+    monkeypatch.setenv("STREAMCAP_CACHE", str(tmp_path / "cache"))
     kernels = kernels_path(tmp_path / "x.plan", "1.0 13000 a GPU sm_89")
     assert kernels != kernels_path(tmp_path / "x.plan", "1.0 13010 a GPU sm_89")
-    assert kernels.parent == tmp_path
+    assert kernels != kernels_path(tmp_path / "other" / "x.plan", "1.0 13000 a GPU sm_89")
+    assert kernels.parent == tmp_path / "cache" / "kernels", (
+        "the folder of plans may be one that the service only reads"
+    )
 
     def compiled(*, caches: bool = True) -> int:
         made = Made(tmp_path, rtx=True)

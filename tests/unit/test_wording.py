@@ -53,11 +53,11 @@ class Slow:
 class Folding(Slow):
     """One that also makes summaries."""
 
-    async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
+    async def summarise(self, differences: Sequence[Difference], start: float, end: float, before: str = "") -> str:
         await asyncio.sleep(self.seconds)
         if "summary" in self.broken:
             raise ModelError("no")
-        return f"{len(differences)} from {start:g} to {end:g}"
+        return f"{len(differences)} from {start:g} to {end:g}" + (f" after {before}" if before else "")
 
 
 class Lane:
@@ -272,7 +272,7 @@ async def test_a_good_summary_ends_what_may_pass_and_no_fault_of_windows(fault: 
     class Half(Failing):
         name = "folding"
 
-        async def summarise(self, differences: Sequence[Difference], start: float, end: float) -> str:
+        async def summarise(self, differences: Sequence[Difference], start: float, end: float, before: str = "") -> str:
             return "all well"
 
     lane = Lane(Half(fault))
@@ -386,8 +386,18 @@ async def test_summaries_take_their_turn_and_fall_back() -> None:
     await run
     assert [key for key, *_, final in lane.told if final] == ["a", "summary", "b"]
     assert ("summary", "1 from 0 to 300", "slow", True) in lane.told
-    assert await lane.wording.retold(differences, 0, 300) == ("1 from 0 to 300", "slow")
 
     for captioner in (Slow(1.0), Folding(1.0, broken=["summary"])):  # one that makes none, one that fails
         lane = Lane(captioner)
         assert (await lane.wording.retold(differences, 0, 300))[0] is None
+
+
+@virtual_time
+async def test_a_summary_goes_on_from_the_last_one_whoever_made_that() -> None:
+    differences = (Difference(1.0, 2.0, "A person enters.", 0.7),)
+    lane = Lane(Folding(1.0))
+    assert (await lane.wording.retold(differences, 0, 300))[0] == "1 from 0 to 300"
+    lane.wording.captioner = Folding(1.0, broken=["summary"])  # as by another prompt; this one fails
+    assert (await lane.wording.retold(differences, 300, 600))[0] is None
+    lane.wording.captioner = Folding(1.0)
+    assert (await lane.wording.retold(differences, 600, 900))[0] == "1 from 600 to 900 after 1 from 0 to 300"

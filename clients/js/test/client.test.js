@@ -9,6 +9,7 @@ import { CuttingProxy, Server, makeToken } from "./server.js";
 
 const CAM = "/v1/streams/cam/captions";
 const QUICK = { backoffFirstMs: 20, backoffMaxMs: 100 };
+const PATIENCE_MS = 60_000; // for what ought to take a second or two
 
 /** @type {{close?: () => unknown, kill?: () => unknown}[]} */
 const left = [];
@@ -49,7 +50,7 @@ function follow(url, options = {}) {
 
 /** @param {() => unknown} holds */
 async function until(holds) {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + PATIENCE_MS;
   while (!holds()) {
     assert.ok(Date.now() < deadline, `it did not come to that: ${holds}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -124,7 +125,7 @@ describe("a conversation", () => {
     client.close();
     client.close();
     assert.equal(states.length, 3);
-    const deadline = Date.now() + 3000;
+    const deadline = Date.now() + PATIENCE_MS;
     while ((await server.say("count")) !== 0) assert.ok(Date.now() < deadline);
     await server.say("event 1");
     client.connect();
