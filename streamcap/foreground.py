@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcap.geometry import clip
 from streamcap.types import Box
 
 __all__ = ["Foreground"]
@@ -74,11 +75,12 @@ class Foreground:
         return self._mask if self.warm else None
 
     def cover(self, box: Box) -> float:
-        """Share of a box that moves, 0..1; 0 where the model is not warm."""
+        """Share of a box, as far as it is in the frame, that moves, 0..1; 0 where the model is not warm."""
         if self._mask is None or not self.warm:
             return 0.0
         h, w = self._mask.shape
-        part = self._mask[int(box[1] * h) : math.ceil(box[3] * h), int(box[0] * w) : math.ceil(box[2] * w)]
+        x0, y0, x1, y1 = clip(box)
+        part = self._mask[int(y0 * h) : math.ceil(y1 * h), int(x0 * w) : math.ceil(x1 * w)]
         return float(np.count_nonzero(part) / part.size) if part.size else 0.0
 
 

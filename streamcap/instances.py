@@ -38,6 +38,9 @@ TENTATIVE_S = 1.2
 # Unseen for this long where the detector looked: lost; lost for longer than that: ended.
 LOST_AFTER_S = 0.5
 LOST_KEEP_S = 4.0
+# Who goes over the border and whose place was seen empty is over after this long (seconds): who came in only just has
+# been spoken of by then, as a poor name is waited upon for a little less (facts/presence.py).
+EMPTY_AFTER_S = 0.7
 # What is not seen goes on as it went for this long, then comes to rest.
 COAST_S = 0.8
 # Share of a box that changes at least while the thing moves.
@@ -112,6 +115,11 @@ class Tracker:
             track.interrupt(pts)
         self._tracks, self._last_pts = kept, pts
         self._sought = {t.id for t in kept}
+
+    def forget_background(self) -> None:
+        """The background is another: what is missed now cannot be seen to have left its place."""
+        for track in self._tracks:
+            track.covered = 0.0
 
     def update(
         self,
@@ -278,7 +286,8 @@ class Tracker:
             elif track.misses >= LOST_MISSES and track.looked - track.seen > LOST_AFTER_S and not track.is_fixture():
                 track.stage = Stage.LOST
                 # Nothing of it is in the frame then: whoever comes in there is judged by the gallery.
-                if track.went_out and track.may_be_out(pts):
+                in_time = track.went_out and track.may_be_out(pts)
+                if in_time or (track.is_out(pts) and track.looked - track.seen > EMPTY_AFTER_S):
                     track.stage = Stage.ENDED
                     ended.append(track)
         for track in ended:

@@ -224,11 +224,15 @@ class Perception:
         if cut:
             self._tracker.reset()
         self._facts = FactEngine()  # who was there in the scene before is no more
-        self._foreground.reset()
+        self._forget_background()
         self._nearness.reset()
         self._stationary.reset()
         self._attention.restart()
         self._forward.reset()
+
+    def _forget_background(self) -> None:
+        self._foreground.reset()
+        self._tracker.forget_background()
 
     def _follow(
         self, frame: Frame, grey: Grey, gate: GateReading, camera: CameraReading
@@ -255,7 +259,7 @@ class Perception:
 
     def _blobs(self, grey: Grey, gate: GateReading, camera: CameraReading) -> Sequence[Box]:
         if camera.moving:
-            self._foreground.reset()
+            self._forget_background()
             return []
         # A quiet scene is learnt too: else the first thing that moves in it would pass for the background.
         return self._foreground.update(grey) if gate.open or self._foreground.learns else []

@@ -46,8 +46,10 @@ OUTWARD_SPEED = 0.01
 OUTWARD_COURSE = 0.03
 # It left the way that it went over its last seconds.
 HEADING_S = 1.5
-# A place is left where less than this part remains of what there was before the background.
+# A place is left where less than this part remains of what there was before the background: this much (share of the
+# box) at least, as next to nothing remains of next to nothing.
 VACATED = 0.3
+COVERED_LEAST = 0.05
 # At its speed it may be out by now, within this much (share of the frame). The middle of what a border cuts off goes
 # half as fast as the thing itself.
 OUT_MARGIN = 0.12
@@ -109,7 +111,8 @@ class Track:
         ready: when all was there to confirm it.
         trail: (media seconds, box) of its observations as the camera stands now, the newest last, at most 64.
         start_motion: largest motion share of its first observations.
-        covered: share of its place, 0..1, that differed from the background when it was last seen.
+        covered: share of its place, 0..1, that differed from the background when it was last seen; 0 where that
+            background is not known any more.
         disturbed: pixels changed at its place while it was not seen.
         hole: share of its place, 0..1, that differs from the background while it is missed, until it is lost: later
             somebody who stands there unseen has become background.
@@ -318,12 +321,24 @@ class Track:
     @property
     def vacated(self) -> bool:
         """When it was missed its place showed the background again: nothing of it was left, nothing stood before it."""
-        return self.hole < VACATED * self.covered
+        return self.covered >= COVERED_LEAST and self.hole < VACATED * self.covered
 
     @property
     def went_out(self) -> bool:
         """Its last place is at a side, and it was moving that way or is cut off by it."""
         return self.outside or bool(self._sides_towards())
+
+    def is_out(self, pts: float) -> bool:
+        """It went over the border: at its speed there was time for that, or its place was seen empty.
+
+        Who stands there, cut off, is missed by the detector now and then, for seconds; and the place of who goes along
+        the border is empty, too, when he is found elsewhere under another id.
+        """
+        if not self.went_out:
+            return False
+        outwards, most = outward(self.course), max(map(abs, self.course))
+        straight = any(outwards[side] >= most for side in self._sides_towards())
+        return self.may_be_out(pts) or (straight and self.vacated)
 
     def exit_side(self) -> Side | None:
         """The side of the frame by which it left, if it did."""

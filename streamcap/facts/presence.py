@@ -42,8 +42,9 @@ REMEMBERED = 64
 # Share of a box that lies in something close to the camera.
 CLOSE_UP = 0.6
 # Who walked out over the border is likely gone after so long (seconds) without a sight: a look at five a second. Of 103
-# such, on clips of all kinds, 102 had gone (docs/decisions/035-likely-before-sure.md). Nothing is likely of who is not
-# seen anywhere else: four of five were only missed, or hidden.
+# such, on clips of all kinds, 102 had gone (docs/decisions/035-likely-before-sure.md); so had all 7 who went straight
+# out, too slowly for that, and whose place was seen empty. Nothing is likely of who is not seen anywhere else: four of
+# five were only missed, or hidden.
 LIKELY_S = 0.15
 # Nobody in view for this long: the scene is empty again. That is said where somebody was there, not only an arm.
 EMPTY_S = 0.6
@@ -128,7 +129,7 @@ class Presence:
         known, told = self._here.pop(track.id, None), self._is_told_going(track, scene)
         self._came_told.discard(track.id)
         self._misjudged.discard(track.id)
-        fact = self._gone(track) if known is not None and told else None
+        fact = self._gone(track, scene) if known is not None and told else None
         if track.id in self._untold:
             self._untold.remove(track.id)
         if fact is not None:
@@ -136,9 +137,9 @@ class Presence:
         elif track.trail[-1][0] >= scene.watched_since(track):  # else it went before the scene began
             self._untold.append(track.id)
 
-    def _gone(self, track: Track) -> Fact | None:
+    def _gone(self, track: Track, scene: Scene) -> Fact | None:
         """How it went, None where that is not sure enough."""
-        if moves_by_itself(track) and track.went_out:
+        if moves_by_itself(track) and track.is_out(scene.pts):
             return _leave(track)
         if any(_beside(track, other) for other in self._here.values()):
             return None
@@ -158,7 +159,7 @@ class Presence:
             unseen = track.misses > 0 and track.looked - track.seen >= LIKELY_S
             if not unseen or track.id in self._misjudged or not self._is_told_going(track, scene):
                 continue
-            if moves_by_itself(track) and track.went_out and track.may_be_out(scene.pts):
+            if moves_by_itself(track) and track.is_out(scene.pts):
                 likely.add(track.id)
                 yield replace(_leave(track), sure=False)
         self._likely = frozenset(likely)

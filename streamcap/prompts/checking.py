@@ -172,6 +172,8 @@ def _places(clause: str, seen: Seen) -> Iterator[Conflict]:
         or _OUT.search(clause.lower())
     ):
         return
+    if not _belongs(clause.lower(), named[0], sides[0]):
+        return
     alike = seen.of(named[0].groups)
     side = sides[0]["x"]
     if len(alike) == 1 and is_named(alike[0]) and _is_opposite(alike[0], side, seen):
@@ -181,6 +183,17 @@ def _places(clause: str, seen: Seen) -> Iterator[Conflict]:
             f"the {alike[0].label} is at the {place(alike[0].box)}",
             0.7 * alike[0].confidence,
         )
+
+
+# Between a noun and a side: that of something else, or a place of its own.
+_ANOTHER = re.compile(r"\band\b|\b(?:left|right|top|bottom|centre|center|middle)\b")
+
+
+def _belongs(low: str, mention: Mention, side: re.Match[str]) -> bool:
+    """The side is said of the noun: "a dog on the left", and not "a dog at the top left and a chair on the right"."""
+    if side.start() > mention.start:
+        return not _ANOTHER.search(low[mention.end : side.start()])
+    return not low[: side.start()].strip() and not _ANOTHER.search(low[side.end() : mention.start])
 
 
 def _is_opposite(instance: Instance, said: str, seen: Seen) -> bool:

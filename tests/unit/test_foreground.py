@@ -95,6 +95,14 @@ def test_what_lies_outside_is_not_covered() -> None:
     assert model.cover((0.5, 0.5, 0.5, 0.5)) in (0.0, 1.0)
 
 
+def test_of_a_box_that_reaches_out_of_the_frame_the_part_inside_counts() -> None:
+    rng = np.random.default_rng(8)
+    model = learnt(rng)
+    for box in ((-0.1, 0.2, 0.1, 0.8), (0.9, 0.2, 1.1, 0.8), (0.3, -0.2, 0.5, 0.4), (0.3, 0.6, 0.5, 1.2)):
+        model.update(noisy(with_patch(ROOM, box, seed=2), 2, rng))
+        assert model.cover(box) > 0.5
+
+
 def test_a_background_that_was_forgotten_is_learnt_as_if_new() -> None:
     used = learnt(np.random.default_rng(3))
     used.reset()

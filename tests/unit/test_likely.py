@@ -9,6 +9,7 @@ import pytest
 from streamcap.facts import Scene
 from streamcap.facts.presence import LIKELY_S, Presence
 from streamcap.instances import Observed, TrackerUpdate
+from streamcap.tracks import birth
 from streamcap.types import Box
 from tests.scenes import STILL, Actor, Detector, Play, Stagehand, perfect
 
@@ -80,6 +81,71 @@ def test_who_stands_where_no_detector_finds_him_has_not_disappeared() -> None:
     stage = Stagehand([Actor(path, SMALL)], detector=hidden((6.1, 14)))
     stage.play(0, 14)
     assert [f.what for f in stage.facts if f.what in ("leave", "disappear")] == []
+
+
+def withdraws(gone: float) -> Actor:
+    """An arm, from above: it is drawn back slowly from 6 s on, and all at once before ``gone`` seconds."""
+    reach = ((4, -0.3), (5, 0.25), (6, 0.25), (6.4, 0.23), (gone - 0.2, 0.23), (gone, -0.4))
+    return Actor(tuple((time, 0.5, y) for time, y in reach), (0.4, 0.55))
+
+
+def test_who_is_cut_off_by_the_border_has_gone_where_the_place_was_seen_empty() -> None:
+    stage = Stagehand([withdraws(6.8)], detector=hidden((6.5, 20)))
+    stage.play(0, 6.7)
+    assert stage.likely == [], "the place is not empty yet"
+    stage.play(6.8, 20)
+    (leave,) = stage.said("leave")
+    assert (leave.where, leave.end) == ("top", 6.4)
+    sure_at = next(time for time, update in stage.updates if update.ended)
+    assert sure_at <= 7.2, "well before there was time to go out as slowly as it went"
+    assert {fact.who for _, fact in stage.likely} == {leave.who}
+    assert stage.likely[0][0] < sure_at
+
+
+def test_who_is_gone_before_the_name_is_sure_is_told_of_all_the_same() -> None:
+    reach = ((4, -0.3), (4.2, 0.25), (4.6, 0.1), (4.8, -0.4))
+    arm = Actor(tuple((time, 0.5, y) for time, y in reach), (0.4, 0.55), score=0.45)
+    stage = Stagehand([arm], detector=hidden((4.7, 20)))
+    stage.play(0, 12)
+    assert [fact.what for fact in stage.facts if fact.who] == ["enter", "leave"]
+
+
+def test_who_went_along_the_border_may_be_elsewhere() -> None:
+    path = ((0, 0.2, 0.72), (4, 0.2, 0.72), (6.4, 0.5, 0.82), (6.6, 0.5, 0.82), (6.8, 0.5, 1.8))
+    stage = Stagehand([Actor(path, (0.3, 0.6))], detector=hidden((6.5, 20)))
+    stage.play(0, 13)
+    (ended,) = [track for _, update in stage.updates for track in update.ended]
+    assert ended.went_out
+    assert ended.vacated
+    assert stage.likely == []
+    assert stage.said("leave") == []
+
+
+def test_who_stands_cut_off_by_the_border_and_is_not_recognised_has_not_left() -> None:
+    fidgets = ((6.2 + 0.4 * step, 0.5 + 0.15 * (step % 2), 0.74) for step in range(20))
+    stage = Stagehand([Actor(((0, 0.5, 0.6), (6, 0.5, 0.74), *fidgets), (0.3, 0.6))], detector=hidden((6.1, 20)))
+    stage.play(0, 13)
+    (ended,) = [track for _, update in stage.updates for track in update.ended]
+    assert ended.went_out, "as it went he might be on his way out"
+    assert stage.likely == []
+    assert stage.said("leave") == []
+
+
+def test_a_place_is_not_seen_empty_where_the_background_is_another() -> None:
+    stage = Stagehand([withdraws(6.8)], detector=hidden((6.5, 20)))
+    stage.play(0, 6.6)
+    stage.tracker.forget_background()  # the camera has moved
+    stage.play(6.6, 9)
+    assert stage.likely == []
+    assert stage.said("leave") == []
+
+
+def test_nothing_is_seen_to_be_empty_where_hardly_anything_was_seen() -> None:
+    track = birth(Observed((0.4, 0.0, 0.6, 0.5), 0.8, "person"), 0.0)
+    track.covered, track.hole = 0.2, 0.01
+    assert track.vacated
+    track.covered, track.hole = 0.04, 0.0
+    assert not track.vacated
 
 
 def test_a_second_view_of_somebody_is_not_likely_to_leave() -> None:

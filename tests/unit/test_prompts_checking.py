@@ -155,6 +155,8 @@ RIGHT_ENOUGH: list[tuple[str, Seen]] = [
     ("No dog is in view.", TWO),
     ("No people or vehicles are recognised.", ((did("enter", DOG, where="left"),), (DOG,))),
     ("A chair enters from the right.", ((*ENTERS[0], did("enter", CHAIR, where="right")), (MAN, CHAIR))),
+    ("There is a dog at the top left and a chair on the right.", ((), (DOG, CHAIR))),
+    ("A chair stands on the right, the dog sleeps.", ((), (DOG, CHAIR))),
     ("Neither people nor cars can be seen.", ((did("enter", DOG, where="left"),), (DOG,))),
     ("", TWO),
 ]
