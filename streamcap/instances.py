@@ -297,7 +297,7 @@ class Tracker:
         back = [t for t in active if before.get(id(t)) is Stage.LOST]
         found = [t for t in back if t.id in self._sought]
         for track in found:
-            track.confirmed = pts
+            track.find(pts)
         returned = tuple(t for t in back if t.id not in self._sought)
         self._sought -= {t.id for t in (*found, *ended)}
         return TrackerUpdate(active, (*confirmed, *found), returned, tuple(ended))

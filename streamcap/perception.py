@@ -96,7 +96,7 @@ class Perception:
         self._setting = SettingWatch()
         self._scene_start = 0.0
         self._steady = SteadyWatch()
-        self._last: tuple[int, float] | None = None  # connection and pts of the frame before
+        self._last: tuple[int, int, float] | None = None  # connection, round and pts of the frame before
         self._frames = 0  # of this scene
 
     @property
@@ -187,16 +187,20 @@ class Perception:
         """The grey picture that all other steps share, and where it changed."""
         with self._stages("gate"):
             grey = luma(frame.image)
-            if self._is_after_hole(frame):
+            if self._begins_anew(frame):
                 self._resume(grey, frame.pts)
             return grey, self._gate.update(grey, frame.pts)
 
-    def _is_after_hole(self, frame: Frame) -> bool:
-        before, self._last = self._last, (frame.connection, frame.pts)
-        return before is not None and before[0] != frame.connection and frame.pts - before[1] > HOLE_S
+    def _begins_anew(self, frame: Frame) -> bool:
+        """After a hole, or where a looped file does: whoever is elsewhere now did not go there."""
+        before, self._last = self._last, (frame.connection, frame.round, frame.pts)
+        if before is None:
+            return False
+        connection, round_, pts = before
+        return frame.round != round_ or (frame.connection != connection and frame.pts - pts > HOLE_S)
 
     def _resume(self, grey: Grey, pts: float) -> None:
-        """The source is back: a new look round; who is still there keeps its id, unless it is another place."""
+        """After a hole, or from the beginning again: a new look round; who is there keeps its id, in the same place."""
         if self._camera.resume(grey):
             self._tracker.resume(pts)
         else:

@@ -294,6 +294,11 @@ class Track:
         self.twin_since = None
         self.continuous = False
 
+    def find(self, pts: float) -> None:
+        """It was seen again after that: where it was before is no part of its way, and whoever asks sees it anew."""
+        self.confirmed = pts
+        self.trail = deque([self.trail[-1]], maxlen=HISTORY)
+
     def observe(self, seen: Observed, pts: float) -> None:
         """Take in a sighting."""
         self.move(seen.box, pts)

@@ -18,12 +18,14 @@ from typing import IO
 import pytest
 
 from streamcap.cli import main
-from tests.patience import LONG_S, SOON_S
+from tests.patience import LONG_S, PATIENCE_S, SOON_S
 
 __all__ = ["Done", "inside", "interrupted", "program", "running", "side_by_side", "streamcap", "until"]
 
 # How soon a program ends that was told to; otherwise it would go on for ever.
 QUICK_S = SOON_S
+# For its libraries and models to be loaded, which takes three seconds where nobody else is at work.
+BEGUN_S = 4 * PATIENCE_S
 SIDE_BY_SIDE = 2
 
 
@@ -151,17 +153,30 @@ def interrupted(
         when: is it time? Given the files of stdout and stderr so far.
         after: seconds that it may go on after that.
         times: how often, 30 ms apart.
+
+    Raises:
+        AssertionError: it never came to that, or it did not end; with what it wrote, and where its threads stood.
     """
     folder.mkdir()
     out, err = folder / "out", folder / "err"
-    with out.open("w") as out_file, err.open("w") as err_file, running(arguments, out_file, err_file, env) as process:
-        until(lambda: process.poll() is not None or when(out, err))
-        time.sleep(after)
-        began = time.monotonic()
-        for _ in range(times):
-            process.send_signal(number)
-            time.sleep(0.03)
-        code = process.wait(LONG_S)
+    telling = {"PYTHONFAULTHANDLER": "1", **(env or {})}
+    with (
+        out.open("w") as out_file,
+        err.open("w") as err_file,
+        running(arguments, out_file, err_file, telling) as process,
+    ):
+        try:
+            until(lambda: process.poll() is not None or when(out, err), limit=BEGUN_S)
+            time.sleep(after)
+            began = time.monotonic()
+            for _ in range(times):
+                process.send_signal(number)
+                time.sleep(0.03)
+            code = process.wait(BEGUN_S)
+        except (AssertionError, subprocess.TimeoutExpired) as stuck:
+            process.send_signal(signal.SIGABRT)
+            process.wait(PATIENCE_S)
+            pytest.fail(f"{stuck}\n{err.read_text('utf-8', 'replace')[-6000:]}")
         seconds = time.monotonic() - began
     return Done(code, out.read_text("utf-8"), err.read_text("utf-8"), seconds)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,12 +26,21 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
+# How lines of its own begin, and those of the library that it logs with.
+_OWN = re.compile(rb"(?:INFO|WARNING|ERROR): |[IWEF]\d{4} ")
+# One at a time, or one would take another's file for stderr.
+_turned = threading.Lock()
+
+
 @contextmanager
 def _stderr_to_log() -> Iterator[None]:
-    """LiteRT writes a line of good news to file descriptor 2 and has no switch for it: keep it for the debug log."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
+    """LiteRT writes a line of good news to file descriptor 2 and has no switch for it: keep it for the debug log.
+
+    What other threads write meanwhile comes a moment late.
+    """
+    with _turned, tempfile.TemporaryFile() as caught:
+        sys.stderr.flush()
+        kept = os.dup(2)
         os.dup2(caught.fileno(), 2)
         try:
             yield
@@ -38,7 +48,11 @@ def _stderr_to_log() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
             caught.seek(0)
-            _log.debug("LiteRT: %s", caught.read().decode(errors="replace").strip())
+            lines = [line for line in caught.read().splitlines(keepends=True) if line.strip()]
+            with suppress(OSError):  # nobody reads stderr
+                os.write(2, b"".join(line for line in lines if not _OWN.match(line)))
+            own = b"".join(line for line in lines if _OWN.match(line))
+            _log.debug("LiteRT: %s", own.decode(errors="replace").strip())
 
 
 def packed(path: Path, member: str, role: str) -> bytes:

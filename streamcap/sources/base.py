@@ -84,7 +84,7 @@ class Source(ABC):
         self._playout = Playout()
         self._backoff = Backoff(options.reconnect_first, options.reconnect_cap)
         self._decoded = 0
-        self._connection = 0
+        self._connection = self._round = 0
         self._offset = options.origin  # media time of the stream minus that of the session
         self._last: tuple[float, float] | None = None  # newest picture: media time, clock time that belongs to it
         self._fresh: After | None = After.END  # the next picture is a session's first; what led to the session
@@ -347,7 +347,7 @@ class Source(ABC):
         image.flags.writeable = False
         if self._channel is None:  # closed while it was opening
             raise _Stopped
-        self._channel.put(Frame(self._options.stream, index, time, captured_at, image, self._connection))
+        self._channel.put(Frame(self._options.stream, index, time, captured_at, image, self._connection, self._round))
         return True
 
     def _place(self, picture: Picture, session: Session) -> float:
@@ -373,6 +373,7 @@ class Source(ABC):
         if after in (After.LOOP, After.NEXT):
             # The first pass has told everything there is to tell of a file.
             self._reporter.muted = self._reporter.muted or after is After.LOOP
+            self._round += after is After.LOOP
             time = last + step
         else:
             time = last + max(step, arrived - last_moment)

@@ -24,6 +24,7 @@ class Frame:
         captured_at: wall time of capture in Unix seconds, as near to the glass as the source knows.
         image: (height, width, 3) uint8 RGB, read-only.
         connection: counts up each time that the source was lost: what lies between two connections was not seen.
+        round: counts up each time that a looped file begins again: no time passed in which anybody could have moved.
         due: ``time.monotonic()`` seconds by which the look at it is wanted; None where nobody says.
     """
 
@@ -33,6 +34,7 @@ class Frame:
     captured_at: float
     image: NDArray[np.uint8]
     connection: int = 0
+    round: int = 0
     due: float | None = None
 
 

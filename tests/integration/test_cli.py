@@ -253,19 +253,10 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bad]:
     return bad_ones(tmp_path_factory.mktemp("bad"))
 
 
-@pytest.fixture(scope="module")
-def bad(cases: dict[str, Bad], weights: Callable[[str], Path]) -> dict[str, Done]:
-    assert weights("efficientdet-lite0").exists()
-    runs: dict[str, Callable[[], Done]] = {}
-    for name in WHOLE:
-        runs[name] = lambda case=cases[name]: streamcap(*case.arguments)  # type: ignore[misc]
-    return side_by_side(runs)
-
-
 @pytest.mark.weights
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_source_that_cannot_be_is_one_clear_line(cases: dict[str, Bad], bad: dict[str, Done], name: str) -> None:
-    check_complaint(cases[name], bad[name], boxed=False)
+def test_a_source_that_cannot_be_is_one_clear_line(cases: dict[str, Bad], name: str) -> None:
+    check_complaint(cases[name], streamcap(*cases[name].arguments), boxed=False)
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -330,38 +321,25 @@ SAID = re.compile(r"import time:.*\n")
 LOADED = ["rich.console", "numpy", "scipy.optimize", "onnxruntime"]
 
 
-@pytest.fixture(scope="module")
-def interruptions(tmp_path_factory: pytest.TempPathFactory, weights: Callable[[str], Path]) -> dict[str, Done]:
-    """Ctrl-C while it loads, and while it works."""
-    assert weights("efficientdet-lite0").exists()
-    tmp = tmp_path_factory.mktemp("interrupted")
-    runs: dict[str, Callable[[], Done]] = {}
-    for module in LOADED:
-        ending = re.compile(rf"\| +{re.escape(module)}$", re.M)
-        runs[module] = lambda module=module, ending=ending: interrupted(  # type: ignore[misc]
-            ["caption", "test:?realtime=1"],
-            tmp / module,
-            when=lambda _, err: bool(ending.search(err.read_text("utf-8"))),
-            env={"PYTHONPROFILEIMPORTTIME": "1"},
-        )
-    working: dict[str, tuple[list[str], float, int, int]] = {
-        "at the first line": (["caption", "test:", "-f", "jsonl"], 0.0, 1, signal.SIGINT),
-        "in the middle": (["caption", "test:", "-f", "jsonl"], 0.9, 1, signal.SIGINT),
-        "by TERM": (["caption", "test:"], 0.3, 1, signal.SIGTERM),
-        "twice": (["caption", "test:"], 0.1, 2, signal.SIGINT),
-        "impatiently": (["caption", "test:"], 0.2, 4, signal.SIGINT),
-    }
-    for name, (arguments, after, times, number) in working.items():
-        runs[name] = lambda name=name, a=arguments, s=after, t=times, n=number: interrupted(  # type: ignore[misc]
-            a, tmp / name.replace(" ", "-"), when=lambda out, _: out.stat().st_size > 0, after=s, times=t, number=n
-        )
-    return side_by_side(runs)
+def at_work(tmp_path: Path, *arguments: str, after: float, times: int = 1, number: int = signal.SIGINT) -> Done:
+    """Told to end some seconds after its first line."""
+    return interrupted(
+        ["caption", "test:", *arguments], tmp_path / "run", when=lambda out, _: out.stat().st_size > 0,
+        after=after, times=times, number=number,
+    )  # fmt: skip
 
 
 @pytest.mark.weights
 @pytest.mark.parametrize("module", LOADED)
-def test_ctrl_c_while_it_loads(interruptions: dict[str, Done], module: str) -> None:
-    done = interruptions[module]
+def test_ctrl_c_while_it_loads(tmp_path: Path, module: str) -> None:
+    ending = re.compile(rf"\| +{re.escape(module)}$", re.M)
+    done = interrupted(
+        ["caption", "test:?realtime=1"],
+        tmp_path / "run",
+        # What Python says of a module comes late where LiteRT is loaded beside it, whose own line is kept from stderr.
+        when=lambda out, err: bool(ending.search(err.read_text("utf-8"))) or out.stat().st_size > 0,
+        env={"PYTHONPROFILEIMPORTTIME": "1"},
+    )
     told = SAID.sub("", done.err)
     assert done.clean, told
     assert done.code in (0, 130), told
@@ -370,9 +348,13 @@ def test_ctrl_c_while_it_loads(interruptions: dict[str, Done], module: str) -> N
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", ["at the first line", "in the middle", "by TERM"])
-def test_ctrl_c_while_it_works_ends_it_cleanly(interruptions: dict[str, Done], name: str) -> None:
-    done = interruptions[name]
+@pytest.mark.parametrize(
+    ("arguments", "after", "number"),
+    [(["-f", "jsonl"], 0.0, signal.SIGINT), (["-f", "jsonl"], 0.9, signal.SIGINT), ([], 0.3, signal.SIGTERM)],
+    ids=["at the first line", "in the middle", "by TERM"],
+)
+def test_ctrl_c_while_it_works_ends_it_cleanly(tmp_path: Path, arguments: list[str], after: float, number: int) -> None:
+    done = at_work(tmp_path, *arguments, after=after, number=number)
     assert done.code == 0, done.err
     assert done.clean
     assert re.fullmatch(r"\d+\.\d s of video in .* captions.*\n", done.err), done.err
@@ -387,9 +369,9 @@ def test_ctrl_c_while_it_works_ends_it_cleanly(interruptions: dict[str, Done], n
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", ["twice", "impatiently"])
-def test_ctrl_c_again_and_again(interruptions: dict[str, Done], name: str) -> None:
-    done = interruptions[name]
+@pytest.mark.parametrize("times", [2, 4])
+def test_ctrl_c_again_and_again(tmp_path: Path, times: int) -> None:
+    done = at_work(tmp_path, after=0.1, times=times)
     # The third kills; to a shell that is 130, too.
     assert done.code in (0, 130, -signal.SIGINT), done.err
     assert done.clean, done.err

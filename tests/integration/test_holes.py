@@ -15,7 +15,7 @@ from streamcap.types import Frame, Observation
 
 pytestmark = [pytest.mark.clips, pytest.mark.weights]
 
-PLACE, OTHER = "surv_pets09_s2l1.avi", "dashcam_highway.mp4"
+PLACE, OTHER, LOOPED = "surv_pets09_s2l1.avi", "dashcam_highway.mp4", "parking_car_and_bicycle.mp4"
 AWAY_S = 20.0
 
 
@@ -63,6 +63,19 @@ async def test_another_place_is_a_new_scene_with_new_ids(perception: Perception,
     assert after[0].scene_start
     known = {instance.id for seen in before for instance in seen.instances}
     assert not known & {instance.id for seen in after for instance in seen.instances}
+
+
+async def test_nobody_moves_from_the_end_of_a_looped_file_to_its_beginning(
+    perception: Perception, clips_dir: Path
+) -> None:
+    """A car stands where it came from again, and a cyclist is not there yet: neither came nor left."""
+    taken = await frames(clips_dir / LOOPED, 60.0)
+    watch(perception, taken)
+    seam = taken[-1].pts + 0.25
+    beginning = [frame for frame in taken if frame.pts < 1.2]
+    after = watch(perception, [replace(frame, pts=frame.pts + seam, round=1) for frame in beginning])
+    assert [seen.scene_start for seen in after] == [True] + [False] * (len(after) - 1)
+    assert [fact for seen in after for fact in seen.facts] == []
 
 
 async def test_a_short_break_is_no_hole(perception: Perception, clips_dir: Path) -> None:

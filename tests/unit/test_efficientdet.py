@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from streamcap.errors import ModelLoadError, WeightsUnavailable
 from streamcap.geometry import area, contained
+from streamcap.models import litert
 from streamcap.models.efficientdet import SIZE, EfficientDetLite0, anchors, decode, letterbox, non_maximum
 from streamcap.models.resolver import Resolver
 from streamcap.types import Box, Detections
@@ -232,3 +234,16 @@ def test_many_threads_get_what_one_gets(detector: EfficientDetLite0, street: NDA
     for n, found in enumerate(together):
         assert np.array_equal(found.boxes, alone[n % 6].boxes)
         assert np.array_equal(found.scores, alone[n % 6].scores)
+
+
+def test_while_it_is_loaded_what_others_write_is_not_lost(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    own = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
+    with caplog.at_level("DEBUG", "streamcap.models.litert"):
+        with litert._stderr_to_log():
+            os.write(2, own + b"streamcap: interrupted\nWARNING streamcap.pipeline: late\n")
+        with litert._stderr_to_log():
+            os.write(2, own)
+    assert capfd.readouterr().err == "streamcap: interrupted\nWARNING streamcap.pipeline: late\n"
+    assert caplog.text.count("XNNPACK") == 2

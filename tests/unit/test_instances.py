@@ -293,6 +293,23 @@ def test_a_cut_ends_all_and_ids_go_on() -> None:
     assert all_ids(stage) == [1, 2, 3, 4]
 
 
+def test_who_is_found_after_a_time_that_nobody_watched_keeps_the_id_and_begins_another_way() -> None:
+    tracker, look = Tracker(), colours(1)
+
+    def seen(x: float, time: float) -> TrackerUpdate:
+        return tracker.update([Observed((x, 0.3, x + 0.1, 0.7), 0.8, "person", look)], [WHOLE], STILL, time)
+
+    for n in range(6):
+        before = seen(0.4, 0.2 * n)
+    (track,) = before.active
+    assert len(track.trail) == 6
+    tracker.resume(1.2)
+    after = seen(0.42, 1.2)
+    assert after.active == after.confirmed == (track,)
+    assert [time for time, _ in track.trail] == [1.2]
+    assert track.box[0] == pytest.approx(0.42)
+
+
 def test_one_thing_seen_twice_is_one() -> None:
     """A second box on the same person, a little smaller, now and then."""
     rng = random.Random(1)

@@ -291,6 +291,7 @@ async def test_a_loop_has_no_seam() -> None:
         frames = await take(source, 7)
     assert [f.pts for f in frames] == pytest.approx([n / 10 for n in range(7)])
     assert [f.index for f in frames] == list(range(7))
+    assert [f.round for f in frames] == [0, 0, 0, 1, 1, 1, 2]
     assert source.notices == []
 
 
