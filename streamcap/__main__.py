@@ -39,7 +39,7 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
     """Ctrl-C before a command watches anything (``streamcap.cli.signals``): there is nothing to be ended in order.
 
     What is fetched is carried on with the next time. ``KeyboardInterrupt`` would be raised wherever Python happens to
-    be, and the native libraries that are loaded, and some finalisers, swallow it.
+    be: where that is a finaliser or a callback, as the import system has them, it is told of and lost.
     """
     with contextlib.suppress(OSError):
         shown = _SHOW_CURSOR if os.isatty(2) else ""  # a progress bar hides it

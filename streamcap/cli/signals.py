@@ -32,20 +32,23 @@ def stop_on_signals(stop: Callable[[], Coroutine[object, object, object]]) -> It
         elif body is not None:
             body.cancel()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    def count(_number: int, _frame: FrameType | None) -> None:
         nonlocal pressed
         pressed += 1
         if pressed > 1:
             _from_now_on(signal.SIG_DFL)
-        loop.call_soon_threadsafe(on_signal)
 
-    # Not `loop.add_signal_handler`: what the loop leaves behind when it is closed raises `KeyboardInterrupt` again.
-    _from_now_on(handle)
+    # The loop wakes up for a signal and calls `on_signal`; in the place of its handler, which does nothing, one that
+    # works though the loop hangs.
+    for number in NUMBERS:
+        loop.add_signal_handler(number, on_signal)
+    _from_now_on(count)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
-            _from_now_on(_ending)
+        for number in NUMBERS:
+            loop.remove_signal_handler(number)
+        _from_now_on(signal.SIG_DFL if pressed > 1 else _ending)
         for task in stopping:
             task.cancel()
 
