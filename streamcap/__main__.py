@@ -20,8 +20,8 @@ def main() -> None:
 
     All that has to be closed in order is closed by then, so the process ends without Python's own end. That waits for
     threads, such as one that fetches the gigabytes of a model from a hub that hardly answers; and a thread that comes
-    out of native code meanwhile is torn out of it, which aborts the process (python/cpython#87135). Where a profiler
-    or a coverage tool watches, which write at Python's end what they saw, Python ends as usual.
+    out of native code meanwhile is torn out of it, which aborts the process (docs/decisions/041-leaving.md). Where a
+    profiler or a coverage tool watches, which write at Python's end what they saw, Python ends as usual.
     """
     signal.signal(signal.SIGINT, _interrupted)
     status = _status()
