@@ -286,8 +286,8 @@ class Tracker:
             elif track.misses >= LOST_MISSES and track.looked - track.seen > LOST_AFTER_S and not track.is_fixture():
                 track.stage = Stage.LOST
                 # Nothing of it is in the frame then: whoever comes in there is judged by the gallery.
-                in_time = track.went_out and track.may_be_out(pts)
-                if in_time or (track.is_out(pts) and track.looked - track.seen > EMPTY_AFTER_S):
+                spoken_of = track.looked - track.seen > EMPTY_AFTER_S
+                if track.is_out(pts) and (spoken_of or track.may_be_out(pts)):
                     track.stage = Stage.ENDED
                     ended.append(track)
         for track in ended:

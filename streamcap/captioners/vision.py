@@ -98,8 +98,9 @@ class VisionCaptioner:
             return
         outlined = await self._vision.outliner.ready(self._style.marks)
         prompt = await asyncio.to_thread(self._prompt, window, grounded, outlined)
-        writing = _Writing(window, OwnWords(prompt), self._settings.mode is VisionMode.RECAPTION, self._style.form)
-        writing.least = len(self._grounded.draft(window).text)
+        least = len(self._grounded.draft(window).text)
+        recaptions = self._settings.mode is VisionMode.RECAPTION
+        writing = _Writing(window, OwnWords(prompt), recaptions, self._style.form, least)
         due = 0.0
         loop = asyncio.get_running_loop()
         pieces = self._vision.answer(
@@ -216,9 +217,9 @@ class _Writing:
 
     Attributes:
         own: words of its prompt, which it has no reason to say.
+        least: characters of the draft that stands until then.
         text: as it came.
         shown: what of it was shown as a draft.
-        least: characters of the draft that stands until then.
         cut: it was cut off at its limit of tokens.
     """
 
@@ -226,9 +227,9 @@ class _Writing:
     own: OwnWords
     recaptions: bool
     form: AnswerForm
+    least: int
     text: str = ""
     shown: str = ""
-    least: int = 0
     cut: bool = False
 
     def answer(self, *, partial: bool = False) -> WindowAnswer:

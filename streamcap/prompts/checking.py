@@ -8,7 +8,7 @@ speaks only where the words leave one reading, and perception is sure.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from streamcap.geometry import area, centre, place
 from streamcap.labels import group
@@ -240,7 +240,7 @@ _ZOOM = re.compile(r"\bcamera (?:slowly |quickly )?zooms? (?P<side>in|out)\b")
 
 
 def _directions(clause: str, seen: Seen) -> Iterator[Conflict]:
-    low, named = clause.lower(), frozenset().union(*(m.groups for m in mentions(clause)))
+    low, named = clause.lower(), _groups(mentions(clause))
     groups = named or CHECKED
     for pattern, what in ((_IN, "enter"), (_OUT, "leave"), (_TURN, "turn")):
         if (found := pattern.search(low)) is not None:
@@ -286,6 +286,11 @@ def _spoken_of(text: str) -> list[Mention]:
     return [mention for mention in mentions(text) if not _DENIED.search(low[: mention.start])]
 
 
+def _groups(named: Iterable[Mention]) -> frozenset[str]:
+    """All that the nouns may stand for."""
+    return frozenset[str]().union(*(mention.groups for mention in named))
+
+
 def _of_another_kind(text: str, seen: Seen, *, full: bool) -> Iterator[Conflict]:
     """All that the text is about is of kinds that are not there, and what was perceived is of others."""
     did = [f for f in seen.facts if f.who and group(f.label) in CHECKED]
@@ -293,7 +298,7 @@ def _of_another_kind(text: str, seen: Seen, *, full: bool) -> Iterator[Conflict]
         yield from _overlooked(text, seen)
         return
     said = _spoken_of(text)
-    groups = frozenset().union(*(m.groups for m in said)) if said else frozenset()
+    groups = _groups(said)
     about = {group(f.label) for f in did}
     there = {group(i.label) for i in seen.known.values()}
     if not did or not groups or _near(groups, about) or _near(groups, there) or "object" in there:
@@ -307,7 +312,7 @@ def _overlooked(text: str, seen: Seen) -> Iterator[Conflict]:
     """A full text speaks of living things and vehicles, and of none that is plainly there."""
     said = _spoken_of(text)
     there = [i for i in seen.sure(CHECKED) if area(i.box) >= PLAINLY_THERE]
-    groups = frozenset().union(*(m.groups for m in said)) if said else frozenset()
+    groups = _groups(said)
     perceived = {group(i.label) for i in seen.known.values()}
     if said and there and not _near(groups, perceived) and "object" not in perceived:
         largest = max(there, key=lambda i: area(i.box))

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamcap.errors import LoginRefused, SourceClosed, SourceNotFound, SourceTimeout, SourceUnreadable, UsageError
+from streamcap.errors import (
+    LoginRefused,
+    SourceClosed,
+    SourceError,
+    SourceNotFound,
+    SourceTimeout,
+    SourceUnreadable,
+    UsageError,
+)
 from streamcap.sources import Source, SourceOptions, open_source
 from streamcap.sources.backoff import GROWTH, REFUSED_PLAN
 from streamcap.sources.session import After, DamagedPicture, Picture, Session, fit
@@ -218,40 +226,34 @@ async def test_a_stream_that_was_watched_before_goes_on_from_there() -> None:
         SourceOptions(stream="s", origin=-1.0)
 
 
-async def test_waits_between_attempts_grow_and_have_chance_in_them() -> None:
+async def away(*faults: SourceError, cap: float) -> tuple[float, ScriptedSource]:
+    """Seconds that a source was away which failed so each time that it was tried; its first wait is a second."""
     clock, back = JumpingClock(), []
     source = ScriptedSource(
         [(0.0, 1000.0)],
-        *[SourceNotFound("off")] * 9,
-        [lambda: back.append(clock.now), (0.0, 2000.0)],
-        live=True,
-        after=After.RECONNECT,
-        clock=clock,
-        reconnect_first=1.0,
-        reconnect_cap=30.0,
-    )
-    async with source:
-        await take(source, 2)
-    full = sum(min(30.0, GROWTH**n) for n in range(10))
-    assert full / 2 <= back[0] - 1000.0 <= full
-
-
-async def test_after_a_refused_login_it_is_tried_rarely_and_says_so_at_once() -> None:
-    clock, back = JumpingClock(), []
-    source = ScriptedSource(
-        [(0.0, 1000.0)],
-        *[LoginRefused("script refuses it", hint="check both")] * 4,
+        *faults,
         [lambda: back.append(clock.now), (0.0, 9000.0)],
         live=True,
         after=After.RECONNECT,
         clock=clock,
         reconnect_first=1.0,
-        reconnect_cap=1.0,
+        reconnect_cap=cap,
     )
     async with source:
         await take(source, 2)
+    return back[0] - 1000.0, source
+
+
+async def test_waits_between_attempts_grow_and_have_chance_in_them() -> None:
+    seconds, _ = await away(*[SourceNotFound("off")] * 9, cap=30.0)
+    full = sum(min(30.0, GROWTH**n) for n in range(10))
+    assert full / 2 <= seconds <= full
+
+
+async def test_after_a_refused_login_it_is_tried_rarely_and_says_so_at_once() -> None:
+    seconds, source = await away(*[LoginRefused("script refuses it", hint="check both")] * 4, cap=1.0)
     rest = 60.0 + 3 * 600.0
-    assert rest <= back[0] - 1000.0 <= 1.0 + rest * 1.1
+    assert rest <= seconds <= 1.0 + rest * 1.1
     lost = [n.detail for n in source.notices if n.kind is NoticeKind.LOST]
     assert lost[:2] == ["script ended the stream", f"script refuses it; check both; {REFUSED_PLAN}"]
     assert sum(REFUSED_PLAN in detail for detail in lost) == 1, "told once"
